@@ -1,0 +1,187 @@
+"""The error tree of the gateway.
+
+Every error carries a stable ``code`` (the one callers branch on), a sentence for a person, and
+says whether the same call may succeed later (``retryable``). No class here knows HTTP: the API
+and the CalDAV face translate, each in one place.
+
+::
+
+    GatewayError
+    ├── Refused                       the caller must change something
+    │   ├── InvalidInput              the request itself is wrong (pointer says where)
+    │   │   └── InvalidCalendarData   an iCalendar body that cannot be used
+    │   ├── NotAllowed                known caller, forbidden act
+    │   ├── NotAuthenticated          unknown caller
+    │   ├── NotFound                  no such thing for this caller
+    │   └── Conflict                  collides with what is already there
+    ├── UpstreamError                 iCloud did not do what was asked
+    │   ├── UpstreamUnreachable       no answer, broken answer, 5xx      (retryable)
+    │   ├── UpstreamThrottled         429 or 503 with Retry-After        (retryable)
+    │   ├── CredentialRejected        401: wrong or revoked password
+    │   ├── UpstreamForbidden         403
+    │   ├── UpstreamNotFound          404 or 410
+    │   ├── UpstreamPrecondition      412
+    │   ├── SyncTokenExpired          the sync token is not accepted any more
+    │   └── NotICloud                 the answer is not that of a CalDAV server we know
+    └── StoreError
+        ├── StoreBusy                 locked or unreachable database     (retryable)
+        └── StoreFull                 no space left
+"""
+
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """Root of all errors raised on purpose; ``str(error)`` is a sentence for a person."""
+
+    default_code: ClassVar[str] = "internal-error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, *, code: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.default_code
+
+
+class Refused(GatewayError):
+    """The caller must change something before the same request can work."""
+
+    default_code = "refused"
+
+
+class InvalidInput(Refused):
+    """The request is wrong; ``pointer`` is a JSON pointer to the culprit where there is one."""
+
+    default_code = "invalid-request"
+
+    def __init__(self, detail: str, *, code: str | None = None, pointer: str | None = None) -> None:
+        super().__init__(detail, code=code)
+        self.pointer = pointer
+
+
+class InvalidCalendarData(InvalidInput):
+    """An iCalendar body that cannot be used (RFC 4791 5.3.2.1 ``valid-calendar-data``)."""
+
+    default_code = "valid-calendar-data"
+
+
+class NotAuthenticated(Refused):
+    """No or unknown credentials."""
+
+    default_code = "unauthenticated"
+
+
+class NotAllowed(Refused):
+    """The caller is known, the act is forbidden to it."""
+
+    default_code = "forbidden"
+
+
+class NotFound(Refused):
+    """There is no such thing, or it belongs to somebody else."""
+
+    default_code = "not-found"
+
+
+class Conflict(Refused):
+    """The request collides with what is already there."""
+
+    default_code = "conflict"
+
+
+class UpstreamError(GatewayError):
+    """iCloud (or whatever stands upstream) did not do what was asked.
+
+    ``status`` is the HTTP status, or None when there was no answer; ``request_id`` is the
+    value of ``X-Apple-Request-UUID`` where one came.
+    """
+
+    default_code = "upstream-error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(detail, code=code)
+        self.status = status
+        self.request_id = request_id
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No answer, a broken answer or a server error; trying again later may help."""
+
+    default_code = "upstream-unreachable"
+    retryable = True
+
+
+class UpstreamThrottled(UpstreamError):
+    """The account is throttled; ``retry_after_s`` is what the server asked for, often too short."""
+
+    default_code = "upstream-throttled"
+    retryable = True
+
+    def __init__(
+        self, detail: str, *, status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(detail, status=status)
+        self.retry_after_s = retry_after_s
+
+
+class CredentialRejected(UpstreamError):
+    """401: the password is wrong or revoked, Calendar is off, or the address is an alias."""
+
+    default_code = "credential-rejected"
+
+
+class UpstreamForbidden(UpstreamError):
+    """403 upstream."""
+
+    default_code = "upstream-forbidden"
+
+
+class UpstreamNotFound(UpstreamError):
+    """404 or 410 upstream. For a PUT it means the body was disliked, not that a thing vanished."""
+
+    default_code = "upstream-not-found"
+
+
+class UpstreamPrecondition(UpstreamError):
+    """412 upstream: somebody else changed the object, or its UID or name is taken."""
+
+    default_code = "upstream-precondition"
+
+
+class SyncTokenExpired(UpstreamError):
+    """The sync token is refused; a full listing is due (iCloud reference section 4)."""
+
+    default_code = "sync-token-expired"
+    retryable = True
+
+
+class NotICloud(UpstreamError):
+    """The answers are not those of a CalDAV server with a calendar home."""
+
+    default_code = "not-icloud"
+
+
+class StoreError(GatewayError):
+    """The database refused."""
+
+    default_code = "store-error"
+
+
+class StoreBusy(StoreError):
+    """The database is locked or unreachable; nothing was changed."""
+
+    default_code = "store-busy"
+    retryable = True
+
+
+class StoreFull(StoreError):
+    """No space left for the database; nothing was changed."""
+
+    default_code = "store-full"
