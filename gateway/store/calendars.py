@@ -1,0 +1,137 @@
+"""Upstream calendars of a connection: what iCloud lists, what each is used for, how far read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import insert, select, update
+
+from gateway.core.errors import NotFound
+from gateway.store.engine import Session, new_id
+from gateway.store.tables import upstream_calendars
+
+Role = Literal["none", "linked", "conflict", "tracked"]
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamCalendar:
+    """A collection of the iCloud account; times are UTC epoch seconds.
+
+    ``state`` is ``never``, ``syncing``, ``ok``, ``failed`` or ``gone``. ``listed_*`` is what the
+    last home listing said, ``ctag`` and ``sync_token`` belong to the last complete pull.
+    """
+
+    id: str
+    connection_id: str
+    path: str
+    name: str
+    color: str | None
+    display_order: int | None
+    kind: str
+    writable: bool
+    refusal: str | None
+    transparent: bool
+    listed_ctag: str | None
+    listed_token: str | None
+    ctag: str | None
+    sync_token: str | None
+    role: Role
+    blocks: bool
+    all_day_blocks: bool
+    detail: Literal["full", "busy"]
+    state: str
+    problem: str | None
+    problem_detail: str | None
+    synced_at: int | None
+    missing_since: int | None
+    progress_done: int
+    progress_total: int | None
+
+    @property
+    def linkable(self) -> bool:
+        """Whether appointments may be pushed to it (R6)."""
+        return self.writable and self.refusal is None
+
+    @property
+    def conflictable(self) -> bool:
+        """Whether it may block availability (R6): reading is enough."""
+        return self.refusal in (None, "calendar-read-only")
+
+
+_COLUMNS = tuple(upstream_calendars.c[name] for name in UpstreamCalendar.__dataclass_fields__)
+
+
+def list_calendars(session: Session, connection_id: str) -> list[UpstreamCalendar]:
+    """List the calendars of a connection in iCloud's order."""
+    query = (
+        select(*_COLUMNS)
+        .where(upstream_calendars.c.connection_id == connection_id)
+        .order_by(
+            upstream_calendars.c.display_order.is_(None),
+            upstream_calendars.c.display_order,
+            upstream_calendars.c.name,
+            upstream_calendars.c.id,
+        )
+    )
+    return [UpstreamCalendar(*row) for row in session.execute(query)]
+
+
+def get_calendar(session: Session, calendar_id: str) -> UpstreamCalendar:
+    """Return one upstream calendar; raises :class:`NotFound`."""
+    row = session.execute(select(*_COLUMNS).where(upstream_calendars.c.id == calendar_id)).first()
+    if row is None:
+        raise NotFound("There is no such calendar.")
+    return UpstreamCalendar(*row)
+
+
+def find_linked(session: Session, connection_id: str) -> UpstreamCalendar | None:
+    """Return the linked calendar of a connection, or None."""
+    row = session.execute(
+        select(*_COLUMNS).where(
+            upstream_calendars.c.connection_id == connection_id,
+            upstream_calendars.c.role == "linked",
+        )
+    ).first()
+    return UpstreamCalendar(*row) if row is not None else None
+
+
+def create_calendar(
+    session: Session, *, connection_id: str, path: str, values: dict[str, Any]
+) -> str:
+    """Insert a calendar newly listed by iCloud; return its id."""
+    calendar_id = new_id("cal")
+    session.execute(
+        insert(upstream_calendars).values(
+            id=calendar_id,
+            connection_id=connection_id,
+            path=path,
+            role="none",
+            state="never",
+            **values,
+        )
+    )
+    return calendar_id
+
+
+def update_calendar(session: Session, calendar_id: str, **changes: Any) -> None:
+    """Change columns of an upstream calendar; raises :class:`NotFound`."""
+    statement = (
+        update(upstream_calendars).where(upstream_calendars.c.id == calendar_id).values(**changes)
+    )
+    if not session.execute(statement).rowcount:
+        raise NotFound("There is no such calendar.")
+
+
+def add_progress(session: Session, calendar_id: str, done: int) -> None:
+    """Count objects read by the running first sync."""
+    session.execute(
+        update(upstream_calendars)
+        .where(upstream_calendars.c.id == calendar_id)
+        .values(progress_done=upstream_calendars.c.progress_done + done)
+    )
+
+
+def calendars_by_id(session: Session, ids: Sequence[str]) -> dict[str, UpstreamCalendar]:
+    """Return the calendars with these ids that exist."""
+    query = select(*_COLUMNS).where(upstream_calendars.c.id.in_(ids))
+    return {row.id: UpstreamCalendar(*row) for row in session.execute(query)}

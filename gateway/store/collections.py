@@ -1,0 +1,195 @@
+"""Collections: what native clients see as calendars, their properties and their revision.
+
+Every change of a member takes the next revision of its collection with one
+``UPDATE … RETURNING``: the row stays locked to the end of the unit, so commit order is revision
+order, and "changes since" (RFC 6578) can never skip one.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import delete, insert, select, update
+
+from gateway.core.errors import NotFound
+from gateway.store.engine import Session, new_id
+from gateway.store.tables import collections
+
+CollectionKind = Literal["platform", "mirror", "local"]
+PLATFORM_NAME = "platform"
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A calendar collection; ``etag`` and sync tokens derive from incarnation and revision."""
+
+    id: str
+    principal_id: str
+    name: str
+    kind: CollectionKind
+    upstream_calendar_id: str | None
+    display_name: str
+    properties: Mapping[str, str]
+    components: tuple[str, ...]
+    transparent: bool
+    incarnation: str
+    revision: int
+    valid_from_revision: int
+    updated_at: int
+
+
+_COLUMNS = (
+    collections.c.id,
+    collections.c.principal_id,
+    collections.c.name,
+    collections.c.kind,
+    collections.c.upstream_calendar_id,
+    collections.c.display_name,
+    collections.c.properties,
+    collections.c.components,
+    collections.c.transparent,
+    collections.c.incarnation,
+    collections.c.revision,
+    collections.c.valid_from_revision,
+    collections.c.updated_at,
+)
+
+
+def _collection(row: Any) -> Collection:
+    values = row._asdict()
+    values["properties"] = json.loads(row.properties)
+    values["components"] = tuple(row.components.split(","))
+    return Collection(**values)
+
+
+def ensure_platform_collection(session: Session, principal_id: str, *, now: int) -> None:
+    """Make the principal's writable collection; a new principal has none yet."""
+    create_collection(
+        session,
+        principal_id=principal_id,
+        name=PLATFORM_NAME,
+        kind="platform",
+        display_name="Appointments",
+        now=now,
+    )
+
+
+def create_collection(
+    session: Session,
+    *,
+    principal_id: str,
+    name: str,
+    kind: CollectionKind,
+    display_name: str,
+    now: int,
+    upstream_calendar_id: str | None = None,
+    properties: Mapping[str, str] | None = None,
+    components: tuple[str, ...] = ("VEVENT",),
+    transparent: bool = False,
+) -> str:
+    """Insert a collection and return its id; the name must be free."""
+    collection_id = new_id("col")
+    session.execute(
+        insert(collections).values(
+            id=collection_id,
+            principal_id=principal_id,
+            name=name,
+            kind=kind,
+            upstream_calendar_id=upstream_calendar_id,
+            display_name=display_name,
+            properties=json.dumps(dict(properties or {})),
+            components=",".join(components),
+            transparent=transparent,
+            incarnation=new_id("i"),
+            created_at=now,
+            updated_at=now,
+        )
+    )
+    return collection_id
+
+
+def list_collections(session: Session, principal_id: str) -> list[Collection]:
+    """List a principal's collections: ``platform`` first, then by creation."""
+    query = (
+        select(*_COLUMNS)
+        .where(collections.c.principal_id == principal_id)
+        .order_by(collections.c.kind != "platform", collections.c.created_at, collections.c.id)
+    )
+    return [_collection(row) for row in session.execute(query)]
+
+
+def find_collection(session: Session, principal_id: str, name: str) -> Collection | None:
+    """Return the collection with this path segment, or None."""
+    row = session.execute(
+        select(*_COLUMNS).where(
+            collections.c.principal_id == principal_id, collections.c.name == name
+        )
+    ).first()
+    return _collection(row) if row is not None else None
+
+
+def find_mirror(session: Session, upstream_calendar_id: str) -> Collection | None:
+    """Return the mirror of an upstream calendar, or None when it is not mirrored."""
+    row = session.execute(
+        select(*_COLUMNS).where(collections.c.upstream_calendar_id == upstream_calendar_id)
+    ).first()
+    return _collection(row) if row is not None else None
+
+
+def get_collection(session: Session, collection_id: str) -> Collection:
+    """Return one collection; raises :class:`NotFound`."""
+    row = session.execute(select(*_COLUMNS).where(collections.c.id == collection_id)).first()
+    if row is None:
+        raise NotFound("There is no such collection.")
+    return _collection(row)
+
+
+def lock_collection(session: Session, collection_id: str) -> Collection:
+    """Lock the collection's row (after the principal's) and return it as it is now."""
+    row = session.execute(
+        select(*_COLUMNS).where(collections.c.id == collection_id).with_for_update()
+    ).first()
+    if row is None:
+        raise NotFound("There is no such collection.")
+    return _collection(row)
+
+
+def next_revision(session: Session, collection_id: str, *, now: int) -> int:
+    """Take the next revision of the collection; its row stays locked until the unit ends."""
+    row = session.execute(
+        update(collections)
+        .where(collections.c.id == collection_id)
+        .values(revision=collections.c.revision + 1, updated_at=now)
+        .returning(collections.c.revision)
+    ).first()
+    if row is None:
+        raise NotFound("There is no such collection.")
+    return int(row[0])
+
+
+def update_collection(
+    session: Session,
+    collection_id: str,
+    *,
+    display_name: str,
+    properties: Mapping[str, str],
+    transparent: bool,
+    now: int,
+) -> None:
+    """Replace name, dead properties and transparency; the revision rises, so the ctag does."""
+    next_revision(session, collection_id, now=now)
+    session.execute(
+        update(collections)
+        .where(collections.c.id == collection_id)
+        .values(
+            display_name=display_name,
+            properties=json.dumps(dict(properties)),
+            transparent=transparent,
+        )
+    )
+
+
+def delete_collection(session: Session, collection_id: str) -> None:
+    """Erase a collection with its members, revisions and instances."""
+    session.execute(delete(collections).where(collections.c.id == collection_id))

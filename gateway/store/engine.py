@@ -1,0 +1,189 @@
+"""The database: one engine, two kinds of unit of work, two dialects that nobody above knows.
+
+A unit is short, never awaits and is safe to repeat. ``write()`` begins with ``BEGIN IMMEDIATE`` on
+SQLite: a plain ``BEGIN`` that later turns into a writer fails with "database is locked" whatever
+the busy timeout. On PostgreSQL writers queue at the row they lock first, the principal's
+(:func:`lock_principal`); the order is principal, collection, object.
+"""
+
+import base64
+import errno
+import secrets as random_source
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, select, text
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from gateway.core.errors import NotFound, StoreBusy, StoreError, StoreFull
+from gateway.store.tables import principals
+
+T = TypeVar("T")
+
+Session = Connection
+"""One unit of work; functions of the store take it, and never commit or close it."""
+
+BUSY_TIMEOUT_MS = 10_000
+GENERATION_CHANNEL = "gateway_generation"
+
+_FULL = ("database or disk is full", "No space left", "could not extend file")
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=NORMAL",
+    "PRAGMA foreign_keys=ON",
+    f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
+    "PRAGMA cache_size=-16000",
+)
+
+
+def new_id(prefix: str) -> str:
+    """Make an opaque id: the prefix, ``_`` and 100 random bits in lower-case base 32."""
+    token = base64.b32encode(random_source.token_bytes(13)).decode("ascii").rstrip("=").lower()
+    return f"{prefix}_{token[:20]}"
+
+
+def now_s() -> int:
+    """Return the current time in whole UTC epoch seconds, for callers that were given none."""
+    return int(time.time())
+
+
+class Database:
+    """One engine and its units of work; create it after a fork, dispose it with :meth:`close`."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "postgresql" and "+" not in parsed.drivername:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.url = parsed
+        if self.is_sqlite:
+            _make_private(Path(parsed.database or ""))
+            self.engine = create_engine(
+                parsed, pool_size=16, max_overflow=32, connect_args={"check_same_thread": False}
+            )
+            _prepare_sqlite(self.engine)
+        else:
+            self.engine = create_engine(parsed, pool_size=8, max_overflow=16, pool_pre_ping=True)
+
+    def close(self) -> None:
+        """Close all connections of this process."""
+        self.engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Open a unit that sees one consistent snapshot and writes nothing."""
+        options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        with _translated(), self.engine.connect().execution_options(**options) as session:
+            try:
+                yield session
+            finally:
+                session.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Open a unit that may write; it commits at the end and rolls back on any exception."""
+        with (
+            _translated(),
+            self.engine.connect().execution_options(gateway_write=True) as session,
+            session.begin(),
+        ):
+            yield session
+
+
+def lock_principal(session: Session, principal_id: str) -> None:
+    """Lock the principal's row until the unit ends: the first lock of every unit that writes.
+
+    Raises :class:`NotFound` when the principal is gone.
+    """
+    locked = session.execute(
+        select(principals.c.id).where(principals.c.id == principal_id).with_for_update()
+    ).first()
+    if locked is None:
+        raise NotFound("There is no such principal.")
+
+
+def notify_generation(session: Session, principal_id: str) -> None:
+    """Tell other processes that this principal's busy time changed, when the unit commits."""
+    if session.dialect.name == "postgresql":
+        session.execute(
+            text("SELECT pg_notify(:channel, :payload)"),
+            {"channel": GENERATION_CHANNEL, "payload": principal_id},
+        )
+
+
+def upsert(
+    session: Session, table: Table, rows: Sequence[Mapping[str, Any]], *, keys: Sequence[str]
+) -> None:
+    """Insert ``rows``; where ``keys`` exist already, overwrite the other columns given."""
+    if not rows:
+        return
+    dialect_insert = sqlite_insert if session.dialect.name == "sqlite" else postgresql_insert
+    statement = dialect_insert(table)
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    session.execute(
+        statement.on_conflict_do_update(index_elements=list(keys), set_=changed), list(rows)
+    )
+
+
+def chunks(values: Iterable[T], size: int = 500) -> Iterator[list[T]]:
+    """Cut ``values`` into lists short enough for one ``IN (…)``."""
+    iterator = iter(values)
+    while part := list(islice(iterator, size)):
+        yield part
+
+
+def _make_private(path: Path) -> None:
+    if str(path) in ("", ":memory:") or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("gateway_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn driver errors into the store's own; everything else passes unchanged."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise StoreBusy("The database is busy; nothing was changed.") from error
+    except DBAPIError as error:
+        raise _store_error(error) or error from error
+
+
+def _store_error(error: DBAPIError) -> StoreError | None:
+    reason = str(error.orig)
+    cause: Any = error.orig
+    if any(sign in reason for sign in _FULL) or getattr(cause, "errno", 0) == errno.ENOSPC:
+        return StoreFull("No space is left for the database; nothing was changed.")
+    if "locked" in reason or error.connection_invalidated or _is_lost(cause):
+        return StoreBusy("The database is busy or unreachable; nothing was changed.")
+    if isinstance(error, OperationalError):
+        return StoreError("The database refused the operation; nothing was changed.")
+    return None
+
+
+def _is_lost(cause: Any) -> bool:
+    """Tell whether PostgreSQL went away or asks for a repeat (classes 08, 40, 53, 57)."""
+    state = getattr(cause, "sqlstate", None)
+    return isinstance(state, str) and state[:2] in ("08", "40", "53", "57")

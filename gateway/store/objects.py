@@ -1,0 +1,365 @@
+"""Calendar objects: *the* write path. Row, etag, revision, instances and generation together.
+
+Parsing and expansion happen before the lock; what arrives here is a :class:`PreparedObject`.
+Callers lock the principal first (:func:`gateway.store.engine.lock_principal`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import BindParameter, bindparam, delete, insert, select, update
+
+from gateway.core.errors import NotFound
+from gateway.core.instances import Expansion, Instance
+from gateway.core.intervals import Interval
+from gateway.store.collections import Collection, next_revision
+from gateway.store.engine import Session, chunks, new_id, notify_generation, upsert
+from gateway.store.tables import generations, instances, objects, revisions
+
+ObjectKind = Literal["appointment", "blocked-slot", "mirrored"]
+PIECE_S = 7 * 86_400
+"""Longest span of one instance row; range reads look back this far and no further."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedObject:
+    """An object ready to be written: parsed, normalised and expanded before any lock."""
+
+    name: str
+    uid: str
+    kind: ObjectKind
+    component: str
+    etag: str
+    body: bytes
+    expansion: Expansion
+    served: bool = True
+    upstream_name: str | None = None
+    upstream_etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as stored; ``body`` is empty when a listing left it out."""
+
+    id: str
+    principal_id: str
+    collection_id: str
+    name: str
+    uid: str
+    kind: ObjectKind
+    component: str
+    etag: str
+    size: int
+    revision: int
+    served: bool
+    upstream_name: str | None
+    upstream_etag: str | None
+    problem: str | None
+    problem_detail: str | None
+    first_start: int | None
+    last_end: int | None
+    created_at: int
+    updated_at: int
+    body: bytes = b""
+
+
+_LISTED = tuple(objects.c[name] for name in StoredObject.__dataclass_fields__ if name != "body")
+_WHOLE = (*_LISTED, objects.c.body)
+
+
+def save_object(
+    session: Session, collection: Collection, prepared: PreparedObject, *, now: int
+) -> StoredObject:
+    """Insert or replace one object and return it as stored."""
+    save_objects(session, collection, [prepared], now=now)
+    return get_object(session, collection.id, prepared.name)
+
+
+def save_objects(
+    session: Session, collection: Collection, prepared: Sequence[PreparedObject], *, now: int
+) -> int:
+    """Insert or replace objects of one collection under one new revision; return it.
+
+    The names must differ. The kind of an existing object never changes (R19).
+    """
+    if not prepared:
+        return collection.revision
+    revision = next_revision(session, collection.id, now=now)
+    known = _ids_by_name(session, collection.id, [item.name for item in prepared])
+    rows = [_row(collection, item, revision, known.get(item.name), now) for item in prepared]
+    _write_rows(session, rows, set(known.values()))
+    if known:
+        _delete_instances(session, list(known.values()))
+    _insert_instances(session, collection, rows, prepared)
+    _note_revisions(session, collection.id, [p.name for p in prepared], revision, False, now)
+    bump_generation(session, collection.principal_id)
+    _narrow_coverage(session, collection.principal_id, prepared)
+    return revision
+
+
+def delete_objects(
+    session: Session, collection: Collection, names: Sequence[str], *, now: int
+) -> int:
+    """Delete the members named, leaving tombstones; returns how many there were."""
+    known = _ids_by_name(session, collection.id, names)
+    if not known:
+        return 0
+    revision = next_revision(session, collection.id, now=now)
+    for part in chunks(known.values()):
+        session.execute(delete(objects).where(objects.c.id.in_(part)))
+    _note_revisions(session, collection.id, list(known), revision, True, now)
+    bump_generation(session, collection.principal_id)
+    return len(known)
+
+
+def find_object(session: Session, collection_id: str, name: str) -> StoredObject | None:
+    """Return one member with its body, or None."""
+    row = session.execute(
+        select(*_WHOLE).where(objects.c.collection_id == collection_id, objects.c.name == name)
+    ).first()
+    return StoredObject(*row) if row is not None else None
+
+
+def get_object(session: Session, collection_id: str, name: str) -> StoredObject:
+    """Return one member with its body; raises :class:`NotFound`."""
+    found = find_object(session, collection_id, name)
+    if found is None:
+        raise NotFound("There is no such calendar object.")
+    return found
+
+
+def get_object_by_id(session: Session, object_id: str) -> StoredObject:
+    """Return one object with its body by id; raises :class:`NotFound`."""
+    row = session.execute(select(*_WHOLE).where(objects.c.id == object_id)).first()
+    if row is None:
+        raise NotFound("There is no such calendar object.")
+    return StoredObject(*row)
+
+
+def find_objects(
+    session: Session, collection_id: str, names: Iterable[str]
+) -> dict[str, StoredObject]:
+    """Return the members named that exist and are served, with bodies, by name."""
+    found: dict[str, StoredObject] = {}
+    for part in chunks(names):
+        query = select(*_WHOLE).where(
+            objects.c.collection_id == collection_id, objects.c.name.in_(part), objects.c.served
+        )
+        found.update((row.name, StoredObject(*row)) for row in session.execute(query))
+    return found
+
+
+def list_objects(
+    session: Session, collection_id: str, *, with_bodies: bool = False
+) -> list[StoredObject]:
+    """List the served members by name; bodies only when asked for."""
+    query = (
+        select(*(_WHOLE if with_bodies else _LISTED))
+        .where(objects.c.collection_id == collection_id, objects.c.served)
+        .order_by(objects.c.name)
+    )
+    return [StoredObject(*row) for row in session.execute(query)]
+
+
+def find_by_uid(session: Session, collection_id: str, uid: str) -> StoredObject | None:
+    """Return the served member with this UID, without its body, or None."""
+    row = session.execute(
+        select(*_LISTED).where(objects.c.collection_id == collection_id, objects.c.uid == uid)
+    ).first()
+    return StoredObject(*row) if row is not None else None
+
+
+def upstream_etags(session: Session, collection_id: str) -> dict[str, tuple[str, str | None]]:
+    """Return {upstream name: (name here, upstream etag)} of a mirror, served or not."""
+    query = select(objects.c.upstream_name, objects.c.name, objects.c.upstream_etag).where(
+        objects.c.collection_id == collection_id, objects.c.upstream_name.is_not(None)
+    )
+    return {row[0]: (row[1], row[2]) for row in session.execute(query)}
+
+
+def list_problems(session: Session, principal_id: str) -> list[StoredObject]:
+    """List the objects that could not be understood, without bodies."""
+    query = select(*_LISTED).where(
+        objects.c.principal_id == principal_id, objects.c.problem.is_not(None)
+    )
+    return [StoredObject(*row) for row in session.execute(query.order_by(objects.c.name))]
+
+
+def changes_since(session: Session, collection_id: str, revision: int) -> list[tuple[str, bool]]:
+    """Return (name, deleted) of each member changed after ``revision``, each once (RFC 6578)."""
+    query = (
+        select(revisions.c.name, revisions.c.deleted)
+        .where(revisions.c.collection_id == collection_id, revisions.c.revision > revision)
+        .order_by(revisions.c.revision, revisions.c.name)
+    )
+    return [(row.name, row.deleted) for row in session.execute(query)]
+
+
+def bump_generation(session: Session, principal_id: str) -> None:
+    """Count one more change of the principal's busy time and tell other processes."""
+    session.execute(
+        update(generations)
+        .where(generations.c.principal_id == principal_id)
+        .values(generation=generations.c.generation + 1)
+    )
+    notify_generation(session, principal_id)
+
+
+def get_generation(session: Session, principal_id: str) -> int:
+    """Return how often the principal's busy time changed so far."""
+    value = session.execute(
+        select(generations.c.generation).where(generations.c.principal_id == principal_id)
+    ).scalar()
+    return int(value or 0)
+
+
+def get_coverage(session: Session, principal_id: str) -> Interval | None:
+    """Return the span over which all of the principal's objects are expanded, None if empty."""
+    row = session.execute(
+        select(generations.c.covered_from, generations.c.covered_until).where(
+            generations.c.principal_id == principal_id
+        )
+    ).first()
+    return None if row is None or row[0] is None else Interval(row[0], row[1])
+
+
+def set_coverage(session: Session, principal_id: str, window: Interval) -> None:
+    """Say that every object of the principal is now expanded over ``window``."""
+    session.execute(
+        update(generations)
+        .where(generations.c.principal_id == principal_id)
+        .values(covered_from=window[0], covered_until=window[1])
+    )
+
+
+def _narrow_coverage(
+    session: Session, principal_id: str, prepared: Sequence[PreparedObject]
+) -> None:
+    start = max(item.expansion.window[0] for item in prepared)
+    end = min(item.expansion.window[1] for item in prepared)
+    known = get_coverage(session, principal_id)
+    narrowed = Interval(max(start, known[0]), min(end, known[1])) if known else Interval(start, end)
+    if narrowed != known:
+        set_coverage(session, principal_id, narrowed)
+
+
+def _ids_by_name(session: Session, collection_id: str, names: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in chunks(names):
+        query = select(objects.c.name, objects.c.id).where(
+            objects.c.collection_id == collection_id, objects.c.name.in_(part)
+        )
+        found.update((row.name, row.id) for row in session.execute(query))
+    return found
+
+
+def _row(
+    collection: Collection, item: PreparedObject, revision: int, known_id: str | None, now: int
+) -> dict[str, Any]:
+    expansion = item.expansion
+    problem = expansion.problems[0] if expansion.problems else None
+    return {
+        "id": known_id or new_id("obj"),
+        "principal_id": collection.principal_id,
+        "collection_id": collection.id,
+        "name": item.name,
+        "uid": item.uid,
+        "kind": item.kind,
+        "component": item.component,
+        "etag": item.etag,
+        "body": item.body,
+        "size": len(item.body),
+        "revision": revision,
+        "served": item.served,
+        "upstream_name": item.upstream_name,
+        "upstream_etag": item.upstream_etag,
+        "problem": problem.code if problem else None,
+        "problem_detail": problem.detail if problem else None,
+        "recurring": expansion.recurring,
+        "open_ended": expansion.open_ended,
+        "zone_dependent": expansion.zone_dependent,
+        "expanded_from": expansion.window[0],
+        "expanded_until": expansion.window[1],
+        "first_start": expansion.first_start,
+        "last_end": expansion.last_end,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+_KEPT = ("id", "principal_id", "collection_id", "name", "kind", "created_at")
+
+
+def _write_rows(session: Session, rows: list[dict[str, Any]], known: set[str]) -> None:
+    new = [row for row in rows if row["id"] not in known]
+    old = [row for row in rows if row["id"] in known]
+    if new:
+        session.execute(insert(objects), new)
+    if old:
+        changed: dict[str, BindParameter[Any]] = {
+            name: bindparam(f"new_{name}") for name in old[0] if name not in _KEPT
+        }
+        session.execute(
+            update(objects).where(objects.c.id == bindparam("row_id")).values(changed),
+            [{"row_id": row["id"], **{f"new_{n}": row[n] for n in changed}} for row in old],
+        )
+
+
+def _delete_instances(session: Session, object_ids: Sequence[str]) -> None:
+    for part in chunks(object_ids):
+        session.execute(delete(instances).where(instances.c.object_id.in_(part)))
+
+
+def _insert_instances(
+    session: Session,
+    collection: Collection,
+    rows: Sequence[dict[str, Any]],
+    prepared: Sequence[PreparedObject],
+) -> None:
+    values = [
+        {
+            "principal_id": collection.principal_id,
+            "collection_id": collection.id,
+            "object_id": row["id"],
+            "start": start,
+            "end": end,
+            "fbtype": str(instance.fbtype),
+            "busy_start": busy_start,
+            "busy_end": busy_end,
+            "reason": instance.reason,
+        }
+        for row, item in zip(rows, prepared, strict=True)
+        for instance in item.expansion.instances
+        for start, end, busy_start, busy_end in _pieces(instance)
+    ]
+    if values:
+        session.execute(insert(instances), values)
+
+
+def _pieces(instance: Instance) -> Iterator[tuple[int, int, int, int]]:
+    """Cut an instance into rows whose widened span is at most ``PIECE_S`` long."""
+    low, high = instance.busy_start, instance.busy_end
+    if high - low <= PIECE_S:
+        yield instance.start, instance.end, low, high
+        return
+    for cut in range(low, high, PIECE_S):
+        until = min(cut + PIECE_S, high)
+        start, end = max(instance.start, cut), min(instance.end, until)
+        yield min(start, end), end, cut, until
+
+
+def _note_revisions(
+    session: Session, collection_id: str, names: Sequence[str], revision: int, gone: bool, now: int
+) -> None:
+    rows = [
+        {
+            "collection_id": collection_id,
+            "name": name,
+            "revision": revision,
+            "deleted": gone,
+            "changed_at": now,
+        }
+        for name in names
+    ]
+    upsert(session, revisions, rows, keys=("collection_id", "name"))

@@ -1,0 +1,266 @@
+"""The push ledger and the outbox: what may be, and what has yet to be, written to iCloud.
+
+The ledger row is the permission (R13): one per object that ever went upstream, kept after the
+object is gone. The outbox row is the errand (R16), written in the same unit as the change that
+caused it, finished only after iCloud's answer is recorded.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import delete, func, insert, select, update
+
+from gateway.core.errors import NotFound
+from gateway.store.engine import Session, new_id
+from gateway.store.tables import outbox, push_ledger
+
+Action = Literal["put", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """The permission to write one upstream resource; ``state`` pending, pushed, parked, deleted."""
+
+    id: str
+    principal_id: str
+    object_id: str | None
+    account_index: bytes | None
+    upstream_calendar_id: str | None
+    upstream_path: str
+    upstream_name: str
+    upstream_uid: str
+    upstream_etag: str | None
+    sent_hash: str | None
+    sequence: int
+    state: str
+    reason: str | None
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One outbox row; ``in_doubt`` means it was sent once and the answer was never seen."""
+
+    id: int
+    ledger_id: str
+    connection_id: str | None
+    action: Action
+    state: str
+    reason: str | None
+    detail: str | None
+    attempts: int
+    due_at: float
+    in_doubt: bool
+    created_at: int
+
+
+_LEDGER = tuple(push_ledger.c[name] for name in LedgerRow.__dataclass_fields__)
+_ERRAND = tuple(outbox.c[name] for name in Errand.__dataclass_fields__)
+
+
+def create_ledger_row(
+    session: Session,
+    *,
+    principal_id: str,
+    object_id: str,
+    account_index: bytes | None,
+    upstream_calendar_id: str,
+    upstream_path: str,
+    upstream_uid: str,
+    now: int,
+) -> LedgerRow:
+    """Allow one object to be written to one upstream calendar, under ``<uid>.ics``."""
+    row_id = new_id("push")
+    session.execute(
+        insert(push_ledger).values(
+            id=row_id,
+            principal_id=principal_id,
+            object_id=object_id,
+            account_index=account_index,
+            upstream_calendar_id=upstream_calendar_id,
+            upstream_path=upstream_path,
+            upstream_name=f"{upstream_uid}.ics",
+            upstream_uid=upstream_uid,
+            state="pending",
+            created_at=now,
+            updated_at=now,
+        )
+    )
+    return get_ledger_row(session, row_id)
+
+
+def get_ledger_row(session: Session, ledger_id: str) -> LedgerRow:
+    """Return one ledger row; raises :class:`NotFound`."""
+    row = session.execute(select(*_LEDGER).where(push_ledger.c.id == ledger_id)).first()
+    if row is None:
+        raise NotFound("There is no such push.")
+    return LedgerRow(*row)
+
+
+def find_ledger_by_object(session: Session, object_id: str) -> LedgerRow | None:
+    """Return the ledger row of a local object, or None when it never was to go upstream."""
+    row = session.execute(select(*_LEDGER).where(push_ledger.c.object_id == object_id)).first()
+    return LedgerRow(*row) if row is not None else None
+
+
+def ledger_of_calendar(session: Session, upstream_calendar_id: str) -> dict[str, LedgerRow]:
+    """Return {upstream name: row} of all that was ever pushed to a calendar."""
+    query = select(*_LEDGER).where(push_ledger.c.upstream_calendar_id == upstream_calendar_id)
+    return {row.upstream_name: LedgerRow(*row) for row in session.execute(query)}
+
+
+def ledger_uids(session: Session, principal_id: str) -> dict[str, LedgerRow]:
+    """Return {upstream UID: row} of all that was ever pushed for a principal."""
+    query = select(*_LEDGER).where(push_ledger.c.principal_id == principal_id)
+    return {row.upstream_uid: LedgerRow(*row) for row in session.execute(query)}
+
+
+def list_ledger(session: Session, principal_id: str) -> list[LedgerRow]:
+    """List the pushes of a principal, oldest first."""
+    query = select(*_LEDGER).where(push_ledger.c.principal_id == principal_id)
+    return [
+        LedgerRow(*row)
+        for row in session.execute(query.order_by(push_ledger.c.created_at, push_ledger.c.id))
+    ]
+
+
+def update_ledger(session: Session, ledger_id: str, *, now: int, **changes: Any) -> None:
+    """Change columns of a ledger row."""
+    session.execute(
+        update(push_ledger).where(push_ledger.c.id == ledger_id).values(updated_at=now, **changes)
+    )
+
+
+def enqueue(
+    session: Session, *, ledger_id: str, connection_id: str | None, action: Action, now: int
+) -> None:
+    """Add an errand; a pending, never tried one for the same resource is replaced.
+
+    The body is built when the errand runs, so two edits in a row make one PUT.
+    """
+    session.execute(
+        delete(outbox).where(
+            outbox.c.ledger_id == ledger_id,
+            outbox.c.attempts == 0,
+            outbox.c.state == "pending",
+            outbox.c.in_doubt.is_(False),
+        )
+    )
+    session.execute(
+        insert(outbox).values(
+            ledger_id=ledger_id,
+            connection_id=connection_id,
+            action=action,
+            state="pending",
+            due_at=float(now),
+            created_at=now,
+        )
+    )
+
+
+def due_errands(
+    session: Session, connection_id: str, *, now: float, limit: int = 20
+) -> list[Errand]:
+    """List the due errands of a connection, oldest first, one per resource (order is kept).
+
+    A resource whose first errand is parked or not yet due waits, whatever comes behind it.
+    """
+    first = (
+        select(func.min(outbox.c.id).label("id"))
+        .where(outbox.c.connection_id == connection_id)
+        .group_by(outbox.c.ledger_id)
+        .subquery()
+    )
+    query = (
+        select(*_ERRAND)
+        .join(first, outbox.c.id == first.c.id)
+        .where(outbox.c.state == "pending", outbox.c.due_at <= now)
+        .order_by(outbox.c.id)
+        .limit(limit)
+    )
+    return [Errand(*row) for row in session.execute(query)]
+
+
+def connections_with_errands(session: Session, *, now: float) -> list[str]:
+    """List the connections that have at least one due errand."""
+    query = (
+        select(outbox.c.connection_id)
+        .where(
+            outbox.c.state == "pending",
+            outbox.c.due_at <= now,
+            outbox.c.connection_id.is_not(None),
+        )
+        .distinct()
+    )
+    return [row[0] for row in session.execute(query)]
+
+
+def list_errands(session: Session, principal_id: str) -> list[tuple[Errand, LedgerRow]]:
+    """List what is pending or parked for a principal, oldest first."""
+    query = (
+        select(*_ERRAND, *_LEDGER)
+        .join(push_ledger, push_ledger.c.id == outbox.c.ledger_id)
+        .where(push_ledger.c.principal_id == principal_id)
+        .order_by(outbox.c.id)
+    )
+    width = len(_ERRAND)
+    return [(Errand(*row[:width]), LedgerRow(*row[width:])) for row in session.execute(query)]
+
+
+def get_errand(session: Session, errand_id: int) -> Errand:
+    """Return one errand; raises :class:`NotFound` once it is done."""
+    row = session.execute(select(*_ERRAND).where(outbox.c.id == errand_id)).first()
+    if row is None:
+        raise NotFound("There is no such push.")
+    return Errand(*row)
+
+
+def mark_in_doubt(session: Session, errand_id: int) -> None:
+    """Say, before sending, that the answer may never be seen: then look before repeating."""
+    session.execute(
+        update(outbox)
+        .where(outbox.c.id == errand_id)
+        .values(in_doubt=True, attempts=outbox.c.attempts + 1)
+    )
+
+
+def finish(session: Session, errand_id: int) -> None:
+    """Remove a done errand."""
+    session.execute(delete(outbox).where(outbox.c.id == errand_id))
+
+
+def postpone(session: Session, errand_id: int, *, due_at: float, reason: str, detail: str) -> None:
+    """Try an errand again later."""
+    session.execute(
+        update(outbox)
+        .where(outbox.c.id == errand_id)
+        .values(due_at=due_at, reason=reason, detail=detail)
+    )
+
+
+def park(session: Session, errand_id: int, *, reason: str, detail: str) -> None:
+    """Stop trying until a person acts; ``reason`` is a stable code."""
+    session.execute(
+        update(outbox)
+        .where(outbox.c.id == errand_id)
+        .values(state="parked", reason=reason, detail=detail)
+    )
+
+
+def park_all(session: Session, connection_id: str, *, reason: str, detail: str) -> None:
+    """Park every pending errand of a connection (disconnect, calendar gone)."""
+    session.execute(
+        update(outbox)
+        .where(outbox.c.connection_id == connection_id, outbox.c.state == "pending")
+        .values(state="parked", reason=reason, detail=detail)
+    )
+
+
+def unpark(session: Session, errand_id: int, *, now: int) -> None:
+    """Try a parked errand again."""
+    session.execute(
+        update(outbox)
+        .where(outbox.c.id == errand_id)
+        .values(state="pending", reason=None, detail=None, due_at=float(now))
+    )

@@ -1,0 +1,353 @@
+"""Who is here: subaccounts, principals, their logins, and API keys.
+
+Secrets of logins and keys are generated (160 bits), shown once and stored as SHA-256; no cache
+stands in front of them, so a revocation holds at once in every process.
+"""
+
+import hashlib
+import hmac
+import secrets as random_source
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.engine import Row
+
+from gateway.core.errors import NotFound
+from gateway.store.collections import ensure_platform_collection
+from gateway.store.engine import Session, new_id
+from gateway.store.tables import api_keys, generations, logins, principals, subaccounts
+
+LoginKind = Literal["device", "platform"]
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+_SEEN_EVERY_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Subaccount:
+    """A tenant of the platform."""
+
+    id: str
+    name: str
+    external_id: str | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A person in a subaccount; ``time_zone`` is an IANA name."""
+
+    id: str
+    subaccount_id: str
+    name: str
+    email: str | None
+    external_id: str | None
+    time_zone: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A device or platform login of a principal; the secret itself is not kept."""
+
+    id: str
+    principal_id: str
+    kind: LoginKind
+    login: str
+    label: str
+    show_mirrors: bool
+    created_at: int
+    last_seen_at: int | None
+    user_agent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key; ``subaccount_id`` None means every subaccount."""
+
+    id: str
+    subaccount_id: str | None
+    name: str
+    scopes: frozenset[str]
+    created_at: int
+    last_used_at: int | None
+
+
+def generate_secret() -> str:
+    """Make a secret of about 158 random bits in groups that are easy to type."""
+    letters = "".join(random_source.choice(_ALPHABET) for _ in range(32))
+    return "-".join(letters[at : at + 8] for at in range(0, 32, 8))
+
+
+def hash_secret(secret: str) -> bytes:
+    """Hash a generated secret; its entropy makes a plain SHA-256 enough."""
+    return hashlib.sha256(secret.encode("utf-8")).digest()
+
+
+# --- subaccounts and principals ---
+
+
+def create_subaccount(
+    session: Session, *, name: str, external_id: str | None = None, now: int
+) -> Subaccount:
+    """Insert a subaccount."""
+    created = Subaccount(new_id("sub"), name, external_id, now)
+    session.execute(
+        insert(subaccounts).values(
+            id=created.id, name=name, external_id=external_id, created_at=now
+        )
+    )
+    return created
+
+
+def list_subaccounts(session: Session, *, only: str | None = None) -> list[Subaccount]:
+    """List the subaccounts, oldest first; ``only`` restricts to one id."""
+    query = select(subaccounts).order_by(subaccounts.c.created_at, subaccounts.c.id)
+    if only is not None:
+        query = query.where(subaccounts.c.id == only)
+    return [Subaccount(*row) for row in session.execute(query)]
+
+
+def get_subaccount(session: Session, subaccount_id: str) -> Subaccount:
+    """Return one subaccount; raises :class:`NotFound`."""
+    row = session.execute(select(subaccounts).where(subaccounts.c.id == subaccount_id)).first()
+    if row is None:
+        raise NotFound("There is no such subaccount.")
+    return Subaccount(*row)
+
+
+def update_subaccount(session: Session, subaccount_id: str, changes: Mapping[str, Any]) -> None:
+    """Change columns of a subaccount; raises :class:`NotFound`."""
+    _update_one(session, subaccounts, subaccount_id, changes)
+
+
+def delete_subaccount(session: Session, subaccount_id: str) -> None:
+    """Erase a subaccount with everything in it; raises :class:`NotFound`."""
+    _delete_one(session, subaccounts, subaccount_id)
+
+
+def create_principal(
+    session: Session,
+    *,
+    subaccount_id: str,
+    name: str,
+    time_zone: str,
+    email: str | None = None,
+    external_id: str | None = None,
+    now: int,
+) -> Principal:
+    """Insert a principal with its ``platform`` collection; raises :class:`NotFound`."""
+    get_subaccount(session, subaccount_id)
+    created = Principal(new_id("p"), subaccount_id, name, email, external_id, time_zone, now)
+    session.execute(
+        insert(principals).values(
+            id=created.id,
+            subaccount_id=subaccount_id,
+            name=name,
+            email=email,
+            external_id=external_id,
+            time_zone=time_zone,
+            created_at=now,
+        )
+    )
+    session.execute(insert(generations).values(principal_id=created.id, generation=0))
+    ensure_platform_collection(session, created.id, now=now)
+    return created
+
+
+def list_principals(session: Session, *, subaccount_id: str | None = None) -> list[Principal]:
+    """List principals, oldest first, of one subaccount or of all."""
+    query = select(*_PRINCIPAL).order_by(principals.c.created_at, principals.c.id)
+    if subaccount_id is not None:
+        query = query.where(principals.c.subaccount_id == subaccount_id)
+    return [Principal(*row) for row in session.execute(query)]
+
+
+_PRINCIPAL = (
+    principals.c.id,
+    principals.c.subaccount_id,
+    principals.c.name,
+    principals.c.email,
+    principals.c.external_id,
+    principals.c.time_zone,
+    principals.c.created_at,
+)
+
+
+def get_principal(
+    session: Session, principal_id: str, *, subaccount_id: str | None = None
+) -> Principal:
+    """Return one principal; one of a foreign subaccount is not found either."""
+    query = select(*_PRINCIPAL).where(principals.c.id == principal_id)
+    if subaccount_id is not None:
+        query = query.where(principals.c.subaccount_id == subaccount_id)
+    row = session.execute(query).first()
+    if row is None:
+        raise NotFound("There is no such principal.")
+    return Principal(*row)
+
+
+def update_principal(session: Session, principal_id: str, changes: Mapping[str, Any]) -> None:
+    """Change columns of a principal; raises :class:`NotFound`."""
+    _update_one(session, principals, principal_id, changes)
+
+
+def delete_principal(session: Session, principal_id: str) -> None:
+    """Erase a principal with calendars, logins and connection; raises :class:`NotFound`."""
+    _delete_one(session, principals, principal_id)
+
+
+# --- logins ---
+
+
+def create_login(
+    session: Session,
+    *,
+    principal_id: str,
+    kind: LoginKind,
+    label: str = "",
+    show_mirrors: bool = True,
+    now: int,
+) -> tuple[Login, str]:
+    """Insert a login; return it with its secret, which is shown this once only."""
+    secret = generate_secret()
+    name = f"{principal_id}-{kind[0]}{random_source.token_hex(3)}"
+    created = Login(new_id("login"), principal_id, kind, name, label, show_mirrors, now, None, None)
+    session.execute(
+        insert(logins).values(
+            id=created.id,
+            principal_id=principal_id,
+            kind=kind,
+            login=name,
+            secret_hash=hash_secret(secret),
+            label=label,
+            show_mirrors=show_mirrors,
+            created_at=now,
+        )
+    )
+    return created, secret
+
+
+_LOGIN = (
+    logins.c.id,
+    logins.c.principal_id,
+    logins.c.kind,
+    logins.c.login,
+    logins.c.label,
+    logins.c.show_mirrors,
+    logins.c.created_at,
+    logins.c.last_seen_at,
+    logins.c.user_agent,
+)
+
+
+def list_logins(session: Session, principal_id: str) -> list[Login]:
+    """List the logins of a principal, oldest first."""
+    query = select(*_LOGIN).where(logins.c.principal_id == principal_id)
+    return [
+        Login(*row) for row in session.execute(query.order_by(logins.c.created_at, logins.c.id))
+    ]
+
+
+def update_login(session: Session, login_id: str, changes: Mapping[str, Any]) -> None:
+    """Change columns of a login (label, show_mirrors); raises :class:`NotFound`."""
+    _update_one(session, logins, login_id, changes)
+
+
+def delete_login(session: Session, principal_id: str, login_id: str) -> None:
+    """Revoke a login at once; raises :class:`NotFound`."""
+    statement = delete(logins).where(logins.c.id == login_id, logins.c.principal_id == principal_id)
+    if not session.execute(statement).rowcount:
+        raise NotFound("There is no such login.")
+
+
+def verify_login(session: Session, login: str, secret: str) -> Login | None:
+    """Return the login when name and secret match, else None; constant time in the secret."""
+    row = session.execute(
+        select(*_LOGIN, logins.c.secret_hash).where(logins.c.login == login)
+    ).first()
+    stored = bytes(row.secret_hash) if row is not None else bytes(32)
+    matches = hmac.compare_digest(stored, hash_secret(secret))
+    return Login(*row[:-1]) if row is not None and matches else None
+
+
+def note_login_seen(session: Session, login_id: str, *, user_agent: str, now: int) -> None:
+    """Remember when and by what a login was used; at most once a minute per user agent."""
+    session.execute(
+        update(logins)
+        .where(logins.c.id == login_id)
+        .values(last_seen_at=now, user_agent=user_agent[:200])
+    )
+
+
+def is_seen_stale(login: Login, *, user_agent: str, now: int) -> bool:
+    """Tell whether :func:`note_login_seen` is due for this login."""
+    last = login.last_seen_at
+    return last is None or now - last >= _SEEN_EVERY_S or login.user_agent != user_agent[:200]
+
+
+# --- API keys ---
+
+
+def create_key(
+    session: Session, *, name: str, scopes: frozenset[str], subaccount_id: str | None, now: int
+) -> tuple[ApiKey, str]:
+    """Insert an API key; return it with its secret, which is shown this once only."""
+    if subaccount_id is not None:
+        get_subaccount(session, subaccount_id)
+    secret = "gw_" + random_source.token_urlsafe(24)
+    created = ApiKey(new_id("key"), subaccount_id, name, scopes, now, None)
+    session.execute(
+        insert(api_keys).values(
+            id=created.id,
+            subaccount_id=subaccount_id,
+            name=name,
+            secret_hash=hash_secret(secret),
+            scopes=" ".join(sorted(scopes)),
+            created_at=now,
+        )
+    )
+    return created, secret
+
+
+def find_key(session: Session, secret: str) -> ApiKey | None:
+    """Return the API key with this secret, or None."""
+    row = session.execute(
+        select(api_keys).where(api_keys.c.secret_hash == hash_secret(secret))
+    ).first()
+    return _key(row) if row is not None else None
+
+
+def list_keys(session: Session, *, subaccount_id: str | None = None) -> list[ApiKey]:
+    """List the API keys, oldest first, of one subaccount or of all."""
+    query = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
+    if subaccount_id is not None:
+        query = query.where(api_keys.c.subaccount_id == subaccount_id)
+    return [_key(row) for row in session.execute(query)]
+
+
+def delete_key(session: Session, key_id: str, *, subaccount_id: str | None = None) -> None:
+    """Revoke an API key at once; raises :class:`NotFound`."""
+    statement = delete(api_keys).where(api_keys.c.id == key_id)
+    if subaccount_id is not None:
+        statement = statement.where(api_keys.c.subaccount_id == subaccount_id)
+    if not session.execute(statement).rowcount:
+        raise NotFound("There is no such key.")
+
+
+def _key(row: Row[Any]) -> ApiKey:
+    scopes = frozenset(row.scopes.split())
+    return ApiKey(row.id, row.subaccount_id, row.name, scopes, row.created_at, row.last_used_at)
+
+
+def _update_one(session: Session, table: Any, row_id: str, changes: Mapping[str, Any]) -> None:
+    if not changes:
+        return
+    if not session.execute(update(table).where(table.c.id == row_id).values(**changes)).rowcount:
+        raise NotFound(f"There is no such {table.name[:-1]}.")
+
+
+def _delete_one(session: Session, table: Any, row_id: str) -> None:
+    if not session.execute(delete(table).where(table.c.id == row_id)).rowcount:
+        raise NotFound(f"There is no such {table.name[:-1]}.")

@@ -1,0 +1,350 @@
+"""Every table of the store, as SQLAlchemy Core tables. ``docs/schema.md`` says why each exists.
+
+Conventions: ids are opaque text (:func:`gateway.store.engine.new_id`), times are UTC epoch
+seconds (integers; real numbers where a worker compares sub-second due times), booleans are
+booleans, JSON is text. Rows never leave ``gateway.store``: other layers see frozen dataclasses.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# A 64-bit key that counts by itself on both databases (SQLite wants plain INTEGER for that).
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _owned_by(target: str) -> ForeignKey:
+    return ForeignKey(target, ondelete="CASCADE")
+
+
+# --- who is here -------------------------------------------------------------------------------
+
+subaccounts = Table(
+    "subaccounts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("external_id", Text),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+principals = Table(
+    "principals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("subaccount_id", Text, _owned_by("subaccounts.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("email", Text),
+    Column("external_id", Text),
+    Column("time_zone", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "subaccount_id", "id"),
+)
+
+logins = Table(
+    "logins",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal_id", Text, _owned_by("principals.id"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),  # device | platform
+    Column("login", Text, nullable=False, unique=True),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("show_mirrors", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_seen_at", BigInteger),
+    Column("user_agent", Text),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("subaccount_id", Text, _owned_by("subaccounts.id"), index=True),  # NULL: all of them
+    Column("name", Text, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("scopes", Text, nullable=False),  # blank-separated
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_used_at", BigInteger),
+)
+
+# --- the iCloud side ---------------------------------------------------------------------------
+
+connections = Table(
+    "connections",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal_id", Text, _owned_by("principals.id"), nullable=False, unique=True),
+    # ok | credential-revoked | paused | disconnected
+    Column("state", Text, nullable=False),
+    Column("problem", Text),
+    Column("problem_detail", Text),
+    # Keyed blind indexes (R2): the same account can never be connected twice.
+    Column("index_key_id", Text),
+    Column("email_index", LargeBinary, unique=True),
+    Column("account_index", LargeBinary, unique=True),
+    Column("principal_path", Text),
+    Column("home_path", Text),
+    # Lower-case addresses that mean the owner, JSON list (own PARTSTAT; RFC 6638 2.4.1).
+    Column("addresses", Text, nullable=False, default="[]"),
+    Column("trust_for_s", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # Scheduling: due time, lease and back-off survive restarts.
+    Column("next_sync_at", Float, nullable=False, index=True),
+    Column("active_until", BigInteger, nullable=False, default=0),
+    Column("lease_owner", Text),
+    Column("lease_until", Float, nullable=False, default=0),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("polled_at", BigInteger),
+    Column("synced_at", BigInteger),
+    Column("reconciled_at", BigInteger),
+    Column("probes_left", Integer, nullable=False, default=0),
+)
+
+# Ciphertexts only. On PostgreSQL the role of the CalDAV process has no right on this table.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("owner_id", Text, primary_key=True),  # connection id or object id
+    Column("field", Text, primary_key=True),  # app_password | email | account_number | raw
+    Column("key_id", Text, nullable=False, index=True),
+    Column("ciphertext", LargeBinary, nullable=False),
+)
+
+upstream_calendars = Table(
+    "upstream_calendars",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("connection_id", Text, _owned_by("connections.id"), nullable=False),
+    Column("path", Text, nullable=False),  # decoded path below the host, never the host itself
+    Column("name", Text, nullable=False),
+    Column("color", Text),
+    Column("display_order", Integer),
+    Column("kind", Text, nullable=False),  # calendar | subscribed | reminders | scheduling
+    Column("writable", Boolean, nullable=False),
+    Column("refusal", Text),  # calendar-subscribed | calendar-read-only | …
+    Column("transparent", Boolean, nullable=False, default=False),
+    # What the listing says now, and what was read completely (sync_token of the last good pull).
+    Column("listed_ctag", Text),
+    Column("listed_token", Text),
+    Column("ctag", Text),
+    Column("sync_token", Text),
+    # none | linked | conflict | tracked
+    Column("role", Text, nullable=False),
+    Column("blocks", Boolean, nullable=False, default=False),
+    Column("all_day_blocks", Boolean, nullable=False, default=False),
+    Column("detail", Text, nullable=False, default="full"),  # full | busy (R10)
+    # never | syncing | ok | failed | gone
+    Column("state", Text, nullable=False),
+    Column("problem", Text),
+    Column("problem_detail", Text),
+    Column("synced_at", BigInteger),
+    Column("missing_since", BigInteger),
+    Column("progress_done", Integer, nullable=False, default=0),
+    Column("progress_total", Integer),
+    UniqueConstraint("connection_id", "path"),
+)
+
+# --- what is served here -----------------------------------------------------------------------
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal_id", Text, _owned_by("principals.id"), nullable=False),
+    Column("name", Text, nullable=False),  # last path segment
+    Column("kind", Text, nullable=False),  # platform | mirror | local
+    Column("upstream_calendar_id", Text, _owned_by("upstream_calendars.id"), unique=True),
+    Column("display_name", Text, nullable=False),
+    Column("properties", Text, nullable=False, default="{}"),  # JSON, WebDAV dead properties
+    Column("components", Text, nullable=False, default="VEVENT"),  # comma-separated
+    Column("transparent", Boolean, nullable=False, default=False),
+    Column("incarnation", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False, default=0),
+    Column("valid_from_revision", BigInteger, nullable=False, default=0),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("principal_id", "name"),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal_id", Text, _owned_by("principals.id"), nullable=False),
+    Column("collection_id", Text, _owned_by("collections.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("uid", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # appointment | blocked-slot | mirrored
+    Column("component", Text, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # exactly what is served
+    Column("size", Integer, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("served", Boolean, nullable=False, default=True),  # false: kept, not servable
+    Column("upstream_name", Text),  # last segment upstream, decoded
+    Column("upstream_etag", Text),
+    Column("problem", Text),
+    Column("problem_detail", Text),
+    Column("recurring", Boolean, nullable=False, default=False),
+    Column("open_ended", Boolean, nullable=False, default=False),
+    Column("zone_dependent", Boolean, nullable=False, default=False),
+    Column("expanded_from", BigInteger, nullable=False, default=0),
+    Column("expanded_until", BigInteger, nullable=False, default=0),
+    Column("first_start", BigInteger),
+    Column("last_end", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("collection_id", "name"),
+    Index(None, "collection_id", "uid"),
+    Index(None, "collection_id", "upstream_name"),
+    Index(None, "principal_id", "open_ended"),
+)
+
+# One row per member that ever changed, living or deleted: changes-since is one indexed query.
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("collection_id", Text, _owned_by("collections.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False),  # a tombstone
+    Column("changed_at", BigInteger, nullable=False),
+    Index(None, "collection_id", "revision"),
+)
+
+# Long spans are cut into pieces of at most seven days, so a range read is bounded below.
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("principal_id", Text, _owned_by("principals.id"), nullable=False),
+    Column("collection_id", Text, _owned_by("collections.id"), nullable=False),
+    Column("object_id", Text, _owned_by("objects.id"), nullable=False, index=True),
+    Column("start", BigInteger, nullable=False),
+    Column("end", BigInteger, nullable=False),
+    Column("fbtype", Text, nullable=False),
+    Column("busy_start", BigInteger, nullable=False),
+    Column("busy_end", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("ix_instances_busy", "principal_id", "busy_start", "busy_end", "collection_id", "fbtype"),
+    Index("ix_instances_range", "collection_id", "start", "end", "object_id"),
+)
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("principal_id", Text, _owned_by("principals.id"), primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    # All objects are expanded at least over this span; NULL while there is none.
+    Column("covered_from", BigInteger),
+    Column("covered_until", BigInteger),
+)
+
+# --- writing upstream --------------------------------------------------------------------------
+
+# One row per object that was ever allowed upstream; it outlives the object (R3, R13).
+push_ledger = Table(
+    "push_ledger",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal_id", Text, _owned_by("principals.id"), nullable=False, index=True),
+    Column("object_id", Text, index=True),  # NULL once the appointment is gone
+    Column("account_index", LargeBinary),  # which account it lives in, also after disconnecting
+    Column("upstream_calendar_id", Text, index=True),
+    Column("upstream_path", Text, nullable=False),  # collection path at the time of writing
+    Column("upstream_name", Text, nullable=False),
+    Column("upstream_uid", Text, nullable=False),
+    Column("upstream_etag", Text),
+    Column("sent_hash", Text),  # of the body last accepted upstream
+    Column("sequence", Integer, nullable=False, default=0),
+    # pending | pushed | parked | deleted
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("upstream_calendar_id", "upstream_name"),
+    Index(None, "upstream_uid"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("ledger_id", Text, _owned_by("push_ledger.id"), nullable=False, index=True),
+    Column("connection_id", Text, index=True),
+    Column("action", Text, nullable=False),  # put | delete
+    # pending | parked
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("detail", Text),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("due_at", Float, nullable=False),
+    Column("in_doubt", Boolean, nullable=False, default=False),  # sent, answer never seen
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "state", "due_at"),
+)
+
+# --- booking -----------------------------------------------------------------------------------
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal_id", Text, _owned_by("principals.id"), nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("end", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "principal_id", "start"),
+)
+
+appointments = Table(
+    "appointments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal_id", Text, _owned_by("principals.id"), nullable=False),
+    Column("object_id", Text, index=True),
+    Column("external_id", Text),
+    Column("title", Text, nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("end", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),  # confirmed | cancelled
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index(None, "principal_id", "start"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key_id", Text, _owned_by("api_keys.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("status", Integer),  # NULL while the first request is still running
+    Column("content_type", Text),
+    Column("body", LargeBinary),
+    Column("replayable", Boolean, nullable=False, default=True),
+    Column("created_at", BigInteger, nullable=False, index=True),
+)
