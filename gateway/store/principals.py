@@ -17,7 +17,16 @@ from sqlalchemy.engine import Row
 from gateway.core.errors import NotFound
 from gateway.store.collections import ensure_platform_collection
 from gateway.store.engine import Session, new_id
-from gateway.store.tables import api_keys, generations, logins, principals, subaccounts
+from gateway.store.tables import (
+    api_keys,
+    collections,
+    connections,
+    generations,
+    logins,
+    principals,
+    secrets,
+    subaccounts,
+)
 
 LoginKind = Literal["device", "platform"]
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -124,6 +133,8 @@ def update_subaccount(session: Session, subaccount_id: str, changes: Mapping[str
 
 def delete_subaccount(session: Session, subaccount_id: str) -> None:
     """Erase a subaccount with everything in it; raises :class:`NotFound`."""
+    for principal in list_principals(session, subaccount_id=subaccount_id):
+        _erase_secrets(session, principal.id)
     _delete_one(session, subaccounts, subaccount_id)
 
 
@@ -195,6 +206,7 @@ def update_principal(session: Session, principal_id: str, changes: Mapping[str, 
 
 def delete_principal(session: Session, principal_id: str) -> None:
     """Erase a principal with calendars, logins and connection; raises :class:`NotFound`."""
+    _erase_secrets(session, principal_id)
     _delete_one(session, principals, principal_id)
 
 
@@ -334,6 +346,15 @@ def delete_key(session: Session, key_id: str, *, subaccount_id: str | None = Non
         statement = statement.where(api_keys.c.subaccount_id == subaccount_id)
     if not session.execute(statement).rowcount:
         raise NotFound("There is no such key.")
+
+
+def _erase_secrets(session: Session, principal_id: str) -> None:
+    """Erase ciphertexts of a principal's connection and objects (they have no foreign key)."""
+    owned = select(connections.c.id).where(connections.c.principal_id == principal_id)
+    session.execute(delete(secrets).where(secrets.c.owner_id.in_(owned)))
+    mine = select(collections.c.id).where(collections.c.principal_id == principal_id)
+    for (collection_id,) in session.execute(mine).all():
+        session.execute(delete(secrets).where(secrets.c.owner_id.startswith(f"{collection_id}/")))
 
 
 def _key(row: Row[Any]) -> ApiKey:

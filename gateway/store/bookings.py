@@ -1,0 +1,270 @@
+"""Holds, appointment rows, and where a principal's appointments are to be pushed.
+
+The object in ``platform/`` is what is served and counted; the row here is what the API lists,
+it outlives the object. Everything runs inside a unit that locked the principal first.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import delete, func, insert, or_, select, update
+
+from gateway.core.errors import NotFound
+from gateway.core.intervals import Interval
+from gateway.store.engine import Session, new_id
+from gateway.store.tables import (
+    appointments,
+    connections,
+    holds,
+    instances,
+    objects,
+    outbox,
+    upstream_calendars,
+)
+
+AppointmentStatus = Literal["confirmed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A reserved time; it counts until ``expires_at``. All times are UTC epoch seconds."""
+
+    id: str
+    principal_id: str
+    start: int
+    end: int
+    expires_at: int
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appointment:
+    """An appointment as the API lists it; ``object_id`` is None once the object is gone."""
+
+    id: str
+    principal_id: str
+    object_id: str | None
+    external_id: str | None
+    title: str
+    start: int
+    end: int
+    status: AppointmentStatus
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PushTarget:
+    """The connection of a principal, and its linked calendar where there is one."""
+
+    connection_id: str
+    state: str
+    account_index: bytes | None
+    calendar_id: str | None
+    calendar_path: str | None
+
+
+_HOLD = tuple(holds.c[name] for name in Hold.__dataclass_fields__)
+_APPOINTMENT = tuple(appointments.c[name] for name in Appointment.__dataclass_fields__)
+
+
+# --- holds ---
+
+
+def create_hold(
+    session: Session, principal_id: str, span: Interval, *, expires_at: int, now: int
+) -> Hold:
+    """Insert a hold; whoever calls has checked that the time is free."""
+    created = Hold(new_id("hold"), principal_id, span[0], span[1], expires_at, now)
+    session.execute(
+        insert(holds).values(
+            id=created.id,
+            principal_id=principal_id,
+            start=span[0],
+            end=span[1],
+            expires_at=expires_at,
+            created_at=now,
+        )
+    )
+    return created
+
+
+def find_hold(session: Session, principal_id: str, hold_id: str, *, now: int) -> Hold | None:
+    """Return a hold that has not expired, or None."""
+    row = session.execute(
+        select(*_HOLD).where(
+            holds.c.id == hold_id, holds.c.principal_id == principal_id, holds.c.expires_at > now
+        )
+    ).first()
+    return Hold(*row) if row is not None else None
+
+
+def delete_hold(session: Session, hold_id: str) -> bool:
+    """Remove a hold; tell whether it was there."""
+    return bool(session.execute(delete(holds).where(holds.c.id == hold_id)).rowcount)
+
+
+def holds_in(session: Session, principal_id: str, window: Interval, *, now: int) -> list[Hold]:
+    """List the living holds that touch the window, by start."""
+    query = select(*_HOLD).where(
+        holds.c.principal_id == principal_id,
+        holds.c.start < window[1],
+        holds.c.end > window[0],
+        holds.c.expires_at > now,
+    )
+    return [Hold(*row) for row in session.execute(query.order_by(holds.c.start, holds.c.id))]
+
+
+def delete_expired_holds(session: Session, *, now: int) -> int:
+    """Sweep out holds that expired; returns how many there were."""
+    return session.execute(delete(holds).where(holds.c.expires_at <= now)).rowcount
+
+
+# --- appointments ---
+
+
+def create_appointment(
+    session: Session,
+    *,
+    principal_id: str,
+    object_id: str,
+    title: str,
+    span: Interval,
+    status: AppointmentStatus,
+    external_id: str | None = None,
+    now: int,
+) -> str:
+    """Insert the row of a new appointment and return its id."""
+    appointment_id = new_id("appt")
+    session.execute(
+        insert(appointments).values(
+            id=appointment_id,
+            principal_id=principal_id,
+            object_id=object_id,
+            external_id=external_id,
+            title=title,
+            start=span[0],
+            end=span[1],
+            status=status,
+            created_at=now,
+            updated_at=now,
+        )
+    )
+    return appointment_id
+
+
+def find_appointment_by_object(session: Session, object_id: str) -> Appointment | None:
+    """Return the appointment row of an object, or None."""
+    row = session.execute(
+        select(*_APPOINTMENT).where(appointments.c.object_id == object_id)
+    ).first()
+    return Appointment(*row) if row is not None else None
+
+
+def get_appointment(session: Session, principal_id: str, appointment_id: str) -> Appointment:
+    """Return one appointment of a principal; raises :class:`NotFound`."""
+    row = session.execute(
+        select(*_APPOINTMENT).where(
+            appointments.c.id == appointment_id, appointments.c.principal_id == principal_id
+        )
+    ).first()
+    if row is None:
+        raise NotFound("There is no such appointment.")
+    return Appointment(*row)
+
+
+def list_appointments(
+    session: Session,
+    principal_ids: Sequence[str],
+    *,
+    window: Interval | None = None,
+    after: tuple[int, str] | None = None,
+    limit: int = 100,
+) -> list[Appointment]:
+    """List appointments by (start, id), of a window, after the last one of the page before."""
+    query = select(*_APPOINTMENT).where(appointments.c.principal_id.in_(principal_ids))
+    if window is not None:
+        query = query.where(appointments.c.start < window[1], appointments.c.end > window[0])
+    if after is not None:
+        start, row_id = appointments.c.start, appointments.c.id
+        query = query.where(
+            or_(start > after[0], (start == after[0]) & (row_id > after[1])),
+        )
+    query = query.order_by(appointments.c.start, appointments.c.id).limit(limit)
+    return [Appointment(*row) for row in session.execute(query)]
+
+
+def update_appointment(session: Session, appointment_id: str, *, now: int, **changes: Any) -> None:
+    """Change columns of an appointment row; raises :class:`NotFound`."""
+    statement = (
+        update(appointments)
+        .where(appointments.c.id == appointment_id)
+        .values(updated_at=now, **changes)
+    )
+    if not session.execute(statement).rowcount:
+        raise NotFound("There is no such appointment.")
+
+
+# --- what booking has to know of the iCloud side ---
+
+
+def find_push_target(session: Session, principal_id: str) -> PushTarget | None:
+    """Return the principal's connection with its linked calendar, None without connection."""
+    calendar = upstream_calendars.c
+    row = session.execute(
+        select(
+            connections.c.id,
+            connections.c.state,
+            connections.c.account_index,
+            calendar.id.label("calendar_id"),
+            calendar.path,
+        )
+        .select_from(
+            connections.outerjoin(
+                upstream_calendars,
+                (calendar.connection_id == connections.c.id) & (calendar.role == "linked"),
+            )
+        )
+        .where(connections.c.principal_id == principal_id)
+    ).first()
+    return PushTarget(*row) if row is not None else None
+
+
+def owner_addresses(session: Session, principal_id: str) -> frozenset[str]:
+    """Return the addresses by which iCloud knows the owner, lower case, for own PARTSTAT."""
+    value = session.execute(
+        select(connections.c.addresses).where(connections.c.principal_id == principal_id)
+    ).scalar()
+    return frozenset(json.loads(value)) if value else frozenset()
+
+
+def was_tried(session: Session, ledger_id: str) -> bool:
+    """Tell whether an errand of this ledger row was ever started, whatever came of it."""
+    query = select(outbox.c.id).where(
+        outbox.c.ledger_id == ledger_id, or_(outbox.c.attempts > 0, outbox.c.in_doubt)
+    )
+    return session.execute(query.limit(1)).first() is not None
+
+
+def drop_errands(session: Session, ledger_id: str) -> None:
+    """Remove the errands of a ledger row: nothing of it ever went upstream."""
+    session.execute(delete(outbox).where(outbox.c.ledger_id == ledger_id))
+
+
+def span_of_object(session: Session, object_id: str) -> Interval | None:
+    """Return the first instance of an object, None when it has none in the window."""
+    row = session.execute(
+        select(instances.c.start, instances.c.end)
+        .where(instances.c.object_id == object_id)
+        .order_by(instances.c.start)
+        .limit(1)
+    ).first()
+    return (row[0], row[1]) if row is not None else None
+
+
+def count_objects(session: Session, collection_id: str) -> int:
+    """Count the members of a collection, for the quota."""
+    query = select(func.count()).where(objects.c.collection_id == collection_id)
+    return int(session.execute(query).scalar_one())

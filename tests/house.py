@@ -1,0 +1,72 @@
+"""The house rules no linter knows: sizes, empty ``__init__`` files, no hosts, current pages."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests import rules
+
+ROOT = Path(__file__).parents[1]
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+FULL_INIT = {"storage_plugin/__init__.py"}
+
+
+def tracked_files() -> list[Path]:
+    """Return the files under version control."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def size_problems(path: Path) -> Iterator[str]:
+    """Yield the files and functions of the packages that outgrew the budget."""
+    text = path.read_text(encoding="utf-8")
+    name = path.relative_to(ROOT)
+    if text.count("\n") > MAX_FILE_LINES:
+        yield f"{name}: more than {MAX_FILE_LINES} lines"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            if length > MAX_FUNCTION_LINES:
+                yield f"{name}:{node.lineno} {node.name}: {length} lines"
+            if not node.name.startswith("_") and _is_top(node) and not ast.get_docstring(node):
+                yield f"{name}:{node.lineno} {node.name}: no docstring"
+    if not ast.get_docstring(ast.parse(text)) and path.name != "__init__.py":
+        yield f"{name}: no module docstring"
+
+
+def _is_top(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return node.col_offset == 0
+
+
+def problems() -> list[str]:
+    """Return everything that breaks the house rules."""
+    found: list[str] = []
+    for path in tracked_files():
+        name = str(path.relative_to(ROOT))
+        in_package = name.startswith(("gateway/", "storage_plugin/"))
+        if in_package and path.suffix == ".py" and "/migrations/" not in name:
+            found += size_problems(path)
+            if path.name == "__init__.py" and name not in FULL_INIT and path.stat().st_size:
+                found.append(f"{name}: must stay empty")
+        if path.name == "utils.py":
+            found.append(f"{name}: a helper lives beside its caller")
+        if path.parent.name == "requirements" and re.search(r"https?://", path.read_text()):
+            found.append(f"{name}: names a host")
+    return found + rules.problems()
+
+
+def main() -> int:
+    """Print the problems; the exit code says whether there are any."""
+    found = problems()
+    print("\n".join(found) or "house: in order")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The outbox keeps order per resource, survives doubt, and folds edits that were never sent."""
+
+import pytest
+
+from gateway.store import objects, outbox
+from gateway.store.outbox import LedgerRow
+from tests.store.conftest import NOW, Place, prepared
+
+
+def _ledger(place: Place, name: str) -> LedgerRow:
+    with place.database.write() as session:
+        stored = objects.save_object(
+            session, place.platform, prepared(name, (NOW, NOW + 60), kind="appointment"), now=NOW
+        )
+        return outbox.create_ledger_row(
+            session,
+            principal_id=place.principal.id,
+            object_id=stored.id,
+            account_index=b"i",
+            upstream_calendar_id=place.calendar_id,
+            upstream_path="/111/calendars/home/",
+            upstream_uid=f"uid-{name}",
+            now=NOW,
+        )
+
+
+def _enqueue(place: Place, ledger: LedgerRow, action: outbox.Action) -> None:
+    with place.database.write() as session:
+        outbox.enqueue(
+            session, ledger_id=ledger.id, connection_id=place.connection.id, action=action, now=NOW
+        )
+
+
+def _due(place: Place, now: float = NOW) -> list[outbox.Errand]:
+    with place.database.read() as session:
+        return outbox.due_errands(session, place.connection.id, now=now)
+
+
+@pytest.mark.rule("R16")
+def test_two_edits_before_a_push_make_one_errand(place: Place) -> None:
+    ledger = _ledger(place, "a.ics")
+    _enqueue(place, ledger, "put")
+    _enqueue(place, ledger, "put")
+    assert [e.action for e in _due(place)] == ["put"]
+
+
+@pytest.mark.rule("R16")
+def test_an_errand_in_doubt_is_never_folded_away(place: Place) -> None:
+    ledger = _ledger(place, "a.ics")
+    _enqueue(place, ledger, "put")
+    (first,) = _due(place)
+    with place.database.write() as session:
+        outbox.mark_in_doubt(session, first.id)
+    _enqueue(place, ledger, "delete")
+    (still_first,) = _due(place)
+    assert (still_first.id, still_first.in_doubt, still_first.attempts) == (first.id, True, 1)
+    with place.database.write() as session:
+        outbox.finish(session, first.id)
+    assert [e.action for e in _due(place)] == ["delete"]
+
+
+@pytest.mark.rule("R16")
+def test_order_is_kept_per_resource_and_others_pass(place: Place) -> None:
+    stuck, free = _ledger(place, "a.ics"), _ledger(place, "b.ics")
+    _enqueue(place, stuck, "put")
+    (first,) = _due(place)
+    with place.database.write() as session:
+        outbox.mark_in_doubt(session, first.id)
+        outbox.postpone(session, first.id, due_at=NOW + 100, reason="throttled", detail="")
+    _enqueue(place, stuck, "delete")
+    _enqueue(place, free, "put")
+    assert [e.ledger_id for e in _due(place)] == [free.id]
+    assert [e.ledger_id for e in _due(place, NOW + 100)] == [stuck.id, free.id]
+
+
+@pytest.mark.rule("R16")
+def test_a_parked_errand_waits_for_a_person(place: Place) -> None:
+    ledger = _ledger(place, "a.ics")
+    _enqueue(place, ledger, "put")
+    (errand,) = _due(place)
+    with place.database.write() as session:
+        outbox.park(session, errand.id, reason="guests-added-upstream", detail="…")
+    assert _due(place, NOW + 1e9) == []
+    with place.database.read() as session:
+        assert outbox.connections_with_errands(session, now=NOW + 1e9) == []
+        ((listed, row),) = outbox.list_errands(session, place.principal.id)
+    assert (listed.state, listed.reason, row.id) == ("parked", "guests-added-upstream", ledger.id)
+    with place.database.write() as session:
+        outbox.unpark(session, errand.id, now=NOW)
+    assert [e.id for e in _due(place)] == [errand.id]
+
+
+@pytest.mark.rule("R3", "R13")
+def test_the_ledger_outlives_its_object(place: Place) -> None:
+    ledger = _ledger(place, "a.ics")
+    with place.database.write() as session:
+        objects.delete_objects(session, place.platform, ["a.ics"], now=NOW)
+        by_uid = outbox.ledger_uids(session, place.principal.id)
+        by_name = outbox.ledger_of_calendar(session, place.calendar_id)
+    assert by_uid == {"uid-a.ics": by_name["uid-a.ics.ics"]}
+    assert by_uid["uid-a.ics"].id == ledger.id
