@@ -1,24 +1,22 @@
-"""Who is here: subaccounts, principals, their logins, and API keys.
+"""Who is here: subaccounts, principals and their logins.
 
-Secrets of logins and keys are generated (160 bits), shown once and stored as SHA-256; no cache
+Secrets of logins are generated (160 bits), shown once and stored as SHA-256; no cache
 stands in front of them, so a revocation holds at once in every process.
 """
 
 import hashlib
 import hmac
 import secrets as random_source
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import delete, insert, select, update
-from sqlalchemy.engine import Row
+from sqlalchemy import delete, insert, select, tuple_, update
 
 from gateway.core.errors import NotFound
 from gateway.store.collections import ensure_platform_collection
 from gateway.store.engine import Session, new_id
 from gateway.store.tables import (
-    api_keys,
     collections,
     connections,
     generations,
@@ -71,18 +69,6 @@ class Login:
     user_agent: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """An API key; ``subaccount_id`` None means every subaccount."""
-
-    id: str
-    subaccount_id: str | None
-    name: str
-    scopes: frozenset[str]
-    created_at: int
-    last_used_at: int | None
-
-
 def generate_secret() -> str:
     """Make a secret of about 158 random bits in groups that are easy to type."""
     letters = "".join(random_source.choice(_ALPHABET) for _ in range(32))
@@ -110,12 +96,29 @@ def create_subaccount(
     return created
 
 
-def list_subaccounts(session: Session, *, only: str | None = None) -> list[Subaccount]:
+Cursor = tuple[int, str]
+"""Where a page of a list ended: creation time and id of its last row."""
+
+
+def _page(query: Any, table: Any, after: Cursor | None, limit: int | None) -> Any:
+    """Order by creation and cut one page out of a list."""
+    if after is not None:
+        query = query.where(tuple_(table.c.created_at, table.c.id) > tuple_(*after))
+    return query.order_by(table.c.created_at, table.c.id).limit(limit)
+
+
+def list_subaccounts(
+    session: Session,
+    *,
+    only: str | None = None,
+    after: Cursor | None = None,
+    limit: int | None = None,
+) -> list[Subaccount]:
     """List the subaccounts, oldest first; ``only`` restricts to one id."""
-    query = select(subaccounts).order_by(subaccounts.c.created_at, subaccounts.c.id)
+    query = select(subaccounts)
     if only is not None:
         query = query.where(subaccounts.c.id == only)
-    return [Subaccount(*row) for row in session.execute(query)]
+    return [Subaccount(*row) for row in session.execute(_page(query, subaccounts, after, limit))]
 
 
 def get_subaccount(session: Session, subaccount_id: str) -> Subaccount:
@@ -167,12 +170,21 @@ def create_principal(
     return created
 
 
-def list_principals(session: Session, *, subaccount_id: str | None = None) -> list[Principal]:
+def list_principals(
+    session: Session,
+    *,
+    subaccount_id: str | None = None,
+    external_id: str | None = None,
+    after: Cursor | None = None,
+    limit: int | None = None,
+) -> list[Principal]:
     """List principals, oldest first, of one subaccount or of all."""
-    query = select(*_PRINCIPAL).order_by(principals.c.created_at, principals.c.id)
+    query = select(*_PRINCIPAL)
     if subaccount_id is not None:
         query = query.where(principals.c.subaccount_id == subaccount_id)
-    return [Principal(*row) for row in session.execute(query)]
+    if external_id is not None:
+        query = query.where(principals.c.external_id == external_id)
+    return [Principal(*row) for row in session.execute(_page(query, principals, after, limit))]
 
 
 _PRINCIPAL = (
@@ -197,6 +209,16 @@ def get_principal(
     if row is None:
         raise NotFound("There is no such principal.")
     return Principal(*row)
+
+
+def find_principals(
+    session: Session, principal_ids: Sequence[str], *, subaccount_id: str | None = None
+) -> dict[str, Principal]:
+    """Return those of the principals that exist, of one subaccount or of all, by id."""
+    query = select(*_PRINCIPAL).where(principals.c.id.in_(principal_ids))
+    if subaccount_id is not None:
+        query = query.where(principals.c.subaccount_id == subaccount_id)
+    return {row.id: Principal(*row) for row in session.execute(query)}
 
 
 def update_principal(session: Session, principal_id: str, changes: Mapping[str, Any]) -> None:
@@ -262,6 +284,16 @@ def list_logins(session: Session, principal_id: str) -> list[Login]:
     ]
 
 
+def get_login(session: Session, principal_id: str, login_id: str) -> Login:
+    """Return one login of a principal; raises :class:`NotFound`."""
+    row = session.execute(
+        select(*_LOGIN).where(logins.c.id == login_id, logins.c.principal_id == principal_id)
+    ).first()
+    if row is None:
+        raise NotFound("There is no such login.")
+    return Login(*row)
+
+
 def update_login(session: Session, login_id: str, changes: Mapping[str, Any]) -> None:
     """Change columns of a login (label, show_mirrors); raises :class:`NotFound`."""
     _update_one(session, logins, login_id, changes)
@@ -299,55 +331,6 @@ def is_seen_stale(login: Login, *, user_agent: str, now: int) -> bool:
     return last is None or now - last >= _SEEN_EVERY_S or login.user_agent != user_agent[:200]
 
 
-# --- API keys ---
-
-
-def create_key(
-    session: Session, *, name: str, scopes: frozenset[str], subaccount_id: str | None, now: int
-) -> tuple[ApiKey, str]:
-    """Insert an API key; return it with its secret, which is shown this once only."""
-    if subaccount_id is not None:
-        get_subaccount(session, subaccount_id)
-    secret = "gw_" + random_source.token_urlsafe(24)
-    created = ApiKey(new_id("key"), subaccount_id, name, scopes, now, None)
-    session.execute(
-        insert(api_keys).values(
-            id=created.id,
-            subaccount_id=subaccount_id,
-            name=name,
-            secret_hash=hash_secret(secret),
-            scopes=" ".join(sorted(scopes)),
-            created_at=now,
-        )
-    )
-    return created, secret
-
-
-def find_key(session: Session, secret: str) -> ApiKey | None:
-    """Return the API key with this secret, or None."""
-    row = session.execute(
-        select(api_keys).where(api_keys.c.secret_hash == hash_secret(secret))
-    ).first()
-    return _key(row) if row is not None else None
-
-
-def list_keys(session: Session, *, subaccount_id: str | None = None) -> list[ApiKey]:
-    """List the API keys, oldest first, of one subaccount or of all."""
-    query = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
-    if subaccount_id is not None:
-        query = query.where(api_keys.c.subaccount_id == subaccount_id)
-    return [_key(row) for row in session.execute(query)]
-
-
-def delete_key(session: Session, key_id: str, *, subaccount_id: str | None = None) -> None:
-    """Revoke an API key at once; raises :class:`NotFound`."""
-    statement = delete(api_keys).where(api_keys.c.id == key_id)
-    if subaccount_id is not None:
-        statement = statement.where(api_keys.c.subaccount_id == subaccount_id)
-    if not session.execute(statement).rowcount:
-        raise NotFound("There is no such key.")
-
-
 def _erase_secrets(session: Session, principal_id: str) -> None:
     """Erase ciphertexts of a principal's connection and objects (they have no foreign key)."""
     owned = select(connections.c.id).where(connections.c.principal_id == principal_id)
@@ -355,11 +338,6 @@ def _erase_secrets(session: Session, principal_id: str) -> None:
     mine = select(collections.c.id).where(collections.c.principal_id == principal_id)
     for (collection_id,) in session.execute(mine).all():
         session.execute(delete(secrets).where(secrets.c.owner_id.startswith(f"{collection_id}/")))
-
-
-def _key(row: Row[Any]) -> ApiKey:
-    scopes = frozenset(row.scopes.split())
-    return ApiKey(row.id, row.subaccount_id, row.name, scopes, row.created_at, row.last_used_at)
 
 
 def _update_one(session: Session, table: Any, row_id: str, changes: Mapping[str, Any]) -> None:

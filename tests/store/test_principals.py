@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.core.errors import NotFound
-from gateway.store import principals
+from gateway.store import keys, principals
 from tests.store.conftest import NOW, Place
 
 
@@ -33,19 +33,19 @@ def test_secrets_are_long_and_not_stored(place: Place) -> None:
 
 def test_a_key_is_found_by_its_secret_only(place: Place) -> None:
     with place.database.write() as session:
-        key, secret = principals.create_key(
+        key, secret = keys.create_key(
             session,
             name="crm",
             scopes=frozenset({"platform", "freebusy:read"}),
             subaccount_id=place.principal.subaccount_id,
             now=NOW,
         )
-        assert principals.find_key(session, secret) == key
-        assert principals.find_key(session, key.id) is None
+        assert keys.find_key(session, secret) == key
+        assert keys.find_key(session, key.id) is None
         with pytest.raises(NotFound):
-            principals.delete_key(session, key.id, subaccount_id="sub_other")
-        principals.delete_key(session, key.id)
-        assert principals.find_key(session, secret) is None
+            keys.delete_key(session, key.id, subaccount_id="sub_other")
+        keys.delete_key(session, key.id)
+        assert keys.find_key(session, secret) is None
 
 
 def test_foreign_principals_are_not_found(place: Place) -> None:
