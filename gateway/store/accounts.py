@@ -212,6 +212,16 @@ def update_connection(session: Session, connection_id: str, **changes: Any) -> N
         raise NotFound("There is no such connection.")
 
 
+def is_account(
+    session: Session, keyring: Keyring, connection_id: str, *, account_number: str
+) -> bool:
+    """Tell whether a connection is to the account with this number (DSID)."""
+    stored = session.execute(
+        select(connections.c.account_index).where(connections.c.id == connection_id)
+    ).scalar()
+    return stored is not None and bytes(stored) == account_index(keyring, account_number)
+
+
 # --- credentials ---
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from gateway.core.errors import NotFound
 from gateway.store.engine import Session, new_id
@@ -120,6 +120,20 @@ def update_calendar(session: Session, calendar_id: str, **changes: Any) -> None:
     )
     if not session.execute(statement).rowcount:
         raise NotFound("There is no such calendar.")
+
+
+def touch_synced(session: Session, ids: Sequence[str], *, now: int) -> None:
+    """Say that these calendars were found unchanged: their mirrors are current."""
+    session.execute(
+        update(upstream_calendars).where(upstream_calendars.c.id.in_(ids)).values(synced_at=now)
+    )
+
+
+def delete_calendars(session: Session, connection_id: str) -> None:
+    """Erase the calendars of a connection with their mirrors and all mirrored objects."""
+    session.execute(
+        delete(upstream_calendars).where(upstream_calendars.c.connection_id == connection_id)
+    )
 
 
 def add_progress(session: Session, calendar_id: str, done: int) -> None:

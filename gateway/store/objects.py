@@ -162,6 +162,12 @@ def list_objects(
     return [StoredObject(*row) for row in session.execute(query)]
 
 
+def list_names(session: Session, collection_id: str) -> list[str]:
+    """List the names of all members, served or not."""
+    query = select(objects.c.name).where(objects.c.collection_id == collection_id)
+    return [row.name for row in session.execute(query)]
+
+
 def find_by_uid(session: Session, collection_id: str, uid: str) -> StoredObject | None:
     """Return the served member with this UID, without its body, or None."""
     row = session.execute(
@@ -221,7 +227,7 @@ def get_coverage(session: Session, principal_id: str) -> Interval | None:
             generations.c.principal_id == principal_id
         )
     ).first()
-    return None if row is None or row[0] is None else Interval(row[0], row[1])
+    return None if row is None or row[0] is None else (row[0], row[1])
 
 
 def set_coverage(session: Session, principal_id: str, window: Interval) -> None:
@@ -239,7 +245,7 @@ def _narrow_coverage(
     start = max(item.expansion.window[0] for item in prepared)
     end = min(item.expansion.window[1] for item in prepared)
     known = get_coverage(session, principal_id)
-    narrowed = Interval(max(start, known[0]), min(end, known[1])) if known else Interval(start, end)
+    narrowed = (max(start, known[0]), min(end, known[1])) if known else (start, end)
     if narrowed != known:
         set_coverage(session, principal_id, narrowed)
 

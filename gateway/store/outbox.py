@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from gateway.core.errors import NotFound
 from gateway.store.engine import Session, new_id
-from gateway.store.tables import outbox, push_ledger
+from gateway.store.tables import connections, outbox, push_ledger, upstream_calendars
 
 Action = Literal["put", "delete"]
 
@@ -254,6 +254,58 @@ def park_all(session: Session, connection_id: str, *, reason: str, detail: str) 
         update(outbox)
         .where(outbox.c.connection_id == connection_id, outbox.c.state == "pending")
         .values(state="parked", reason=reason, detail=detail)
+    )
+
+
+def park_calendar(
+    session: Session, upstream_calendar_id: str, *, reason: str, detail: str, now: int
+) -> None:
+    """Park every pending errand for a calendar, and say so in the ledger."""
+    rows = select(push_ledger.c.id).where(
+        push_ledger.c.upstream_calendar_id == upstream_calendar_id
+    )
+    pending = outbox.c.ledger_id.in_(rows) & (outbox.c.state == "pending")
+    waiting = select(outbox.c.ledger_id).where(pending)
+    session.execute(
+        update(push_ledger)
+        .where(push_ledger.c.id.in_(waiting))
+        .values(state="parked", reason=reason, updated_at=now)
+    )
+    session.execute(
+        update(outbox).where(pending).values(state="parked", reason=reason, detail=detail)
+    )
+
+
+def readopt_ledger(session: Session, connection_id: str, *, now: int) -> None:
+    """Tie what was pushed to an account to its calendars again after reconnecting (R3).
+
+    Rows are matched by account and collection path; errands parked by the disconnect go on.
+    """
+    account = select(connections.c.account_index).where(connections.c.id == connection_id)
+    for calendar in session.execute(
+        select(upstream_calendars.c.id, upstream_calendars.c.path).where(
+            upstream_calendars.c.connection_id == connection_id
+        )
+    ).all():
+        session.execute(
+            update(push_ledger)
+            .where(
+                push_ledger.c.upstream_path == calendar.path,
+                push_ledger.c.account_index == account.scalar_subquery(),
+            )
+            .values(upstream_calendar_id=calendar.id, updated_at=now)
+        )
+    mine = select(push_ledger.c.id).where(push_ledger.c.account_index == account.scalar_subquery())
+    session.execute(
+        update(outbox)
+        .where(outbox.c.ledger_id.in_(mine), outbox.c.reason == "disconnected")
+        .values(
+            connection_id=connection_id,
+            state="pending",
+            reason=None,
+            detail=None,
+            due_at=float(now),
+        )
     )
 
 

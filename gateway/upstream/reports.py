@@ -1,0 +1,244 @@
+"""WebDAV bodies and answers: what is asked, and what an answer proves. Pure, no network.
+
+Requests use a prefix for every namespace (a prefixed root with default-namespace children was
+answered 400). Answers are read by namespace, never by prefix, and only 2xx propstats count:
+properties that do not exist come as empty elements in a 404 propstat.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+from lxml import etree
+
+from gateway.core.errors import UpstreamUnreachable
+
+DAV = "{DAV:}"
+CALDAV = "{urn:ietf:params:xml:ns:caldav}"
+CALENDARSERVER = "{http://calendarserver.org/ns/}"
+APPLE = "{http://apple.com/ns/ical/}"
+
+_NAMESPACES = (
+    'xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav" '
+    'xmlns:CS="http://calendarserver.org/ns/" xmlns:A="http://apple.com/ns/ical/"'
+)
+_HEAD = '<?xml version="1.0" encoding="utf-8"?>\n'
+# RFC 3986 3.3: what may stand in a path segment as it is, the rest is percent-encoded.
+_SEGMENT_SAFE = "!$&'()*+,;=:@-._~"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One response of a multistatus: decoded path, its own status if any, 2xx properties."""
+
+    path: str
+    status: int | None
+    properties: Mapping[str, etree._Element]
+
+    @property
+    def name(self) -> str:
+        """Last path segment, decoded; empty for a collection."""
+        return self.path.rpartition("/")[2]
+
+    def text(self, tag: str) -> str | None:
+        """Return the text of a property; None when it is missing or empty."""
+        found = self.properties.get(tag)
+        text = (found.text or "").strip() if found is not None else ""
+        return text or None
+
+
+@dataclass(frozen=True, slots=True)
+class Multistatus:
+    """A parsed 207: its entries in order and the sync token, where one came (RFC 6578)."""
+
+    entries: tuple[Entry, ...]
+    sync_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncChanges:
+    """What a sync-collection answer says: {name: etag}, removed names, the next token.
+
+    ``truncated`` means there is more behind ``token`` (RFC 6578 3.6).
+    """
+
+    changed: Mapping[str, str | None]
+    removed: frozenset[str]
+    token: str | None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One object as upstream holds it; ``status`` 404 proves that it is gone."""
+
+    name: str
+    status: int
+    etag: str | None = None
+    body: bytes | None = field(default=None, repr=False)
+
+
+# --- paths ---
+
+
+def decode_path(path: str) -> str:
+    """Return a path with each segment decoded; an encoded slash stays encoded."""
+    return "/".join(unquote(part).replace("/", "%2F") for part in path.split("/"))
+
+
+def encode_path(path: str) -> str:
+    """Undo :func:`decode_path` for use in a request."""
+    encoded = "/".join(quote(part, safe=_SEGMENT_SAFE) for part in path.split("/"))
+    return encoded.replace("%252F", "%2F")
+
+
+def path_of(href: str) -> str:
+    """Return the decoded path of an href, which may be a whole URL."""
+    return decode_path(urlsplit(href.strip()).path)
+
+
+# --- bodies ---
+
+
+def propfind_body(properties: Iterable[str]) -> str:
+    """Build a PROPFIND that names each property (allprop is refused by iCloud)."""
+    wanted = "".join(f"<{name}/>" for name in properties)
+    return f"{_HEAD}<D:propfind {_NAMESPACES}><D:prop>{wanted}</D:prop></D:propfind>"
+
+
+def sync_body(token: str | None) -> str:
+    """Build a sync-collection REPORT for ETags; None asks for a full list (RFC 6578 3.2)."""
+    return (
+        f"{_HEAD}<D:sync-collection {_NAMESPACES}>"
+        f"<D:sync-token>{escape(token or '')}</D:sync-token><D:sync-level>1</D:sync-level>"
+        "<D:prop><D:getetag/></D:prop></D:sync-collection>"
+    )
+
+
+def multiget_body(collection_path: str, names: Iterable[str]) -> str:
+    """Build a calendar-multiget for the members named, with bare calendar-data."""
+    hrefs = "".join(
+        f"<D:href>{escape(encode_path(collection_path + name))}</D:href>" for name in names
+    )
+    return (
+        f"{_HEAD}<C:calendar-multiget {_NAMESPACES}>"
+        f"<D:prop><D:getetag/><C:calendar-data/></D:prop>{hrefs}</C:calendar-multiget>"
+    )
+
+
+def time_range_body(start: str, end: str) -> str:
+    """Build a calendar-query for the ETags of events between two UTC times (``…Z``)."""
+    return (
+        f"{_HEAD}<C:calendar-query {_NAMESPACES}><D:prop><D:getetag/></D:prop><C:filter>"
+        '<C:comp-filter name="VCALENDAR"><C:comp-filter name="VEVENT">'
+        f'<C:time-range start="{start}" end="{end}"/>'
+        "</C:comp-filter></C:comp-filter></C:filter></C:calendar-query>"
+    )
+
+
+# --- answers ---
+
+
+def parse_xml(body: bytes) -> etree._Element:
+    """Parse an XML answer; no DTD, no entities, no network, libxml2's depth and size limits.
+
+    Raises :class:`UpstreamUnreachable` for anything else: a cut or foreign body is no answer.
+    """
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+    try:
+        root = etree.fromstring(body, parser)
+    except (etree.XMLSyntaxError, ValueError):
+        raise UpstreamUnreachable("iCloud's answer could not be read.") from None
+    return checked_tree(root)
+
+
+def checked_tree(root: etree._Element) -> etree._Element:
+    """Refuse a parsed document that carries a document type (RFC 4918 20.6)."""
+    if root.getroottree().docinfo.doctype:
+        raise UpstreamUnreachable("iCloud's answer carries a document type; it was not used.")
+    return root
+
+
+def parse_multistatus(root: etree._Element) -> Multistatus:
+    """Read a multistatus; raises :class:`UpstreamUnreachable` when it is something else."""
+    if root.tag != f"{DAV}multistatus":
+        raise UpstreamUnreachable("iCloud's answer is not a multistatus.")
+    entries: list[Entry] = []
+    for response in root.iterchildren(f"{DAV}response"):
+        entries.extend(_entries(response))
+    token = (root.findtext(f"{DAV}sync-token") or "").strip()
+    return Multistatus(tuple(entries), token or None)
+
+
+def _entries(response: etree._Element) -> Iterable[Entry]:
+    """One entry per href: RFC 4918 14.24 allows several beside one status."""
+    properties: dict[str, etree._Element] = {}
+    refused: int | None = None
+    for propstat in response.iterchildren(f"{DAV}propstat"):
+        status = _status(propstat.findtext(f"{DAV}status"))
+        if status is not None and 200 <= status < 300:
+            for prop in propstat.iterchildren(f"{DAV}prop"):
+                properties.update((child.tag, child) for child in prop.iterchildren("{*}*"))
+        elif status is not None:
+            refused = status
+    status = _status(response.findtext(f"{DAV}status"))
+    if status is None and not properties and refused is not None and refused != 404:
+        status = refused  # every property failed: the resource could not be read
+    for href in response.iterchildren(f"{DAV}href"):
+        yield Entry(path_of(href.text or ""), status, properties)
+
+
+def _status(line: str | None) -> int | None:
+    """Read a status line; an empty one was seen, and says nothing."""
+    parts = (line or "").split()
+    return int(parts[1]) if len(parts) >= 2 and parts[1].isdigit() else None
+
+
+def sync_changes(answer: Multistatus, collection_path: str) -> SyncChanges:
+    """Read a sync-collection answer (RFC 6578 3.4-3.6).
+
+    The collection lists itself, with and without the final slash, and the same href may come
+    twice. Members are told by their last segment: in shared calendars the rest was seen to differ.
+    """
+    changed: dict[str, str | None] = {}
+    removed: set[str] = set()
+    truncated = False
+    own = collection_path.rstrip("/")
+    for entry in answer.entries:
+        if entry.path.rstrip("/") == own or not entry.name:
+            truncated = truncated or entry.status == 507
+        elif entry.status in (404, 410):
+            removed.add(entry.name)
+        elif entry.status is None or 200 <= entry.status < 300:
+            changed[entry.name] = entry.text(f"{DAV}getetag")
+    gone = frozenset(removed - changed.keys())
+    return SyncChanges(changed, gone, answer.sync_token, truncated)
+
+
+def listed_members(answer: Multistatus, collection_path: str) -> dict[str, str | None]:
+    """Return {name: etag} of a Depth 1 PROPFIND or a calendar-query; sub-collections left out."""
+    own = collection_path.rstrip("/")
+    return {
+        entry.name: entry.text(f"{DAV}getetag")
+        for entry in answer.entries
+        if entry.name and entry.path.rstrip("/") != own and entry.status in (None, 200)
+    }
+
+
+def crlf(body: bytes) -> bytes:
+    """Return a body with CRLF line ends (RFC 5545 3.1); XML parsers turn them into LF."""
+    return body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def fetched_objects(answer: Multistatus) -> dict[str, Fetched]:
+    """Read a multiget answer: {name: object}; a name without data and status is left out."""
+    found: dict[str, Fetched] = {}
+    for entry in answer.entries:
+        data = entry.properties.get(f"{CALDAV}calendar-data")
+        if data is not None and data.text:
+            body = crlf(data.text.encode("utf-8"))
+            found[entry.name] = Fetched(entry.name, 200, entry.text(f"{DAV}getetag"), body)
+        elif entry.status is not None and entry.name not in found:
+            found[entry.name] = Fetched(entry.name, entry.status)
+    return found
