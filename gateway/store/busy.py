@@ -7,13 +7,19 @@ Nothing here parses iCalendar. A read is one indexed range scan: no row is longe
 from collections.abc import Collection as AbstractCollection
 from dataclasses import dataclass
 
-from sqlalchemy import and_, false, or_, select, true
+from sqlalchemy import and_, false, func, or_, select, true
 
 from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval
 from gateway.store.engine import Session
 from gateway.store.objects import PIECE_S
-from gateway.store.tables import collections, instances, objects, upstream_calendars
+from gateway.store.tables import (
+    collections,
+    connections,
+    instances,
+    objects,
+    upstream_calendars,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,7 @@ class Source:
 
     ``role`` is ``linked``, ``conflict``, ``platform`` or ``local``; ``synced_at`` is UTC epoch
     seconds of the last good sync, None when there was none; local sources are always current.
+    ``trust_for_s`` is how long stale data of the connection is believed, None for local ones.
     """
 
     collection_id: str
@@ -30,6 +37,8 @@ class Source:
     state: str
     synced_at: int | None
     problem: str | None
+    trust_for_s: int | None = None
+    connection_state: str | None = None
 
 
 def list_sources(session: Session, principal_id: str) -> list[Source]:
@@ -49,10 +58,16 @@ def list_sources(session: Session, principal_id: str) -> list[Source]:
             upstream.state,
             upstream.synced_at,
             upstream.problem,
+            connections.c.trust_for_s,
+            connections.c.state.label("connection_state"),
         )
-        .select_from(collections.outerjoin(upstream_calendars))
+        .select_from(
+            collections.outerjoin(upstream_calendars).outerjoin(
+                connections, connections.c.id == upstream.connection_id
+            )
+        )
         .where(collections.c.principal_id == principal_id, blocking)
-        .order_by(collections.c.created_at, collections.c.id)
+        .order_by(collections.c.kind != "platform", collections.c.created_at, collections.c.id)
     )
     return [
         Source(
@@ -62,6 +77,8 @@ def list_sources(session: Session, principal_id: str) -> list[Source]:
             state=row.state or "ok",
             synced_at=row.synced_at,
             problem=row.problem,
+            trust_for_s=row.trust_for_s,
+            connection_state=row.connection_state,
         )
         for row in session.execute(query)
     ]
@@ -72,10 +89,14 @@ def busy_rows(
     principal_id: str,
     window: Interval,
     collection_ids: AbstractCollection[str],
+    *,
+    without_object: str | None = None,
+    only_object: str | None = None,
 ) -> list[tuple[int, int, FBType, str]]:
     """Return (start, end, FBTYPE, collection id) of the blocking rows that touch the window.
 
-    Times are widened by travel, UTC epoch seconds, ordered by start and not clipped.
+    Times are widened by travel, UTC epoch seconds, ordered by start and not clipped. One object
+    can be left out (an appointment does not collide with itself) or be the only one.
     """
     start, end = window
     query = (
@@ -95,7 +116,59 @@ def busy_rows(
         )
         .order_by(instances.c.busy_start)
     )
+    if without_object is not None:
+        query = query.where(instances.c.object_id != without_object)
+    if only_object is not None:
+        query = query.where(instances.c.object_id == only_object)
     return [(row[0], row[1], FBType(row[2]), row[3]) for row in session.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One row that blocks or may block: a span, how it counts and why; never a title."""
+
+    start: int
+    end: int
+    fbtype: FBType
+    collection_id: str
+    object_id: str
+    kind: str
+    reason: str
+
+
+def reasons_in(
+    session: Session,
+    principal_id: str,
+    window: Interval,
+    collection_ids: AbstractCollection[str],
+    *,
+    limit: int,
+) -> list[Reason]:
+    """Return every row that touches the window, FREE included, ordered by start."""
+    start, end = window
+    query = (
+        select(
+            instances.c.busy_start,
+            instances.c.busy_end,
+            instances.c.fbtype,
+            instances.c.collection_id,
+            instances.c.object_id,
+            objects.c.kind,
+            instances.c.reason,
+        )
+        .join(objects, objects.c.id == instances.c.object_id)
+        .where(
+            instances.c.principal_id == principal_id,
+            instances.c.busy_start > start - PIECE_S - 1,
+            instances.c.busy_start < end,
+            instances.c.busy_end > start,
+            instances.c.collection_id.in_(list(collection_ids)),
+        )
+        .order_by(instances.c.busy_start, instances.c.id)
+        .limit(limit)
+    )
+    rows = session.execute(query)
+    return [Reason(row[0], row[1], FBType(row[2]), *row[3:]) for row in rows]
 
 
 def names_in_range(
@@ -118,3 +191,40 @@ def names_in_range(
         objects.c.id.in_(select(instances.c.object_id).where(*conditions))
     )
     return {row.name for row in session.execute(query)}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The outer bounds of a member, UTC epoch seconds; an open end is far away."""
+
+    name: str
+    recurring: bool
+    first_start: int
+    last_end: int
+
+
+def spans_beyond(session: Session, collection_id: str, start: int, end: int) -> list[Span]:
+    """List the members whose bounds touch the part of a range they are not expanded over.
+
+    Members without a known start (VTODO without dates, what could not be understood) are in every
+    range: nothing proves that they are not.
+    """
+    bounds = objects.c
+    low, high = func.coalesce(bounds.first_start, start), func.coalesce(bounds.last_end, end)
+    beyond = or_(
+        bounds.first_start.is_(None),
+        and_(bounds.expanded_from > start, low < bounds.expanded_from),
+        and_(bounds.expanded_until < end, high > bounds.expanded_until),
+        and_(bounds.expanded_until < end, bounds.open_ended),
+    )
+    query = select(bounds.name, bounds.recurring, low, high).where(
+        bounds.collection_id == collection_id,
+        bounds.served,
+        beyond,
+        low < end,
+        or_(high > start, and_(low == high, low >= start), bounds.open_ended),
+    )
+    return [
+        Span(row[0], row[1] and row[2] is not None, row[2], row[3])
+        for row in session.execute(query)
+    ]

@@ -22,6 +22,7 @@ def _config(database: Database) -> Config:
 def migrate(database: Database) -> str:
     """Run the migrations that are missing; returns the revision reached. Safe to repeat."""
     command.upgrade(_config(database), "head")
+    _protect_secrets(database)
     return head_revision(database)
 
 
@@ -40,3 +41,20 @@ def current_revision(database: Database) -> str | None:
 def is_current(database: Database) -> bool:
     """Tell whether the database has the schema this version needs."""
     return current_revision(database) == head_revision(database)
+
+
+def _protect_secrets(database: Database) -> None:
+    """On PostgreSQL take every right on ``secrets`` from every role but the table's owner.
+
+    The role of the CalDAV process usually gets rights on new tables by default privileges.
+    """
+    if database.is_sqlite:
+        return
+    with database.write() as session:
+        grantees = session.exec_driver_sql(
+            "SELECT DISTINCT grantee FROM information_schema.role_table_grants"
+            " WHERE table_name = 'secrets' AND grantee <> current_user"
+        ).scalars()
+        for grantee in grantees.all():
+            name = grantee if grantee == "PUBLIC" else '"' + grantee.replace('"', '""') + '"'
+            session.exec_driver_sql(f"REVOKE ALL ON secrets FROM {name}")

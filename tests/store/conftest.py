@@ -6,14 +6,13 @@ import pytest
 
 from gateway.core.fbtype import FBType
 from gateway.core.instances import Expansion, Instance
-from gateway.core.intervals import Interval
 from gateway.store import accounts, calendars, collections, objects, principals
 from gateway.store.accounts import Credential, Keyring
 from gateway.store.collections import Collection
 from gateway.store.engine import Database
 
 NOW = 1_790_000_000
-WINDOW = Interval(NOW - 31 * 86_400, NOW + 400 * 86_400)
+WINDOW = (NOW - 31 * 86_400, NOW + 400 * 86_400)
 
 
 @dataclass(frozen=True)

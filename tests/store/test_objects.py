@@ -1,13 +1,14 @@
 """The write path: rows, revisions, tombstones, instances and generation move together."""
 
+import itertools
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import NotFound
 from gateway.core.fbtype import FBType
-from gateway.core.intervals import Interval
-from gateway.store import busy, collections, objects
+from gateway.store import busy, calendars, collections, objects
 from gateway.store.engine import Database
 from tests.store.conftest import NOW, WINDOW, Place, prepared
 
@@ -98,7 +99,7 @@ def test_windows_are_half_open(place: Place) -> None:
 
     def touched(start: int, end: int) -> int:
         with place.database.read() as session:
-            window = Interval(start, end)
+            window = (start, end)
             return len(busy.busy_rows(session, place.principal.id, window, [place.mirror.id]))
 
     assert touched(NOW - HOUR, NOW) == 0
@@ -140,19 +141,19 @@ def test_long_spans_are_found_from_anywhere(
 ) -> None:
     """Pieces of seven days join to exactly the span, whatever part of it is asked for."""
     span = (NOW + start, NOW + start + length)
-    window = Interval(NOW + window_start, NOW + window_start + window_length)
+    window = (NOW + window_start, NOW + window_start + window_length)
     with place.database.write() as session:
         objects.save_object(session, place.mirror, prepared("long.ics", span), now=NOW)
         rows = busy.busy_rows(session, place.principal.id, window, [place.mirror.id])
         names = busy.names_in_range(session, place.mirror.id, *window)
-    overlap = (max(span[0], window.start), min(span[1], window.end))
+    overlap = (max(span[0], window[0]), min(span[1], window[1]))
     if overlap[0] >= overlap[1]:
         assert (rows, names) == ([], set())
         return
     assert names == {"long.ics"}
-    pieces = [(max(s, window.start), min(e, window.end)) for s, e, _, _ in rows]
+    pieces = [(max(s, window[0]), min(e, window[1])) for s, e, _, _ in rows]
     assert (pieces[0][0], pieces[-1][1]) == overlap
-    assert all(left[1] == right[0] for left, right in zip(pieces, pieces[1:], strict=False))
+    assert all(left[1] == right[0] for left, right in itertools.pairwise(pieces))
 
 
 def test_coverage_is_what_all_objects_share(place: Place) -> None:
@@ -172,8 +173,6 @@ def test_many_names_are_read_in_chunks(place: Place) -> None:
 
 
 def test_sources_follow_roles_and_switches(place: Place) -> None:
-    from gateway.store import calendars
-
     def roles(database: Database) -> list[str]:
         with database.read() as session:
             return [source.role for source in busy.list_sources(session, place.principal.id)]

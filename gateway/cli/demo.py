@@ -1,0 +1,273 @@
+"""``gateway demo``: the whole product on real parts, with the iCloud look-alike as iCloud.
+
+The look-alike and ``gateway serve`` run as processes of their own; the demo is an ordinary client
+of both. It makes a subaccount with three principals: two connected and synced, one not yet.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import aiohttp
+import typer
+
+from gateway.cli.demo_job import run_job
+from gateway.cli.output import REFUSED, refusals, show, stdout
+from gateway.cli.processes import Child, stop_event
+from gateway.cli.setup import initialise
+from gateway.core.errors import GatewayError
+from gateway.settings import Settings
+
+POLL_S = 5
+"""The demo polls its look-alike this often, so that a change shows while one watches."""
+
+
+@dataclass
+class Person:
+    """A principal of the demo with everything a client needs to act for it."""
+
+    name: str
+    zone: str
+    apple: dict[str, str]
+    connected: bool
+    id: str = ""
+    device: dict[str, str] = field(default_factory=dict)
+    platform: dict[str, str] = field(default_factory=dict)
+    calendars: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Demo:
+    """The running demo; the URLs end with a slash."""
+
+    api: str
+    caldav: str
+    lookalike: str
+    admin_key: str
+    people: list[Person]
+    seconds: float = 0.0
+
+    def ready_line(self) -> dict[str, Any]:
+        """Return the document scripts rely on."""
+        return {
+            "api": self.api,
+            "caldav": self.caldav,
+            "lookalike": self.lookalike,
+            "admin_key": self.admin_key,
+            "principals": [
+                {
+                    "id": person.id,
+                    "caldav_home": f"{self.caldav}{person.id}/",
+                    "device": person.device,
+                    "platform": person.platform,
+                    "apple": person.apple,
+                    "schedule": None,
+                }
+                for person in self.people
+            ],
+        }
+
+
+class Api:
+    """A tiny JSON client of the gateway's own API."""
+
+    def __init__(self, url: str, key: str, session: aiohttp.ClientSession) -> None:
+        self.url = url
+        self._headers = {"Authorization": f"Bearer {key}"}
+        self._session = session
+
+    async def call(self, method: str, path: str, body: Any = None, **query: str) -> Any:
+        """Send one request and return the parsed answer; raises :class:`GatewayError`."""
+        async with self._session.request(
+            method, self.url + path, json=body, params=query, headers=self._headers
+        ) as response:
+            text = await response.text()
+        answer = json.loads(text) if text else None
+        if response.status >= 400:
+            raise GatewayError(answer["detail"], code=answer["code"])
+        return answer
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Do the main job, print it, end.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder to keep; default a temporary one.")
+    ] = None,
+    api_port: Annotated[int, typer.Option(help="Port of the API; 0 is any free one.")] = 8080,
+    caldav_port: Annotated[int, typer.Option(help="Port of CalDAV.")] = 5232,
+    lookalike_port: Annotated[int, typer.Option(help="Port of the look-alike.")] = 8180,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON line when ready.")
+    ] = False,
+) -> None:
+    """See the product do its main job on this machine, with an iCloud look-alike as iCloud."""
+    folder = data or Path(tempfile.mkdtemp(prefix="gateway-demo-"))
+    ports = {"api": api_port, "caldav": caldav_port, "lookalike": lookalike_port}
+    try:
+        with refusals(as_json=as_json):
+            ok = asyncio.run(_run(folder, ports, once=once, as_json=as_json))
+    finally:
+        if data is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    if not ok:
+        raise typer.Exit(REFUSED)
+
+
+async def _run(folder: Path, ports: dict[str, int], *, once: bool, as_json: bool) -> bool:
+    stop = stop_event()
+    async with AsyncExitStack() as stack:
+        setting_up = asyncio.ensure_future(_set_up(stack, folder, ports))
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([setting_up, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not setting_up.done():
+            setting_up.cancel()
+            return True
+        running = await setting_up
+        if once:
+            return await _once(running, as_json=as_json)
+        show(running.ready_line(), as_json=as_json, text=lambda: _what_to_try(running))
+        await stopped
+        return True
+
+
+async def _set_up(stack: AsyncExitStack, folder: Path, ports: dict[str, int]) -> Demo:
+    """Start the parts and connect the people; the stack stops everything in reverse order."""
+    began = time.monotonic()
+    lookalike = await Child.start("lookalike", "--port", str(ports["lookalike"]))
+    stack.push_async_callback(lookalike.stop)
+    environment = _environment(folder, ports, lookalike.ready["url"])
+    admin_key = _initialise(folder)
+    gateway = await Child.start("serve", environment=environment)
+    stack.push_async_callback(gateway.stop)
+    session = await stack.enter_async_context(aiohttp.ClientSession())
+    api = Api(gateway.ready["api"], admin_key, session)
+    people = await _people(api, lookalike.ready["accounts"])
+    return Demo(
+        api.url,
+        gateway.ready["caldav"],
+        lookalike.ready["url"],
+        admin_key,
+        people,
+        round(time.monotonic() - began, 1),
+    )
+
+
+def _environment(folder: Path, ports: dict[str, int], upstream: str) -> dict[str, str]:
+    clean = {name: v for name, v in os.environ.items() if not name.startswith("GATEWAY_")}
+    return clean | {
+        "GATEWAY_DATA_DIR": str(folder.absolute()),
+        "GATEWAY_UPSTREAM_URL": upstream,
+        "GATEWAY_UPSTREAM_ALLOW_LOOPBACK": "true",
+        "GATEWAY_API_BIND": f"127.0.0.1:{ports['api']}",
+        "GATEWAY_CALDAV_BIND": f"127.0.0.1:{ports['caldav']}",
+        "GATEWAY_POLL_ACTIVE_S": str(POLL_S),
+        "GATEWAY_POLL_IDLE_S": str(POLL_S),
+        "GATEWAY_LOG_LEVEL": os.environ.get("GATEWAY_LOG_LEVEL", "WARNING"),
+    }
+
+
+def _initialise(folder: Path) -> str:
+    """Make a fresh installation in the folder; a kept demo starts over, its look-alike is new."""
+    for name in ("keyring.json", "gateway.sqlite3", "gateway.sqlite3-wal", "gateway.sqlite3-shm"):
+        (folder / name).unlink(missing_ok=True)
+    return initialise(Settings(data_dir=folder)).admin_key
+
+
+async def _people(api: Api, accounts: list[dict[str, str]]) -> list[Person]:
+    subaccount = await api.call("POST", "v1/subaccounts", {"name": "Demo"})
+    zones = ("Europe/Berlin", "America/New_York", "Europe/London")
+    people = [
+        Person(
+            account["name"],
+            zone,
+            {"email": account["email"], "app_password": account["app_password"]},
+            connected=number < len(accounts) - 1,
+        )
+        for number, (account, zone) in enumerate(zip(accounts, zones, strict=False))
+    ]
+    for person in people:
+        await _register(api, subaccount["id"], person)
+    await asyncio.gather(*(_connect(api, person) for person in people if person.connected))
+    return people
+
+
+async def _register(api: Api, subaccount: str, person: Person) -> None:
+    made = await api.call(
+        "POST",
+        "v1/principals",
+        {"subaccount": subaccount, "name": person.name, "time_zone": person.zone},
+    )
+    person.id = made["id"]
+    for kind in ("device", "platform"):
+        login = await api.call(
+            "POST", f"v1/principals/{person.id}/logins", {"kind": kind, "label": f"demo {kind}"}
+        )
+        setattr(person, kind, {"login": login["login"], "password": login["password"]})
+
+
+async def _connect(api: Api, person: Person) -> None:
+    base = f"v1/principals/{person.id}"
+    connection = await api.call("POST", f"{base}/connection", person.apple)
+    by_name = {calendar["name"]: calendar for calendar in connection["calendars"]}
+    linked = next(c for c in connection["calendars"] if c["linkable"])
+    conflicts = [c["id"] for c in by_name.values() if c["conflictable"] and c != linked]
+    await api.call(
+        "PUT", f"{base}/calendar-roles", {"linked": linked["id"], "conflicts": conflicts}
+    )
+    await api.call("POST", f"{base}/connection/sync")
+    person.calendars = (await api.call("GET", f"{base}/calendars"))["calendars"]
+
+
+async def _once(running: Demo, *, as_json: bool) -> bool:
+    steps = await run_job(running.ready_line(), running.people[0].calendars)
+    ok = all(step.ok for step in steps)
+    result = {"ok": ok, "steps": [vars(step) for step in steps], "seconds": running.seconds}
+
+    def text() -> None:
+        stdout.print(f"Two accounts connected and synced in {running.seconds} s\n")
+        for step in steps:
+            mark = "[green]✓[/green]" if step.ok else "[red]✗[/red]"
+            stdout.print(f"{mark} {step.what}: {step.seen}")
+
+    show(running.ready_line() | {"result": result}, as_json=as_json, text=text)
+    return ok
+
+
+def _what_to_try(running: Demo) -> None:
+    person = running.people[0]
+    stdout.print(f"Ready after {running.seconds} s. Everything runs on this machine only.\n")
+    for label, url in (
+        ("API", running.api),
+        ("API pages", f"{running.api}docs"),
+        ("CalDAV", running.caldav),
+        ("Look-alike", running.lookalike),
+    ):
+        stdout.print(f"{label:<11} {url}")
+    stdout.print(f"Admin key   {running.admin_key}\n")
+    for one in running.people:
+        state = "connected" if one.connected else "not connected yet"
+        stdout.print(f"{one.name} ({one.id}), {state}: {one.apple['email']}")
+        stdout.print(f"   device    {one.device['login']}  {one.device['password']}")
+        stdout.print(f"   platform  {one.platform['login']}  {one.platform['password']}")
+        stdout.print(f"   Apple     {one.apple['email']}  {one.apple['app_password']}")
+    start = time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime())
+    end = time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime(time.time() + 7 * 86_400))
+    stdout.print("\nTry, from another shell:\n")
+    stdout.print("# When is this person busy this week?")
+    stdout.print(
+        f"curl -H 'Authorization: Bearer {running.admin_key}' \\\n"
+        f"  '{running.api}v1/principals/{person.id}/freebusy?start={start}&end={end}'\n"
+    )
+    stdout.print("# What does a phone see?")
+    login = f"{person.device['login']}:{person.device['password']}"
+    stdout.print(
+        f"curl -u {login} -X PROPFIND -H 'Depth: 1' \\\n  {running.caldav}{person.id}/\n"
+    )
+    stdout.print("Ctrl-C ends it.")

@@ -1,0 +1,154 @@
+"""``gateway serve`` and its parts: ``caldav``, ``api``, ``worker``.
+
+``serve`` runs the CalDAV server as a child process without the key, and the sidecar (API and
+sync worker) in this one. Each part also runs alone, any number of times, against PostgreSQL.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli.options import ConfigOption, DataOption, JsonFlag, opened, read_settings
+from gateway.cli.output import fail, refusals, show, stderr
+from gateway.cli.processes import Child, UntilStdinCloses, stop_event, stop_with_parent
+from gateway.cli.sidecar import Sidecar
+from gateway.settings import Settings
+from storage_plugin.server import serve as serve_caldav
+
+ApiBind = Annotated[str | None, typer.Option("--api-bind", help="host:port of the API.")]
+CaldavBind = Annotated[str | None, typer.Option("--caldav-bind", help="host:port of CalDAV.")]
+
+KEY_VARIABLES = ("GATEWAY_KEYRING", "GATEWAY_KEYRING_FILE")
+
+
+def environment_without_key(settings: Settings) -> dict[str, str]:
+    """Return the environment for a process that must not find the key."""
+    kept = {name: value for name, value in os.environ.items() if name not in KEY_VARIABLES}
+    kept["GATEWAY_DATA_DIR"] = str(settings.data_dir.absolute())
+    kept["GATEWAY_CALDAV_BIND"] = settings.caldav_bind
+    return kept
+
+
+def serve(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    api_bind: ApiBind = None,
+    caldav_bind: CaldavBind = None,
+    as_json: JsonFlag = False,
+    until_stdin_closes: UntilStdinCloses = False,
+) -> None:
+    """Run everything on this machine: CalDAV server, API and sync worker."""
+    stop_with_parent(until_stdin_closes)
+    with refusals(as_json=as_json):
+        settings = read_settings(config, data, api_bind=api_bind, caldav_bind=caldav_bind)
+        with opened(settings) as gateway:
+            sidecar = Sidecar(settings, gateway.database, gateway.key)
+            problem = asyncio.run(_serve_all(sidecar, config_path=config, as_json=as_json))
+    if problem:
+        fail("part-failed", problem, as_json=False)
+
+
+async def _serve_all(sidecar: Sidecar, *, config_path: Any, as_json: bool) -> str | None:
+    """Serve until told to stop; returns what went wrong, or None."""
+    stop = stop_event()
+    arguments = ["--config", str(config_path)] if config_path else []
+    async with AsyncExitStack() as stack:
+        caldav = await Child.start(
+            "caldav", *arguments, environment=environment_without_key(sidecar.settings)
+        )
+        stack.push_async_callback(caldav.stop)
+        api_url = await stack.enter_async_context(sidecar.api())
+        worker = await stack.enter_async_context(sidecar.worker())
+        ready = {"api": api_url, "caldav": caldav.ready["caldav"]}
+        show(ready, as_json=as_json, text=f"API     {api_url}\nCalDAV  {ready['caldav']}")
+        return await _until(stop, caldav=asyncio.ensure_future(caldav.wait()), worker=worker)
+
+
+async def _until(stop: asyncio.Event, **parts: asyncio.Future[Any]) -> str | None:
+    """Wait for ``stop`` or for a part to end, which it never should by itself."""
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([stopped, *parts.values()], return_when=asyncio.FIRST_COMPLETED)
+    ended = [name for name, part in parts.items() if part.done()]
+    stopped.cancel()
+    if ended and not stop.is_set():
+        return f"The part `{ended[0]}` ended unexpectedly; see its log lines above."
+    return None
+
+
+def caldav(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    caldav_bind: CaldavBind = None,
+    as_json: JsonFlag = False,
+    until_stdin_closes: UntilStdinCloses = False,
+) -> None:
+    """Run the CalDAV server alone; it never opens the key."""
+    stop_with_parent(until_stdin_closes)
+    signal.signal(signal.SIGTERM, _interrupt)
+    with refusals(as_json=as_json):
+        settings = read_settings(config, data, caldav_bind=caldav_bind)
+        with opened(settings, with_key=False):
+            pass
+        try:
+            serve_caldav(settings, ready=_announce("caldav", as_json))
+        except KeyboardInterrupt:
+            stderr.print("CalDAV server stopped")
+
+
+def api(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    api_bind: ApiBind = None,
+    as_json: JsonFlag = False,
+    until_stdin_closes: UntilStdinCloses = False,
+) -> None:
+    """Run the HTTP API alone."""
+    stop_with_parent(until_stdin_closes)
+    _run_part("api", config, data, api_bind=api_bind, as_json=as_json)
+
+
+def worker(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonFlag = False,
+    until_stdin_closes: UntilStdinCloses = False,
+) -> None:
+    """Run a sync worker alone; any number of them share the accounts."""
+    stop_with_parent(until_stdin_closes)
+    _run_part("worker", config, data, api_bind=None, as_json=as_json)
+
+
+def _run_part(part: str, config: Any, data: Any, *, api_bind: str | None, as_json: bool) -> None:
+    with refusals(as_json=as_json):
+        settings = read_settings(config, data, api_bind=api_bind)
+        with opened(settings) as gateway:
+            sidecar = Sidecar(settings, gateway.database, gateway.key)
+            problem = asyncio.run(_serve_part(sidecar, part, as_json=as_json))
+    if problem:
+        fail("part-failed", problem, as_json=False)
+
+
+async def _serve_part(sidecar: Sidecar, part: str, *, as_json: bool) -> str | None:
+    stop = stop_event()
+    async with AsyncExitStack() as stack:
+        if part == "api":
+            url = await stack.enter_async_context(sidecar.api())
+            _announce("api", as_json)(url)
+            await stop.wait()
+            return None
+        running = await stack.enter_async_context(sidecar.worker())
+        _announce("worker", as_json)("running")
+        return await _until(stop, worker=running)
+
+
+def _announce(part: str, as_json: bool) -> Callable[[str], None]:
+    return lambda url: show({part: url}, as_json=as_json, text=f"{part}  {url}")
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

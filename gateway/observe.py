@@ -1,0 +1,94 @@
+"""Logs and metrics: structured lines that carry ids, never credentials, titles or addresses."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+_QUIET = ("radicale", "waitress", "caldav", "niquests", "urllib3", "urllib3_future", "asyncio")
+
+
+def set_up_logging(*, level: str = "INFO", style: str = "console") -> None:
+    """Send structured lines to standard error; ``style`` is ``console`` or ``json``.
+
+    Libraries that log request paths and user names are kept at warnings: a calendar home's path
+    upstream holds the account number.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    logging.basicConfig(stream=sys.stderr, level=number, format="%(message)s", force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def logger(name: str) -> Any:
+    """Return a structured logger bound to the part's name."""
+    return structlog.get_logger(part=name)
+
+
+class Metrics:
+    """The Prometheus metrics of one process, in one registry."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.registry = registry
+        self.upstream_requests = Counter(
+            "gateway_upstream_requests",
+            "Requests sent to iCloud by verb and status.",
+            ("method", "status"),
+            registry=registry,
+        )
+        self.sync_runs = Counter(
+            "gateway_sync_runs", "Sync runs by outcome.", ("outcome",), registry=registry
+        )
+        self.sync_objects = Counter(
+            "gateway_sync_objects",
+            "Objects taken, deleted, repaired or not understood by sync.",
+            ("what",),
+            registry=registry,
+        )
+        self.sync_age = Histogram(
+            "gateway_sync_age_seconds",
+            "Age of an account's data when it is polled.",
+            buckets=(15, 30, 60, 120, 300, 600, 900, 3600, 86400),
+            registry=registry,
+        )
+        self.pushes = Counter(
+            "gateway_pushes", "Pushes to iCloud by outcome.", ("outcome",), registry=registry
+        )
+        self.http_requests = Histogram(
+            "gateway_http_request_seconds",
+            "Requests answered by the API, by route and status.",
+            ("route", "status"),
+            registry=registry,
+        )
+        self.connections = Gauge(
+            "gateway_connections", "Connections by state.", ("state",), registry=registry
+        )
+
+
+_metrics: list[Metrics] = []
+
+
+def metrics() -> Metrics:
+    """Return the metrics of this process, made on first use."""
+    if not _metrics:
+        _metrics.append(Metrics())
+    return _metrics[0]
