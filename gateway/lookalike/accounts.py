@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.lookalike.contents import Contents, Resource
 from gateway.lookalike.ical import find_uid
+from gateway.lookalike.phone import Phone
 
 if TYPE_CHECKING:
     from gateway.lookalike.world import World
@@ -72,6 +73,7 @@ class Account:
         self.former_partitions: dict[str, str] = {}
         """Partition name -> how it refuses now: ``401``, ``404`` or ``connect``."""
         self.calendars: dict[str, Calendar] = {}
+        self.phone = Phone(self)
         self.puts = 0
         """Answered PUTs, for the ETag header that is missing now and then."""
 

@@ -149,6 +149,87 @@ class LookalikeControl:
         answer = await self.call("drift", account=account, calendar=calendar, name=name)
         return str(answer["etag"])
 
+    async def hold_uid(self, account: str, uid: str) -> None:
+        """Let an invisible object hold a UID, so that creating it is refused."""
+        await self.call("hold-uid", account=account, uid=uid)
+
+    async def put_fixtures(
+        self, account: str, calendar: str, *fixtures: str
+    ) -> dict[str, list[str]]:
+        """Put odd but real events (all, or those named); return the object names of each."""
+        named = list(fixtures) or None
+        return dict(
+            await self.call("put-fixtures", account=account, calendar=calendar, fixtures=named)
+        )
+
+    async def edit(self, account: str, calendar: str, name: str, **properties: str | None) -> None:
+        """Set (with None remove) properties of an event: ``edit(…, SUMMARY="Tea")``."""
+        await self.call(
+            "edit", account=account, calendar=calendar, name=name, properties=properties
+        )
+
+    async def reschedule(
+        self, account: str, calendar: str, name: str, seconds: float, *, length: float | None = None
+    ) -> None:
+        """Move an event or a whole series in time by seconds; ``length`` in seconds too."""
+        await self.call(
+            "reschedule",
+            account=account,
+            calendar=calendar,
+            name=name,
+            seconds=seconds,
+            length=length,
+        )
+
+    async def move_occurrence(
+        self, account: str, calendar: str, name: str, recurrence: str, seconds: float
+    ) -> None:
+        """Move one instance, named by its wall time (``20261125T091500``), by seconds."""
+        await self.call(
+            "move-occurrence",
+            account=account,
+            calendar=calendar,
+            name=name,
+            recurrence=recurrence,
+            seconds=seconds,
+        )
+
+    async def delete_occurrence(
+        self, account: str, calendar: str, name: str, recurrence: str
+    ) -> None:
+        """Delete one instance of a series."""
+        await self.call(
+            "delete-occurrence",
+            account=account,
+            calendar=calendar,
+            name=name,
+            recurrence=recurrence,
+        )
+
+    async def split_series(
+        self, account: str, calendar: str, name: str, recurrence: str, *, seconds: float = 0
+    ) -> str:
+        """Shift this and all future instances by seconds; return the new object's name."""
+        answer = await self.call(
+            "split-series",
+            account=account,
+            calendar=calendar,
+            name=name,
+            recurrence=recurrence,
+            seconds=seconds,
+        )
+        return str(answer["name"])
+
+    async def add_guests(self, account: str, calendar: str, name: str, *guests: str) -> None:
+        """Invite people to an event."""
+        await self.call(
+            "add-guests", account=account, calendar=calendar, name=name, guests=list(guests)
+        )
+
+    async def respond(self, account: str, calendar: str, name: str, partstat: str) -> None:
+        """Answer an invitation: ``ACCEPTED``, ``DECLINED``, ``TENTATIVE``."""
+        await self.call("respond", account=account, calendar=calendar, name=name, partstat=partstat)
+
     # -- switches --------------------------------------------------------------------------
 
     async def set_fault(self, quirk: str, account: str | None = None, **more: Any) -> int:
@@ -167,6 +248,22 @@ class LookalikeControl:
         """Clear switches by quirk, account or id, or all; return how many."""
         answer = await self.call("clear-faults", quirk=quirk, account=account, id=id)
         return int(answer["cleared"])
+
+    async def throttle(self, account: str, **more: Any) -> int:
+        """Block an account for longer than it is told (``block``, ``retry_after``, ``form``)."""
+        return await self.set_fault("throttle", account, **more)
+
+    async def delay(self, account: str | None = None, *, by: float = 30, **more: Any) -> int:
+        """Answer late, by so many seconds, after the request took effect."""
+        return await self.set_fault("slow", account, by=by, **more)
+
+    async def cut_bodies(self, account: str | None = None, **more: Any) -> int:
+        """Cut answer bodies in half."""
+        return await self.set_fault("cut-body", account, **more)
+
+    async def empty_answers(self, account: str | None = None, **more: Any) -> int:
+        """Answer reports with an empty 207."""
+        return await self.set_fault("empty-multistatus", account, **more)
 
     async def stop(self, seconds: float | None = None) -> None:
         """Drop every CalDAV connection from now on, for some seconds or until `start`."""

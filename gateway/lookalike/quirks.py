@@ -151,7 +151,7 @@ QUIRKS: tuple[Quirk, ...] = (
         14,
         "token-lifetime",
         "Changes older than this are forgotten, and with them the tokens before them.",
-        seconds="lifetime (default 86,400)",
+        age="seconds (default 86,400)",
     ),
     _variant(
         14,

@@ -97,7 +97,7 @@ def _revision_of(call: Call, calendar: Calendar, token: str) -> int | None:
         return int(number) if known and int(number) <= contents.revision else None
     lifetime = None
     if call.on("token-lifetime"):
-        lifetime = float(call.param("token-lifetime", "seconds", 86400))
+        lifetime = float(call.param("token-lifetime", "age", 86400))
     return contents.parse_token(token, call.world.now(), lifetime_s=lifetime)
 
 

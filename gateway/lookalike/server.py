@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from gateway.lookalike import actions, edits
 from gateway.lookalike.answers import add_common_headers
 from gateway.lookalike.call import Answer, Call
 from gateway.lookalike.control import CONTROL_PREFIX, answer_control
@@ -14,6 +15,8 @@ from gateway.lookalike.dispatch import answer_call
 from gateway.lookalike.journal import Entry
 from gateway.lookalike.world import World
 
+_ACTION_MODULES = (actions, edits)
+"""Imported for what they register with `control`."""
 _MAX_BODY = 64 * 1024 * 1024
 _WRITES = {"PUT", "DELETE", "PROPPATCH", "MKCALENDAR", "MKCOL", "MOVE", "COPY", "POST"}
 

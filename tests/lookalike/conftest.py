@@ -13,7 +13,7 @@ from gateway.lookalike.server import Lookalike
 from gateway.lookalike.world import Account
 
 NOW = 1_790_000_000.0
-EMAIL = "robin@icloud.com"
+EMAIL = "robin@example.com"
 HEADS = {"User-Agent": "test/1"}
 D = "{DAV:}"
 C = "{urn:ietf:params:xml:ns:caldav}"
