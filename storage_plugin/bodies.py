@@ -1,0 +1,65 @@
+"""Request bodies: bytes as they came, XML without DTD, entities or towers of elements."""
+
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any
+from xml.etree.ElementTree import ParseError, TreeBuilder, XMLParser
+
+from radicale import types
+
+from storage_plugin.errors import DavError
+
+MAX_DEPTH = 64
+
+
+class _Builder(TreeBuilder):
+    """Builds elements and counts how deep they stand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> Any:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise DavError(HTTPStatus.BAD_REQUEST, "", "The XML is nested too deeply.")
+        return super().start(tag, attrs)
+
+    def doctype(self, name: str, pubid: str | None, system: str | None, /) -> None:
+        """Refuse: without a DTD there are no entities to expand or to fetch."""
+        raise DavError(HTTPStatus.BAD_REQUEST, "", "A DTD is not accepted.")
+
+    def end(self, tag: str, /) -> Any:
+        self._depth -= 1
+        return super().end(tag)
+
+
+def read_body(environ: types.WSGIEnviron) -> bytes:
+    """Return the body; raises 400 when it is shorter than announced.
+
+    The middleware has already refused odd lengths and bodies over the cap.
+    """
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    body: bytes = environ["wsgi.input"].read(length) if length else b""
+    if len(body) < length:
+        raise DavError(HTTPStatus.BAD_REQUEST, "", "The body is shorter than announced.")
+    return body
+
+
+def parse_xml(body: bytes) -> Any | None:
+    """Parse an XML body, None when there is none; raises 400."""
+    if not body.strip():
+        return None
+    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
+        raise DavError(HTTPStatus.BAD_REQUEST, "", "A DTD is not accepted.")
+    parser = XMLParser(target=_Builder())  # noqa: S314  (the builder refuses what is dangerous)
+    try:
+        parser.feed(body)
+        return parser.close()
+    except (ParseError, ValueError, LookupError):
+        raise DavError(HTTPStatus.BAD_REQUEST, "", "The body is not the XML expected.") from None
+
+
+def again(body: bytes) -> BytesIO:
+    """Return a body that was read as an input that can be read again."""
+    return BytesIO(body)

@@ -1,0 +1,181 @@
+"""Local calendars (R18): made, changed and deleted by devices; and properties of collections.
+
+Properties are kept under their Clark name. What a client may change is a short list; everything
+else of the protected kind is refused per property, because macOS stops syncing a calendar whose
+PROPPATCH is answered by a bare 403.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from gateway.store.collections import (
+    Collection,
+    create_collection,
+    delete_collection,
+    find_collection,
+    get_collection,
+    list_collections,
+    update_collection,
+)
+from gateway.store.engine import Session, lock_principal
+from gateway.store.objects import bump_generation
+from storage_plugin.access import MIRROR_PREFIX
+from storage_plugin.errors import DavError, calendar_subscribed, need_privileges
+
+if TYPE_CHECKING:
+    from storage_plugin.storage import Storage
+
+_D, _C, _CS = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}", "{http://calendarserver.org/ns/}"
+DISPLAY_NAME = f"{_D}displayname"
+RESOURCE_TYPE = f"{_D}resourcetype"
+TRANSPARENCY = f"{_C}schedule-calendar-transp"
+COMPONENT_SET = f"{_C}supported-calendar-component-set"
+COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL")
+MAX_LOCAL_CALENDARS = 100
+MAX_PROPERTY_SIZE = 64 * 1024
+
+_PROTECTED_DAV = ("displayname",)
+_FREE_CALDAV = ("calendar-description", "calendar-timezone", "calendar-timezone-id")
+
+
+@dataclass
+class Wanted:
+    """What MKCALENDAR, extended MKCOL or PROPPATCH wants a collection to have."""
+
+    display_name: str | None = None
+    transparent: bool | None = None
+    components: tuple[str, ...] | None = None
+    is_calendar: bool = False
+    dead: dict[str, str | None] = field(default_factory=dict)
+
+
+def refuse_subscriptions(root: Any) -> None:
+    """Raise when a body asks for a subscription in any spelling (R8)."""
+    for element in root.iter():
+        if element.tag in (f"{_CS}source", f"{_CS}subscribed"):
+            raise calendar_subscribed()
+
+
+def is_protected(tag: str, row: Collection) -> bool:
+    """Tell whether clients cannot change this property of this collection (RFC 4918 15)."""
+    if row.kind == "mirror":
+        return True
+    if tag == TRANSPARENCY:
+        return row.kind != "local"
+    if tag.startswith(_D):
+        return tag != DISPLAY_NAME
+    if tag.startswith(_C):
+        return tag.removeprefix(_C) not in _FREE_CALDAV
+    return tag.startswith(_CS)
+
+
+def read_wanted(props: list[tuple[bool, Any]]) -> Wanted:
+    """Read (set or remove, property element) pairs in order; protected ones are not looked at."""
+    wanted = Wanted()
+    for is_set, element in props:
+        tag = element.tag
+        if tag == DISPLAY_NAME:
+            wanted.display_name = (element.text or "") if is_set else ""
+        elif tag == TRANSPARENCY:
+            wanted.transparent = is_set and element.find(f"{_C}transparent") is not None
+        elif tag == COMPONENT_SET:
+            wanted.components = tuple(
+                (child.get("name") or "").upper() for child in element if child.tag == f"{_C}comp"
+            )
+        elif tag == RESOURCE_TYPE:
+            wanted.is_calendar = element.find(f"{_C}calendar") is not None
+        else:
+            wanted.dead[tag] = _value(element) if is_set else None
+    return wanted
+
+
+def make_local_calendar(storage: "Storage", principal_id: str, name: str, wanted: Wanted) -> None:
+    """Make a local calendar; raises :class:`DavError` where none may be."""
+    session = storage.session()
+    path = f"/{principal_id}/"
+    if not storage.gateway.settings.local_calendars:
+        raise need_privileges(path, "bind", "Calendars cannot be made here, only used.")
+    if name.startswith((MIRROR_PREFIX, ".")):
+        raise need_privileges(path, "bind", "A calendar cannot have this address; take another.")
+    components = wanted.components if wanted.components is not None else COMPONENTS
+    if not components or any(component not in COMPONENTS for component in components):
+        raise DavError(
+            HTTPStatus.FORBIDDEN,
+            "<C:supported-calendar-component/>",
+            f"A calendar can hold {', '.join(COMPONENTS)}.",
+        )
+    with session.begin_nested():
+        lock_principal(session, principal_id)
+        _check_room(session, principal_id, name)
+        create_collection(
+            session,
+            principal_id=principal_id,
+            name=name,
+            kind="local",
+            display_name=wanted.display_name or name,
+            properties={tag: text for tag, text in wanted.dead.items() if text is not None},
+            components=components,
+            transparent=bool(wanted.transparent),
+            now=int(time.time()),
+        )
+        bump_generation(session, principal_id)
+
+
+def change_calendar(session: Session, row: Collection, wanted: Wanted) -> None:
+    """Write the properties a client may change."""
+    with session.begin_nested():
+        lock_principal(session, row.principal_id)
+        fresh = get_collection(session, row.id)
+        dead: Mapping[str, str | None] = {**fresh.properties, **wanted.dead}
+        transparent = fresh.transparent if wanted.transparent is None else wanted.transparent
+        name = fresh.display_name if wanted.display_name is None else wanted.display_name
+        update_collection(
+            session,
+            row.id,
+            display_name=name or row.name,
+            properties={tag: text for tag, text in dead.items() if text is not None},
+            transparent=transparent,
+            now=int(time.time()),
+        )
+        if transparent != fresh.transparent:
+            bump_generation(session, row.principal_id)
+
+
+def delete_local_calendar(session: Session, row: Collection) -> None:
+    """Delete a local calendar with all its members; the others cannot be deleted (R18)."""
+    if row.kind != "local":
+        raise need_privileges(
+            f"/{row.principal_id}/",
+            "unbind",
+            "This calendar belongs to the gateway and cannot be deleted; hide it in the app.",
+        )
+    with session.begin_nested():
+        lock_principal(session, row.principal_id)
+        delete_collection(session, row.id)
+        bump_generation(session, row.principal_id)
+
+
+def _check_room(session: Session, principal_id: str, name: str) -> None:
+    if find_collection(session, principal_id, name) is not None:
+        raise DavError(
+            HTTPStatus.CONFLICT, "<resource-must-be-null/>", "There is something at this address."
+        )
+    if len(list_collections(session, principal_id)) >= MAX_LOCAL_CALENDARS:
+        raise DavError(
+            HTTPStatus.INSUFFICIENT_STORAGE,
+            "<quota-not-exceeded/>",
+            "There are too many calendars.",
+        )
+
+
+def _value(element: Any) -> str:
+    """Return the text of a property, or its whole content as XML when it has children."""
+    has_children = len(element) > 0
+    text = ElementTree.tostring(element, encoding="unicode") if has_children else element.text or ""
+    if len(text) > MAX_PROPERTY_SIZE:
+        raise DavError(HTTPStatus.INSUFFICIENT_STORAGE, "", "A property is too large.")
+    return text

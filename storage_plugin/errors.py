@@ -1,0 +1,101 @@
+"""Refusals in WebDAV's words: a status, a precondition element and a sentence for a person.
+
+:class:`DavError` is no ``ValueError`` on purpose: Radicale turns those into an answer *inside*
+the lock, which would commit half of the work. Ours leave the lock as exceptions.
+"""
+
+from http import HTTPStatus
+from xml.sax.saxutils import escape
+
+from radicale import types
+
+from gateway.core.errors import (
+    Conflict,
+    GatewayError,
+    InvalidCalendarData,
+    NotAllowed,
+    NotFound,
+    StoreBusy,
+    StoreFull,
+)
+
+GATEWAY_NS = "urn:icloud-caldav-gateway:dav"
+"""Namespace of our own elements: ``calendar-subscribed``, ``slot-taken`` and the like."""
+
+PREFIXES = {
+    "D": "DAV:",
+    "C": "urn:ietf:params:xml:ns:caldav",
+    "CS": "http://calendarserver.org/ns/",
+    "A": "http://apple.com/ns/ical/",
+    "G": GATEWAY_NS,
+}
+"""The prefixes every answer declares on its root element."""
+
+DECLARATIONS = "".join(
+    f' xmlns="{uri}"' if prefix == "D" else f' xmlns:{prefix}="{uri}"'
+    for prefix, uri in PREFIXES.items()
+)
+RETRY_AFTER_S = 5
+
+
+class DavError(Exception):
+    """An answer that refuses; ``condition`` is an XML fragment in the prefixes above."""
+
+    def __init__(
+        self, status: int, condition: str, text: str, *, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.condition = condition
+        self.text = text
+        self.headers = headers or {}
+
+    def response(self) -> types.WSGIResponse:
+        """Return the answer in Radicale's form."""
+        body = (
+            f'<?xml version="1.0" encoding="utf-8"?>\n<error{DECLARATIONS}>{self.condition}'
+            f"<responsedescription>{escape(self.text)}</responsedescription></error>\n"
+        )
+        return self.status, {"Content-Type": "application/xml", **self.headers}, body, None
+
+
+def need_privileges(href: str, privilege: str, text: str) -> DavError:
+    """403 with what would have been needed (RFC 3744 7.1.1)."""
+    return DavError(
+        HTTPStatus.FORBIDDEN,
+        f"<need-privileges><resource><href>{escape(href)}</href>"
+        f"<privilege><{privilege}/></privilege></resource></need-privileges>",
+        text,
+    )
+
+
+def calendar_subscribed() -> DavError:
+    """403: subscriptions are refused everywhere (R8)."""
+    return DavError(
+        HTTPStatus.FORBIDDEN,
+        "<G:calendar-subscribed/>",
+        "Subscribed calendars are not accepted here: their events belong to somebody else and "
+        "can neither block time nor be written to. Subscribe to it in the calendar app itself.",
+    )
+
+
+def from_gateway_error(error: GatewayError) -> DavError:
+    """Translate an error of the lower layers; the only place that does for this face."""
+    text = error.detail
+    match error:
+        case InvalidCalendarData():
+            return DavError(HTTPStatus.FORBIDDEN, "<C:valid-calendar-data/>", text)
+        case Conflict(code="slot-taken"):
+            return DavError(HTTPStatus.CONFLICT, "<G:slot-taken/>", text)
+        case Conflict():
+            return DavError(HTTPStatus.CONFLICT, f"<G:{error.code}/>", text)
+        case NotFound():
+            return DavError(HTTPStatus.NOT_FOUND, "", text)
+        case NotAllowed():
+            return DavError(HTTPStatus.FORBIDDEN, f"<G:{error.code}/>", text)
+        case StoreFull():
+            return DavError(HTTPStatus.INSUFFICIENT_STORAGE, "<quota-not-exceeded/>", text)
+        case StoreBusy():
+            retry = {"Retry-After": str(RETRY_AFTER_S)}
+            return DavError(HTTPStatus.SERVICE_UNAVAILABLE, "", text, headers=retry)
+    return DavError(HTTPStatus.INTERNAL_SERVER_ERROR, "", text)

@@ -1,0 +1,125 @@
+"""What stands between the WSGI server and Radicale: requests made sane, answers complete.
+
+PATH_INFO is re-read as UTF-8 (WSGI hands latin-1), chunked bodies get a length, bodies over the
+cap and odd headers are refused, empty answers get ``Content-Length: 0``, and headers only a proxy
+may set are believed from trusted addresses alone.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+_PROXY_HEADERS = (
+    "HTTP_X_SCRIPT_NAME",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PORT",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_FORWARDED_SERVER",
+    "HTTP_X_REMOTE_ADDR",
+    "HTTP_X_REMOTE_USER",
+    "HTTP_REMOTE_USER",
+)
+
+
+class Refusal(Exception):
+    """A request that goes no further."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Middleware:
+    """Wraps the application; ``max_body`` is bytes, ``trusted_proxies`` are peer addresses."""
+
+    def __init__(
+        self, application: Application, *, max_body: int, trusted_proxies: tuple[str, ...]
+    ) -> None:
+        self._application = application
+        self._max_body = max_body
+        self._trusted = frozenset(trusted_proxies)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            self._believe_proxy(environ)
+            environ["PATH_INFO"] = _utf8_path(environ.get("PATH_INFO", ""))
+            _check_authorization(environ.get("HTTP_AUTHORIZATION", ""))
+            self._bound_body(environ)
+        except Refusal as refusal:
+            return _refuse(environ, start_response, refusal)
+        return self._complete(environ, start_response)
+
+    def _believe_proxy(self, environ: Environ) -> None:
+        if environ.get("REMOTE_ADDR", "") not in self._trusted:
+            for name in _PROXY_HEADERS:
+                environ.pop(name, None)
+            return
+        client = environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
+        if client:
+            environ["REMOTE_ADDR"] = client
+        if environ.get("HTTP_X_FORWARDED_PROTO") == "https":
+            environ["wsgi.url_scheme"] = "https"
+
+    def _bound_body(self, environ: Environ) -> None:
+        """Give every body a length, at most the cap (RFC 9112 6)."""
+        text = environ.get("CONTENT_LENGTH") or ""
+        chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
+        if text and not (text.isascii() and text.isdigit()):
+            raise Refusal(HTTPStatus.BAD_REQUEST, "Content-Length is not a number.")
+        if text and int(text) > self._max_body:
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large.")
+        if chunked and not text:
+            body = environ["wsgi.input"].read(self._max_body + 1)
+            if len(body) > self._max_body:
+                raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large.")
+            environ["wsgi.input"] = BytesIO(body)
+            environ["CONTENT_LENGTH"] = str(len(body))
+
+    def _complete(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Call the application and give its answer a length: nothing streams here."""
+        begun: list[Any] = []
+
+        def begin(status: str, headers: list[tuple[str, str]], *rest: Any) -> None:
+            begun[:] = [status, headers, *rest]
+
+        body = b"".join(self._application(environ, begin))
+        status, headers, *rest = begun
+        names = {name.lower() for name, _value in headers}
+        if "content-length" not in names and not status.startswith(("204", "304")):
+            headers = [*headers, ("Content-Length", str(len(body)))]
+        start_response(status, headers, *rest)
+        return [body]
+
+
+def _utf8_path(path: str) -> str:
+    try:
+        return path.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        raise Refusal(HTTPStatus.BAD_REQUEST, "The address is not UTF-8.") from None
+
+
+def _check_authorization(header: str) -> None:
+    """Refuse a malformed Basic header; Radicale would answer it with 500."""
+    if not header.startswith("Basic"):
+        return
+    try:
+        decoded = base64.b64decode(header[len("Basic") :].strip().encode("ascii"))
+    except (binascii.Error, ValueError, UnicodeError):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "The Authorization header is malformed.") from None
+    if b":" not in decoded or b"\0" in decoded:
+        raise Refusal(HTTPStatus.BAD_REQUEST, "The Authorization header is malformed.")
+
+
+def _refuse(environ: Environ, start_response: StartResponse, refusal: Refusal) -> list[bytes]:
+    text = f"{refusal}\n".encode()
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))]
+    start_response(f"{refusal.status.value} {refusal.status.phrase}", headers)
+    return [b"" if environ.get("REQUEST_METHOD") == "HEAD" else text]

@@ -1,0 +1,78 @@
+"""calendar-query: exactly the members that match, without parsing what need not be parsed.
+
+Inside the window over which instances are stored a time range is one indexed read. Beyond it the
+first start and last end of an object decide; a series that lives there too is expanded alone.
+"""
+
+from collections.abc import Iterable
+from zoneinfo import ZoneInfo
+
+from gateway.core.instances import expand
+from gateway.core.intervals import overlaps
+from gateway.core.rows import BusyRules
+from gateway.store.busy import Span, names_in_range, spans_beyond
+from gateway.store.collections import Collection
+from gateway.store.engine import Session
+from gateway.store.objects import StoredObject, find_objects, list_objects
+from gateway.store.principals import get_principal
+from storage_plugin.filters import (
+    CompFilter,
+    TimeRange,
+    component_of,
+    matches_text,
+    needs_text,
+    ranges_of,
+)
+
+_FAR = 2**40
+
+
+def find_matching(
+    session: Session, row: Collection, filters: list[CompFilter]
+) -> Iterable[StoredObject]:
+    """Return the members of a collection that match every filter, with their bodies."""
+    component = component_of(filters)
+    if component is not None and component not in row.components:
+        return []
+    members = _candidates(session, row, ranges_of(filters))
+    chosen = [m for m in members if component in (None, m.component)]
+    if needs_text(filters):
+        chosen = [m for m in chosen if matches_text(filters, m.body)]
+    return chosen
+
+
+def _candidates(session: Session, row: Collection, ranges: list[TimeRange]) -> list[StoredObject]:
+    if not ranges:
+        return list_objects(session, row.id, with_bodies=True)
+    names = set.intersection(*(_names_in(session, row, span) for span in ranges))
+    return sorted(find_objects(session, row.id, names).values(), key=lambda m: m.name)
+
+
+def _names_in(session: Session, row: Collection, span: TimeRange) -> set[str]:
+    """Return the names of members with an instance in the range (RFC 4791 9.9)."""
+    names = names_in_range(session, row.id, *span)
+    low = -_FAR if span[0] is None else span[0]
+    high = _FAR if span[1] is None else span[1]
+    beyond = [s for s in spans_beyond(session, row.id, low, high) if s.name not in names]
+    names.update(span.name for span in beyond if not span.recurring)
+    series = [span for span in beyond if span.recurring]
+    if series:
+        names.update(_expanded(session, row, series, low, high))
+    return names
+
+
+def _expanded(
+    session: Session, row: Collection, series: list[Span], low: int, high: int
+) -> set[str]:
+    """Return which of the series has an instance in a range outside the stored window."""
+    rules = BusyRules(zone=ZoneInfo(get_principal(session, row.principal_id).time_zone))
+    bodies = find_objects(session, row.id, [span.name for span in series])
+    found: set[str] = set()
+    for span in series:
+        window = (max(low, span.first_start), min(high, span.last_end))
+        expansion = expand(bodies[span.name].body, window, rules)
+        if expansion.problems or any(
+            overlaps((i.start, max(i.end, i.start + 1)), window) for i in expansion.instances
+        ):
+            found.add(span.name)
+    return found

@@ -1,0 +1,97 @@
+"""The whole CalDAV process: Radicale configured, wrapped, and served by waitress.
+
+It never opens the keyring: what it stores goes upstream by the worker.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import radicale.config
+from radicale.log import logger as radicale_logger
+from waitress.server import create_server
+
+from gateway.settings import Settings
+from gateway.store.engine import Database
+from storage_plugin.access import Auth, Rights
+from storage_plugin.application import DAV_CLASSES, GatewayApplication
+from storage_plugin.middleware import Application, Middleware
+from storage_plugin.state import Gateway
+from storage_plugin.storage import Storage
+
+REALM = "iCloud CalDAV gateway"
+IDLE_S = 120
+CONNECTIONS = 1000
+
+
+def build_application(settings: Settings, database: Database) -> Application:
+    """Build the WSGI callable, thread-safe, middleware included."""
+    radicale_logger.setLevel(logging.WARNING)
+    gateway = Gateway(settings, database)
+    application = GatewayApplication(_configuration(gateway), gateway)
+    return Middleware(
+        application,
+        max_body=_max_body(settings),
+        trusted_proxies=settings.trusted_proxies,
+    )
+
+
+def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
+    """Serve until interrupted; ``ready`` gets the URL with the real port once it is bound."""
+    database = Database(settings.database)
+    host, _, port = settings.caldav_bind.rpartition(":")
+    try:
+        server = create_server(  # type: ignore[no-untyped-call]
+            build_application(settings, database),
+            host=host.strip("[]"),
+            port=int(port),
+            threads=settings.caldav_threads,
+            connection_limit=CONNECTIONS,
+            channel_timeout=IDLE_S,
+            max_request_body_size=_max_body(settings),
+            clear_untrusted_proxy_headers=False,  # the middleware decides whom to believe
+            ident="",
+        )
+        if ready is not None:
+            ready(f"http://{host}:{server.effective_port}/")
+        server.run()
+    finally:
+        database.close()
+
+
+def _configuration(gateway: Gateway) -> radicale.config.Configuration:
+    """Return Radicale's configuration; the parts share our database."""
+    configuration = radicale.config.load([])
+    configuration.update(
+        {
+            "auth": {
+                "type": partial(Auth, gateway=gateway),
+                "realm": REALM,
+                "delay": 0,
+                "urldecode_username": True,
+            },
+            "rights": {
+                "type": partial(Rights, gateway=gateway),
+                "permit_delete_collection": False,
+                "permit_overwrite_collection": False,
+            },
+            "storage": {"type": partial(Storage, gateway=gateway)},
+            "server": {
+                "delay_on_error": 0,
+                "validate_path_value": "none",
+                "max_content_length": _max_body(gateway.settings),
+                "max_resource_size": gateway.settings.max_resource_size,
+            },
+            "reporting": {"max_expand_occurrence": 0},
+            "web": {"type": "none"},
+            "headers": {"DAV": DAV_CLASSES},
+        },
+        "gateway",
+        privileged=True,
+    )
+    return configuration
+
+
+def _max_body(settings: Settings) -> int:
+    """Return the cap of any body in bytes: room for XML around the largest object."""
+    return max(2 * settings.max_resource_size, 8 * 1024 * 1024)

@@ -1,0 +1,96 @@
+"""What one request knows: who logged in, and the open unit of work.
+
+Radicale hands the user to few of its calls, and the login to none. Both travel in a context
+variable that lives exactly as long as the request.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+
+from gateway.settings import Settings, load_settings
+from gateway.store.engine import Database, Session
+from gateway.store.principals import Login
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """What the three plugin classes share; never the keyring."""
+
+    settings: Settings
+    database: Database
+
+
+@lru_cache(maxsize=1)
+def default_gateway() -> Gateway:
+    """Build the parts from file and environment, for a Radicale that loads us by name."""
+    settings = load_settings()
+    return Gateway(settings, Database(settings.database))
+
+
+class Unit:
+    """A unit of work that opens its transaction at the first question asked."""
+
+    def __init__(self, database: Database, *, writes: bool) -> None:
+        self._database = database
+        self.writes = writes
+        self._stack = ExitStack()
+        self._session: Session | None = None
+
+    def session(self) -> Session:
+        """Return the session, opening the unit if nobody did yet."""
+        if self._session is None:
+            opened = self._database.write() if self.writes else self._database.read()
+            self._session = self._stack.enter_context(opened)
+        return self._session
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Commit (a write unit) on the way out, roll back when an exception passes."""
+        with self._stack:
+            yield
+
+
+@dataclass
+class RequestState:
+    """The login and the unit of the request that this thread works on."""
+
+    login: Login | None = None
+    user_agent: str = ""
+    unit: Unit | None = None
+    user: str = ""
+
+    @property
+    def principal_id(self) -> str:
+        """The principal this request works for; empty for nobody."""
+        return self.login.principal_id if self.login is not None else self.user
+
+    @property
+    def show_mirrors(self) -> bool:
+        """Whether this login sees the mirrors (R18)."""
+        return self.login is None or self.login.show_mirrors
+
+
+_state: ContextVar[RequestState | None] = ContextVar("caldav request", default=None)
+
+
+def current_state() -> RequestState:
+    """Return the state of this request, making one where no application of ours runs."""
+    state = _state.get()
+    if state is None:
+        state = RequestState()
+        _state.set(state)
+    return state
+
+
+@contextmanager
+def fresh_state() -> Iterator[RequestState]:
+    """Begin a request: nothing of the one before is left."""
+    state = RequestState()
+    token = _state.set(state)
+    try:
+        yield state
+    finally:
+        _state.reset(token)
