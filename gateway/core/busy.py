@@ -1,0 +1,150 @@
+"""Rows of busy time become the merged periods every face answers with (R22, R25).
+
+The one rule of strength, used everywhere: busy, unavailable, unknown, tentative; where two overlap
+the stronger one stands. FREE never shows.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from gateway.core.fbtype import FBType
+from gateway.core.intervals import Interval, merge, subtract
+
+BusyStatus = Literal["busy", "unavailable", "unknown", "tentative"]
+OnUnknown = Literal["block", "tentative", "ignore"]
+OnTentative = Literal["block", "free"]
+BusyRow = tuple[int, int, BusyStatus]
+
+STRENGTH: tuple[BusyStatus, ...] = ("busy", "unavailable", "unknown", "tentative")
+"""Strongest first."""
+
+STATUS_OF: dict[str, BusyStatus] = {
+    FBType.BUSY: "busy",
+    FBType.UNAVAILABLE: "unavailable",
+    FBType.UNKNOWN: "unknown",
+    FBType.TENTATIVE: "tentative",
+}
+
+_FBTYPE_OF: dict[BusyStatus, str] = {
+    "busy": "BUSY",
+    "unavailable": "BUSY-UNAVAILABLE",
+    # RFC 5545 3.2.9: an FBTYPE a client does not know must be treated as BUSY, so say so ourselves.
+    "unknown": "BUSY",
+    "tentative": "BUSY-TENTATIVE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BusyPeriod:
+    """One merged period; ``start`` and ``end`` are UTC epoch seconds, half-open."""
+
+    start: int
+    end: int
+    status: BusyStatus
+
+
+def coalesce_rows(
+    rows: Iterable[tuple[int, int, str]],
+    window: Interval,
+    *,
+    on_unknown: OnUnknown = "block",
+    on_tentative: OnTentative = "block",
+) -> list[BusyRow]:
+    """Like :func:`coalesce`, as plain tuples ``(start, end, status)``: the fast form.
+
+    ``rows`` are ``(start, end, fbtype)`` in any order; the policies are those of R25: ``unknown``
+    stays, turns into ``tentative``, or is dropped; ``tentative`` stays or is dropped.
+    """
+    low, high = window
+    kept: dict[BusyStatus, list[Interval]] = {status: [] for status in STRENGTH}
+    target: dict[str, list[Interval]] = {
+        fbtype: kept[status] for fbtype, status in STATUS_OF.items()
+    }
+    if on_unknown == "tentative":
+        target[FBType.UNKNOWN] = kept["tentative"]
+    elif on_unknown == "ignore":
+        del target[FBType.UNKNOWN]
+    if on_tentative == "free":
+        kept["tentative"] = []
+    for start, end, fbtype in rows:
+        if start < high and end > low and start < end:
+            into = target.get(fbtype)
+            if into is not None:
+                into.append((start if start > low else low, end if end < high else high))
+    return _layer(kept)
+
+
+def _layer(kept: dict[BusyStatus, list[Interval]]) -> list[BusyRow]:
+    """Let each status show only where no stronger one does; sort by start."""
+    covered: list[Interval] = []
+    result: list[BusyRow] = []
+    for status in STRENGTH:
+        if not kept[status]:
+            continue
+        merged = merge(kept[status])
+        visible = subtract(merged, covered) if covered else merged
+        result.extend((start, end, status) for start, end in visible)
+        covered = merge(covered + merged) if covered else merged
+    result.sort()
+    return result
+
+
+def coalesce(
+    periods: Iterable[tuple[int, int, FBType]],
+    window: Interval,
+    *,
+    on_unknown: OnUnknown = "block",
+    on_tentative: OnTentative = "block",
+) -> list[BusyPeriod]:
+    """Merge rows into sorted periods that never overlap, clipped to ``window``.
+
+    ``on_unknown="fail"`` of R25 is the caller's business: ask with ``"block"`` and look whether
+    any period is ``unknown``.
+    """
+    rows = coalesce_rows(periods, window, on_unknown=on_unknown, on_tentative=on_tentative)
+    return [BusyPeriod(start, end, status) for start, end, status in rows]
+
+
+def render_vfreebusy(
+    periods: Iterable[BusyPeriod],
+    window: Interval,
+    *,
+    uid: str,
+    stamp: int,
+    organizer: str | None = None,
+) -> bytes:
+    """One VCALENDAR with exactly one VFREEBUSY (RFC 5545 3.6.4, RFC 4791 7.10, R22).
+
+    Periods are UTC ``start/end`` pairs, merged per FBTYPE, the FBTYPE always written; unknown time
+    is BUSY here because iCalendar has no word for it. ``stamp`` is the DTSTAMP in epoch seconds,
+    ``organizer`` a calendar address (with ``mailto:``) or None.
+    """
+    by_type: dict[str, list[Interval]] = {}
+    for period in periods:
+        by_type.setdefault(_FBTYPE_OF[period.status], []).append((period.start, period.end))
+    lines = [
+        "BEGIN:VCALENDAR",
+        "VERSION:2.0",
+        "PRODID:-//icloud-caldav-gateway//EN",
+        "BEGIN:VFREEBUSY",
+        f"UID:{uid}",
+        f"DTSTAMP:{format_utc(stamp)}",
+        f"DTSTART:{format_utc(window[0])}",
+        f"DTEND:{format_utc(window[1])}",
+    ]
+    if organizer:
+        lines.append(f"ORGANIZER:{organizer}")
+    for fbtype in ("BUSY", "BUSY-UNAVAILABLE", "BUSY-TENTATIVE"):
+        lines.extend(
+            f"FREEBUSY;FBTYPE={fbtype}:{format_utc(start)}/{format_utc(end)}"
+            for start, end in merge(by_type.get(fbtype, ()))
+        )
+    lines += ["END:VFREEBUSY", "END:VCALENDAR", ""]
+    return "\r\n".join(lines).encode()
+
+
+def format_utc(epoch: int) -> str:
+    """Epoch seconds as an iCalendar UTC DATE-TIME, ``20261130T080000Z`` (RFC 5545 3.3.5)."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -1,0 +1,104 @@
+"""iCalendar text as lines: unfold, split, fold (RFC 5545 3.1), forgiving on the way in.
+
+What real calendars contain and this module survives: a byte order mark, UTF-16, LF or CR line
+ends, folds inside a UTF-8 character, control characters, blanks around names, an unquoted colon in
+a parameter (``TZID=GMT+05:00``). What it writes is strict: CRLF, folded at 75 octets.
+"""
+
+import codecs
+import re
+from typing import NamedTuple
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+_FOLD = re.compile(rb"\n[ \t]")
+# name *(;param) : value, with quoted parameter values that may hold colons
+_LINE = re.compile(r'\s*([A-Za-z0-9-]+)\s*((?:;(?:[^":]|"[^"]*")*)?):(.*)', re.DOTALL)
+_PARAMETER = re.compile(r';\s*([A-Za-z0-9-]+)\s*=\s*("[^"]*"|[^;]*)')
+
+
+class Property(NamedTuple):
+    """One content line: upper-case name, raw parameters (with their ``;``), raw value."""
+
+    name: str
+    parameters: str
+    value: str
+
+    def parameter(self, name: str) -> str | None:
+        """The first value of a parameter, unquoted; None when absent. Names are case-blind."""
+        if not self.parameters:
+            return None
+        for found, value in _PARAMETER.findall(self.parameters):
+            if found.upper() == name:
+                text: str = value.strip()
+                return text[1:-1] if text[:1] == '"' else text
+        return None
+
+    def line(self) -> str:
+        """The content line as text, unfolded, without line end."""
+        return f"{self.name}{self.parameters}:{self.value}"
+
+
+def unfold(body: bytes) -> str:
+    """Decode a body into unfolded lines separated by LF; never raises.
+
+    Unfolding happens on bytes, before decoding, because a fold may sit inside a character.
+    """
+    if body[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        body = body.decode("utf-16", "replace").encode("utf-8", "replace")
+    if b"\r" in body:
+        # A file of bare CRs has those for line ends; else a CR that ends no line is noise.
+        body = body.replace(b"\r\n", b"\n") if b"\n" in body else body.replace(b"\r", b"\n")
+    if b"\n " in body or b"\n\t" in body:
+        body = _FOLD.sub(b"", body)
+    text = body.decode("utf-8", "replace")
+    return _CONTROL.sub("", text).lstrip("\ufeff")
+
+
+def split_line(line: str) -> Property | None:
+    """Take one unfolded line apart; None when it is no content line at all."""
+    match = _LINE.match(line)
+    if match is None:
+        return None
+    return Property(match[1].upper(), match[2], match[3])
+
+
+def with_last_colon(prop: Property) -> Property | None:
+    """Read the line again with its last colon as the separator, or None when it has only one.
+
+    For time values, which hold no colon: some writers leave ``TZID=GMT+05:00`` unquoted.
+    """
+    if ":" not in prop.value:
+        return None
+    rest, _, value = f"{prop.parameters}:{prop.value}".rpartition(":")
+    return Property(prop.name, rest, value)
+
+
+def fold(line: str) -> bytes:
+    """One content line as bytes: at most 75 octets a piece, never inside a character, CRLF."""
+    data = line.encode("utf-8", "replace")
+    if len(data) <= 75:
+        return data + b"\r\n"
+    pieces = []
+    limit = 75
+    while len(data) > limit:
+        cut = limit
+        while cut > 1 and data[cut] & 0xC0 == 0x80:  # a continuation byte: step back to its start
+            cut -= 1
+        pieces.append(data[:cut])
+        data = data[cut:]
+        limit = 74  # the leading blank counts
+    pieces.append(data)
+    return b"\r\n ".join(pieces) + b"\r\n"
+
+
+def unescape_text(value: str) -> str:
+    """A TEXT value as people read it (RFC 5545 3.3.11)."""
+    if "\\" not in value:
+        return value
+    return re.sub(r"\\(.)", lambda m: "\n" if m[1] in "nN" else m[1], value, flags=re.DOTALL)
+
+
+def escape_text(value: str) -> str:
+    """A text as a TEXT value (RFC 5545 3.3.11)."""
+    value = value.replace("\\", "\\\\").replace(";", "\\;").replace(",", "\\,")
+    return value.replace("\r\n", "\\n").replace("\n", "\\n").replace("\r", "")

@@ -1,0 +1,74 @@
+"""What the engine is told and what it answers: the plain values of an expansion."""
+
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from gateway.core.fbtype import FBType
+from gateway.core.intervals import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One expanded instance of an object; all times are UTC epoch seconds, ends exclusive.
+
+    ``start`` and ``end`` are the real span, ``busy_start`` and ``busy_end`` the span that counts
+    (widened by travel time). ``reason`` is a stable machine word that says why it counts as
+    ``fbtype``. ``recurrence_id`` is the original start of an instance of a series, else None.
+    """
+
+    start: int
+    end: int
+    fbtype: FBType
+    busy_start: int
+    busy_end: int
+    reason: str
+    recurrence_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BusyRules:
+    """Whose calendar it is and how it counts.
+
+    ``zone`` is the principal's; ``owner_addresses`` are lower case without ``mailto:``;
+    ``all_day_blocks`` is the calendar's switch; ``always_busy`` is for appointments, which block
+    whatever they say unless they are cancelled (R17).
+    """
+
+    zone: ZoneInfo
+    owner_addresses: frozenset[str] = frozenset()
+    all_day_blocks: bool = False
+    always_busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in an object that could not be understood or had to be forgiven.
+
+    ``start`` and ``end`` are the span that became unknown (UTC epoch seconds), both None when
+    nothing did. ``detail`` is for a person and never holds a title, a place or an address.
+    """
+
+    code: str
+    detail: str
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """All instances of one object that touch ``window``, sorted by start.
+
+    ``open_ended``: there may be more after the window. ``zone_dependent``: floating or all-day
+    times were read in the principal's zone. ``first_start`` and ``last_end`` bound the whole object
+    (None: unbounded or not known).
+    """
+
+    instances: tuple[Instance, ...]
+    problems: tuple[Problem, ...]
+    window: Interval
+    recurring: bool = False
+    open_ended: bool = False
+    zone_dependent: bool = False
+    component: str = ""
+    first_start: int | None = None
+    last_end: int | None = None

@@ -1,0 +1,134 @@
+"""Recurrence rules as values: parse an RRULE (RFC 5545 3.3.10). Walking one is ``recurrence``."""
+
+import re
+from dataclasses import dataclass, field
+
+from gateway.core.values import Moment, parse_moment
+
+FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SECONDLY")
+WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+_BYDAY = re.compile(r"([+-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU)$")
+_LIST_LIMITS = {
+    "BYSECOND": (0, 60),
+    "BYMINUTE": (0, 59),
+    "BYHOUR": (0, 23),
+    "BYMONTHDAY": (-31, 31),
+    "BYYEARDAY": (-366, 366),
+    "BYWEEKNO": (-53, 53),
+    "BYMONTH": (1, 12),
+    "BYSETPOS": (-366, 366),
+}
+_ZERO_ALLOWED = {"BYSECOND", "BYMINUTE", "BYHOUR"}
+
+Numbers = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A parsed RRULE. ``byday`` holds ``(n, weekday)`` with n = 0 for "every" and Monday = 0."""
+
+    freq: str
+    interval: int = 1
+    count: int | None = None
+    until: Moment | None = None
+    wkst: int = 0
+    byday: tuple[tuple[int, int], ...] = ()
+    by: dict[str, Numbers] = field(default_factory=dict)
+
+    @property
+    def is_plain(self) -> bool:
+        """No BY part at all: the rule is a bare step."""
+        return not self.by and not self.byday
+
+
+def parse_rule(value: str) -> Rule:
+    """Read an RRULE value; raises ValueError saying which part is wrong.
+
+    Forgiven: lower case, blanks, a trailing semicolon, a non-positive COUNT (some writers mean
+    "no limit" by -1), unknown X- parts. RFC 7529's RSCALE is understood for the Gregorian calendar.
+    """
+    parts: dict[str, str] = {}
+    for item in value.strip().split(";"):
+        if not item.strip():
+            continue
+        name, equals, text = item.partition("=")
+        name = name.strip().upper()
+        if not equals or name in parts:
+            raise ValueError(f"RRULE part {name[:20]!r} has no value or comes twice")
+        parts[name] = text.strip().upper()
+    freq = parts.pop("FREQ", "")
+    if freq not in FREQUENCIES:
+        raise ValueError("RRULE has no known FREQ")
+    if parts.pop("RSCALE", "GREGORIAN") != "GREGORIAN" or parts.pop("SKIP", "OMIT") != "OMIT":
+        raise ValueError("RRULE counts in another calendar or moves invalid dates (RFC 7529)")
+    count = _positive(parts.pop("COUNT", None), "COUNT", forgive=True)
+    until = parts.pop("UNTIL", None)
+    return Rule(
+        freq=freq,
+        interval=_positive(parts.pop("INTERVAL", None), "INTERVAL") or 1,
+        count=count,
+        until=None if until is None else _until(until),
+        wkst=_weekday(parts.pop("WKST", "MO")),
+        byday=_byday(parts.pop("BYDAY", None), freq),
+        by=_number_lists(parts),
+    )
+
+
+def _positive(text: str | None, name: str, *, forgive: bool = False) -> int | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[+-]?\d{1,12}", text):
+        raise ValueError(f"RRULE {name} is not a number")
+    number = int(text)
+    if number > 0:
+        return number
+    if forgive:
+        return None
+    raise ValueError(f"RRULE {name} is not positive")
+
+
+def _until(text: str) -> Moment:
+    try:
+        return parse_moment(text)
+    except ValueError:
+        raise ValueError("RRULE UNTIL is not a date") from None
+
+
+def _weekday(text: str) -> int:
+    if text not in WEEKDAYS:
+        raise ValueError("RRULE WKST is not a weekday")
+    return WEEKDAYS.index(text)
+
+
+def _byday(text: str | None, freq: str) -> tuple[tuple[int, int], ...]:
+    """BYDAY items; ordinals mean something only in MONTHLY and YEARLY rules (RFC 5545 3.3.10)."""
+    if text is None:
+        return ()
+    items = []
+    for item in text.split(","):
+        match = _BYDAY.match(item.strip())
+        if match is None or (match[1] and int(match[1]) == 0):
+            raise ValueError("RRULE BYDAY has something that is no weekday")
+        ordinal = int(match[1] or 0) if freq in ("MONTHLY", "YEARLY") else 0
+        items.append((ordinal, WEEKDAYS.index(match[2])))
+    return tuple(dict.fromkeys(items))
+
+
+def _number_lists(parts: dict[str, str]) -> dict[str, Numbers]:
+    result: dict[str, Numbers] = {}
+    for name, text in parts.items():
+        if name not in _LIST_LIMITS:
+            if name.startswith("X-"):
+                continue
+            raise ValueError(f"RRULE has the unknown part {name[:20]!r}")
+        low, high = _LIST_LIMITS[name]
+        numbers = set()
+        for item in text.split(","):
+            if not re.fullmatch(r"\s*[+-]?\d{1,3}\s*", item):
+                raise ValueError(f"RRULE {name} has something that is no number")
+            number = int(item)
+            if not low <= number <= high or (number == 0 and name not in _ZERO_ALLOWED):
+                raise ValueError(f"RRULE {name} has a number out of range")
+            numbers.add(number)
+        result[name] = tuple(sorted(numbers))
+    return result

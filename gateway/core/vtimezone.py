@@ -1,0 +1,232 @@
+"""VTIMEZONE both ways: read one into a zone, write one for an IANA zone (RFC 5545 3.6.5)."""
+
+from bisect import bisect_right
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from gateway.core.budget import Budget, BudgetExceededError
+from gateway.core.content_lines import Property, split_line
+from gateway.core.recurrence import Walk
+from gateway.core.rules import WEEKDAYS, parse_rule
+from gateway.core.values import (
+    DAY,
+    Form,
+    Period,
+    date_of,
+    day_number,
+    format_moment,
+    moment_of,
+    moments_of,
+    parse_offset,
+)
+from gateway.core.zones import FixedZone, Zone, ZoneTable, zone_of
+
+HORIZON_YEARS = 15
+"""How far past the latest time asked for a custom zone's onsets are worked out at once."""
+
+
+class TableZone:
+    """A zone read from a VTIMEZONE: onsets with the offsets before and after.
+
+    At a wall time w the offset before an onset holds while ``w < onset + max(before, after)``:
+    in a gap that is the RFC's "offset before the gap", in a fold its "first occurrence".
+    """
+
+    __slots__ = ("_first", "_instants", "_offsets", "_walls", "name")
+
+    def __init__(self, name: str, onsets: list[tuple[int, int, int]]) -> None:
+        """``onsets`` are (UTC seconds, offset before, offset after), in any order, at least one."""
+        ordered = sorted(onsets)
+        self.name = name
+        self._first = ordered[0][1]
+        self._instants = [onset for onset, _, _ in ordered]
+        self._offsets = [after for _, _, after in ordered]
+        self._walls: list[int] = []
+        before = self._first
+        for onset, _, after in ordered:
+            self._walls.append(onset + max(before, after))
+            before = after
+
+    def to_utc(self, wall: int) -> int:
+        """The instant of a wall time."""
+        index = bisect_right(self._walls, wall)
+        return wall - (self._offsets[index - 1] if index else self._first)
+
+    def to_wall(self, instant: int) -> int:
+        """What a clock shows at an instant."""
+        index = bisect_right(self._instants, instant)
+        return instant + (self._offsets[index - 1] if index else self._first)
+
+
+def read_vtimezone(tzid: str, block: str, latest: int, budget: Budget) -> Zone | None:
+    """A zone from the text of a VTIMEZONE, good up to the wall time ``latest``.
+
+    None when it has no usable observance or costs more than ``budget`` allows: an unknown zone.
+    """
+    onsets: list[tuple[int, int, int]] = []
+    try:
+        for observance in _observances(block):
+            onsets += _onsets(observance, latest + HORIZON_YEARS * 366 * DAY, budget)
+    except (ValueError, OverflowError, BudgetExceededError):
+        return None
+    if not onsets:
+        return None
+    if len(onsets) == 1:
+        return FixedZone(tzid, onsets[0][2])
+    return TableZone(tzid, onsets)
+
+
+def _observances(block: str) -> list[dict[str, list[Property]]]:
+    """The STANDARD and DAYLIGHT parts as properties by name."""
+    found: list[dict[str, list[Property]]] = []
+    inside = False
+    for line in block.split("\n"):
+        prop = split_line(line)
+        if prop is None:
+            continue
+        if prop.name == "BEGIN":
+            inside = prop.value.strip().upper() in ("STANDARD", "DAYLIGHT")
+            if inside:
+                found.append({})
+        elif prop.name == "END":
+            inside = False
+        elif inside:
+            found[-1].setdefault(prop.name, []).append(prop)
+    return found
+
+
+def _onsets(
+    observance: dict[str, list[Property]], latest: int, budget: Budget
+) -> list[tuple[int, int, int]]:
+    """When one observance begins, each time; raises ValueError when it cannot be understood."""
+    for needed in ("DTSTART", "TZOFFSETFROM", "TZOFFSETTO"):
+        if needed not in observance:
+            raise ValueError(f"an observance without {needed}")
+    before = parse_offset(observance["TZOFFSETFROM"][0].value)
+    after = parse_offset(observance["TZOFFSETTO"][0].value)
+    start = moment_of(observance["DTSTART"][0])
+    begin = start.wall + before if start.form is Form.UTC else start.wall
+    walls = {begin}
+    for prop in observance.get("RDATE", ()):
+        for item in moments_of(prop):
+            moment = item.start if isinstance(item, Period) else item
+            walls.add(moment.wall + before if moment.form is Form.UTC else moment.wall)
+    for prop in observance.get("RRULE", ()):
+        rule = parse_rule(prop.value)
+        last = latest
+        if rule.until is not None:
+            until = rule.until.wall + (before if rule.until.form is Form.UTC else 0)
+            last = min(last, until + DAY - 1 if rule.until.form is Form.DATE else until)
+        walls.update(Walk(rule, begin, budget, date_only=False).between(begin, last))
+    return [(wall - before, before, after) for wall in walls]
+
+
+def object_zones(blocks: dict[str, str], own: ZoneInfo, latest: int, budget: Budget) -> ZoneTable:
+    """The zone table of one calendar object, for wall times up to ``latest``.
+
+    ``blocks`` are its VTIMEZONE texts by TZID, ``own`` is the principal's zone.
+    """
+    return ZoneTable(
+        zone_of(own), blocks, lambda tzid, block: read_vtimezone(tzid, block, latest, budget)
+    )
+
+
+# -- writing -----------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=512)
+def transitions(
+    info: ZoneInfo, first_year: int, last_year: int
+) -> tuple[tuple[int, int, int], ...]:
+    """Offset changes of a zone in whole years: (UTC seconds, offset before, offset after)."""
+    result = []
+    cursor = day_number(first_year, 1, 1) * DAY
+    end = day_number(last_year + 1, 1, 1) * DAY
+    before = _offset(info, cursor)
+    while cursor < end:
+        after = _offset(info, cursor + 7 * DAY)
+        if after != before:
+            low, high = cursor, cursor + 7 * DAY
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if _offset(info, middle) == before else (low, middle)
+            result.append((high, before, _offset(info, high)))
+            cursor, before = high, _offset(info, high)
+        else:
+            cursor += 7 * DAY
+    return tuple(result)
+
+
+def _offset(info: ZoneInfo, instant: int) -> int:
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=instant)
+    offset = moment.astimezone(info).utcoffset()
+    assert offset is not None
+    return offset.days * DAY + offset.seconds
+
+
+@lru_cache(maxsize=256)
+def write_vtimezone(info: ZoneInfo, tzid: str, first_year: int, last_year: int) -> tuple[str, ...]:
+    """The lines of a VTIMEZONE that is right from ``first_year`` to ``last_year`` and, where the
+    zone's rule is regular, ever after.
+    """
+    first_year = max(first_year, 1971)
+    changes = transitions(info, first_year - 1, max(last_year, first_year) + 3)
+    lines = ["BEGIN:VTIMEZONE", f"TZID:{tzid}"]
+    if not changes:
+        offset = _offset(info, day_number(first_year, 1, 1) * DAY)
+        lines += _observance("STANDARD", "19700101T000000", offset, offset, [])
+    else:
+        initial = day_number(first_year - 1, 1, 1) * DAY
+        lines += _observance("STANDARD", format_moment(initial), changes[0][1], changes[0][1], [])
+        groups: dict[tuple[int, int], list[int]] = {}
+        for onset, before, after in changes:
+            groups.setdefault((before, after), []).append(onset + before)
+        for (before, after), walls in groups.items():
+            kind = "DAYLIGHT" if after > before else "STANDARD"
+            lines += _observance(
+                kind, format_moment(walls[0]), before, after, _repetition(walls, last_year + 3)
+            )
+    return (*lines, "END:VTIMEZONE")
+
+
+def _observance(kind: str, start: str, before: int, after: int, more: list[str]) -> list[str]:
+    return [
+        f"BEGIN:{kind}",
+        f"DTSTART:{start}",
+        f"TZOFFSETFROM:{_format_offset(before)}",
+        f"TZOFFSETTO:{_format_offset(after)}",
+        *more,
+        f"END:{kind}",
+    ]
+
+
+def _repetition(walls: list[int], last_year: int) -> list[str]:
+    """An RRULE when the onsets fall on the same weekday rule each year, else RDATEs."""
+    if len(walls) > 1 and date_of(walls[-1] // DAY).year >= last_year:
+        rules = {_yearly(wall) for wall in walls}
+        years = [date_of(wall // DAY).year for wall in walls]
+        consecutive = years == list(range(years[0], years[0] + len(years)))
+        common = set.intersection(*({*rule} for rule in rules)) if consecutive else set()
+        times = {wall % DAY for wall in walls}
+        if common and len(times) == 1:
+            return [f"RRULE:FREQ=YEARLY;{min(common)}"]
+    return [f"RDATE:{format_moment(wall)}" for wall in walls[1:]]
+
+
+def _yearly(wall: int) -> tuple[str, ...]:
+    """The ways to say this day by weekday: nth of the month, and last where it is that."""
+    day = wall // DAY
+    when = date_of(day)
+    name = WEEKDAYS[when.weekday()]
+    ways = [f"BYMONTH={when.month};BYDAY={(when.day - 1) // 7 + 1}{name}"]
+    if date_of(day + 7).month != when.month:
+        ways.append(f"BYMONTH={when.month};BYDAY=-1{name}")
+    return tuple(ways)
+
+
+def _format_offset(seconds: int) -> str:
+    sign = "-" if seconds < 0 else "+"
+    minutes, rest = divmod(abs(seconds), 60)
+    text = f"{sign}{minutes // 60:02d}{minutes % 60:02d}"
+    return f"{text}{rest:02d}" if rest else text
