@@ -182,15 +182,14 @@ def _initialise(folder: Path) -> str:
 
 async def _people(api: Api, accounts: list[dict[str, str]]) -> list[Person]:
     subaccount = await api.call("POST", "v1/subaccounts", {"name": "Demo"})
-    zones = ("Europe/Berlin", "America/New_York", "Europe/London")
     people = [
         Person(
             account["name"],
-            zone,
+            account["zone"],
             {"email": account["email"], "app_password": account["app_password"]},
-            connected=number < len(accounts) - 1,
+            connected=account is not accounts[-1],
         )
-        for number, (account, zone) in enumerate(zip(accounts, zones, strict=False))
+        for account in accounts
     ]
     for person in people:
         await _register(api, subaccount["id"], person)
@@ -267,7 +266,5 @@ def _what_to_try(running: Demo) -> None:
     )
     stdout.print("# What does a phone see?")
     login = f"{person.device['login']}:{person.device['password']}"
-    stdout.print(
-        f"curl -u {login} -X PROPFIND -H 'Depth: 1' \\\n  {running.caldav}{person.id}/\n"
-    )
+    stdout.print(f"curl -u {login} -X PROPFIND -H 'Depth: 1' \\\n  {running.caldav}{person.id}/\n")
     stdout.print("Ctrl-C ends it.")

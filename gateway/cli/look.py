@@ -1,16 +1,18 @@
 """``gateway busy`` and ``gateway lookalike``: tools that need no installation."""
 
+import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gateway.cli.options import JsonFlag, parse_window, parse_zone
-from gateway.cli.output import refusals, show, stderr, stdout, table
-from gateway.cli.processes import UntilStdinCloses, stop_with_parent
+from gateway.cli.output import refusals, show, stderr, table
+from gateway.cli.processes import UntilStdinCloses, stop_event, stop_with_parent
 from gateway.core.busy_files import busy_of_files
-from gateway.lookalike.run import serve_forever
+from gateway.lookalike.seed import seed_demo
 from gateway.lookalike.server import Lookalike
+from gateway.lookalike.world import World
 
 
 def busy(
@@ -49,22 +51,31 @@ def lookalike(
 ) -> None:
     """Run the iCloud look-alike alone, for development against iCloud."""
     stop_with_parent(until_stdin_closes)
+    world = World()
+    accounts = _seeded(world) if seed else []
 
     def announce(server: Lookalike) -> None:
-        accounts = [_account(account) for account in server.seeded]
         ready = {"url": server.url, "partition_url": server.partition_url, "accounts": accounts}
         lines = [f"Look-alike  {server.url}", f"Partition   {server.partition_url}"]
         lines += [f"Account     {one['email']}  {one['app_password']}" for one in accounts]
         show(ready, as_json=as_json, text="\n".join(lines))
 
+    async def serve() -> None:
+        stop = stop_event()
+        async with Lookalike(
+            host=host, port=port, partition_port=partition_port, world=world
+        ) as server:
+            announce(server)
+            await stop.wait()
+
     with refusals(as_json=as_json):
-        serve_forever(host, port, partition_port, seed, announce)
-        stdout.print("Look-alike stopped") if not as_json else None
+        asyncio.run(serve())
 
 
-def _account(account: Any) -> dict[str, str]:
-    return {
-        "email": account.email,
-        "app_password": account.app_password,
-        "name": account.name,
-    }
+def _seeded(world: World) -> list[dict[str, str]]:
+    """Fill the world; the last account is for trying out `connect`."""
+    people = [(one.email, one.name, one.zone, one.app_password) for one in seed_demo(world)]
+    spare = world.add_account("noor@example.com", name="Noor Haddad")
+    people.append((spare.email, spare.name, "Europe/London", spare.issue_app_password()))
+    names = ("email", "name", "zone", "app_password")
+    return [dict(zip(names, person, strict=True)) for person in people]

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from gateway.cli import setup
+from gateway.cli import demo, doctor, look, people, serve, setup, watch
 
 app = typer.Typer(
     name="gateway",
@@ -18,8 +18,25 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.command()(setup.init)
-app.command()(setup.migrate)
+for command in (
+    demo.demo,
+    setup.init,
+    setup.migrate,
+    serve.serve,
+    serve.caldav,
+    serve.api,
+    serve.worker,
+    people.connect,
+    people.roles,
+    watch.sync,
+    watch.freebusy,
+    people.logins,
+    doctor.doctor,
+    look.busy,
+    look.lookalike,
+):
+    app.command()(command)
+app.command("calendars")(people.show_calendars)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from gateway.cli.options import (
     read_settings,
 )
 from gateway.cli.output import refusals, show, stderr, stdout, table
-from gateway.cli.sidecar import Sidecar
+from gateway.cli.sidecar import open_sidecar
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.services.roles import set_calendar_roles
 from gateway.store import accounts, calendars, principals
@@ -69,8 +69,8 @@ async def _connect(
             made = _create_principal(session, name, zone)
     principal_id = principal or made or ""
     try:
-        async with Sidecar(gateway.settings, gateway.database, gateway.key).sync() as sync:
-            await sync.connect(principal_id, *login)
+        async with open_sidecar(gateway.settings, gateway.database, gateway.key) as sidecar:
+            await sidecar.accounts.connect(principal_id, *login)
     except BaseException:
         if made:
             with gateway.database.write() as session:

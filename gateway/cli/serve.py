@@ -9,14 +9,22 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.options import ConfigOption, DataOption, JsonFlag, opened, read_settings
+from gateway.cli.options import (
+    ConfigOption,
+    DataOption,
+    JsonFlag,
+    Opened,
+    opened,
+    read_settings,
+)
 from gateway.cli.output import fail, refusals, show, stderr
 from gateway.cli.processes import Child, UntilStdinCloses, stop_event, stop_with_parent
-from gateway.cli.sidecar import Sidecar
+from gateway.cli.sidecar import open_sidecar
 from gateway.settings import Settings
 from storage_plugin.server import serve as serve_caldav
 
@@ -47,23 +55,25 @@ def serve(
     with refusals(as_json=as_json):
         settings = read_settings(config, data, api_bind=api_bind, caldav_bind=caldav_bind)
         with opened(settings) as gateway:
-            sidecar = Sidecar(settings, gateway.database, gateway.key)
-            problem = asyncio.run(_serve_all(sidecar, config_path=config, as_json=as_json))
+            problem = asyncio.run(_serve_all(gateway, config, as_json=as_json))
     if problem:
         fail("part-failed", problem, as_json=False)
 
 
-async def _serve_all(sidecar: Sidecar, *, config_path: Any, as_json: bool) -> str | None:
+async def _serve_all(gateway: Opened, config: Path | None, *, as_json: bool) -> str | None:
     """Serve until told to stop; returns what went wrong, or None."""
     stop = stop_event()
-    arguments = ["--config", str(config_path)] if config_path else []
+    arguments = ["--config", str(config)] if config else []
     async with AsyncExitStack() as stack:
         caldav = await Child.start(
-            "caldav", *arguments, environment=environment_without_key(sidecar.settings)
+            "caldav", *arguments, environment=environment_without_key(gateway.settings)
         )
         stack.push_async_callback(caldav.stop)
+        sidecar = await stack.enter_async_context(
+            open_sidecar(gateway.settings, gateway.database, gateway.key)
+        )
         api_url = await stack.enter_async_context(sidecar.api())
-        worker = await stack.enter_async_context(sidecar.worker())
+        worker = await stack.enter_async_context(sidecar.running_worker())
         ready = {"api": api_url, "caldav": caldav.ready["caldav"]}
         show(ready, as_json=as_json, text=f"API     {api_url}\nCalDAV  {ready['caldav']}")
         return await _until(stop, caldav=asyncio.ensure_future(caldav.wait()), worker=worker)
@@ -123,25 +133,29 @@ def worker(
     _run_part("worker", config, data, api_bind=None, as_json=as_json)
 
 
-def _run_part(part: str, config: Any, data: Any, *, api_bind: str | None, as_json: bool) -> None:
+def _run_part(
+    part: str, config: Path | None, data: Path | None, *, api_bind: str | None, as_json: bool
+) -> None:
     with refusals(as_json=as_json):
         settings = read_settings(config, data, api_bind=api_bind)
         with opened(settings) as gateway:
-            sidecar = Sidecar(settings, gateway.database, gateway.key)
-            problem = asyncio.run(_serve_part(sidecar, part, as_json=as_json))
+            problem = asyncio.run(_serve_part(gateway, part, as_json=as_json))
     if problem:
         fail("part-failed", problem, as_json=False)
 
 
-async def _serve_part(sidecar: Sidecar, part: str, *, as_json: bool) -> str | None:
+async def _serve_part(gateway: Opened, part: str, *, as_json: bool) -> str | None:
     stop = stop_event()
     async with AsyncExitStack() as stack:
+        sidecar = await stack.enter_async_context(
+            open_sidecar(gateway.settings, gateway.database, gateway.key)
+        )
         if part == "api":
             url = await stack.enter_async_context(sidecar.api())
             _announce("api", as_json)(url)
             await stop.wait()
             return None
-        running = await stack.enter_async_context(sidecar.worker())
+        running = await stack.enter_async_context(sidecar.running_worker())
         _announce("worker", as_json)("running")
         return await _until(stop, worker=running)
 

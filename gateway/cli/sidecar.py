@@ -1,0 +1,70 @@
+"""Builds the sidecar: one store, one sync context, and on top the API and the sync worker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from gateway.api.app import build_api
+from gateway.settings import Settings
+from gateway.store.accounts import Keyring
+from gateway.store.engine import Database
+from gateway.store.threads import StoreThreads
+from gateway.sync.context import SyncContext
+from gateway.sync.scheduler import Worker
+from gateway.sync.service import AccountService
+
+
+class Sidecar:
+    """The parts of one process that holds the key; use :func:`open_sidecar`."""
+
+    def __init__(
+        self, settings: Settings, database: Database, keyring: Keyring, context: SyncContext
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.keyring = keyring
+        self.context = context
+        self.worker = Worker(context)
+        self.accounts = AccountService(context, self.worker)
+
+    @asynccontextmanager
+    async def api(self) -> AsyncIterator[str]:
+        """Serve the API on ``api_bind`` and yield its URL; port 0 is any free one."""
+        app = build_api(self.settings, self.database, self.keyring, sync=self.accounts)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await runner.setup()
+        try:
+            host, _, port = self.settings.api_bind.rpartition(":")
+            site = web.TCPSite(runner, host, int(port))
+            await site.start()
+            bound = runner.addresses[0]
+            yield f"http://{bound[0]}:{bound[1]}/"
+        finally:
+            await runner.cleanup()
+
+    @asynccontextmanager
+    async def running_worker(self) -> AsyncIterator["asyncio.Task[None]"]:
+        """Run the sync worker and yield its task, which ends only when something is wrong."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(self.worker.run(stop), name="sync worker")
+        try:
+            yield task
+        finally:
+            stop.set()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def open_sidecar(
+    settings: Settings, database: Database, keyring: Keyring
+) -> AsyncIterator[Sidecar]:
+    """Build a sidecar inside the running loop; closes connections and threads at the end."""
+    threads = StoreThreads(database)
+    context = SyncContext(settings, threads, keyring)
+    try:
+        yield Sidecar(settings, database, keyring, context)
+    finally:
+        await context.close()
+        threads.close()

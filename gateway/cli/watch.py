@@ -1,0 +1,142 @@
+"""``gateway sync`` and ``gateway freebusy``: look at iCloud now, and ask what is known."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bars
+
+from gateway.api.freebusy import check_window, render_free_busy
+from gateway.cli.options import (
+    ConfigOption,
+    DataOption,
+    JsonFlag,
+    Opened,
+    opened,
+    parse_window,
+    parse_zone,
+    read_settings,
+)
+from gateway.cli.output import REFUSED, refusals, show, stderr, stdout, table
+from gateway.cli.people import PrincipalArgument
+from gateway.cli.sidecar import open_sidecar
+from gateway.core.errors import NotFound
+from gateway.services.availability import free_busy
+from gateway.store import accounts, principals
+from gateway.store.accounts import Connection
+from gateway.sync.report import Progress, SyncReport
+from gateway.sync.scheduler import sync_account
+
+
+def sync(
+    principal: Annotated[
+        str | None, typer.Argument(help="Id of the principal; without it, everybody.")
+    ] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Sync once, now: push what waits, then read what changed in iCloud."""
+    with refusals(as_json=as_json), opened(read_settings(config, data)) as gateway:
+        chosen = _connections(gateway, principal)
+        reports = asyncio.run(_sync_all(gateway, chosen))
+
+    def text() -> None:
+        for connection, report in zip(chosen, reports, strict=True):
+            _print_report(connection, report)
+        if not reports:
+            stdout.print("There is no connected account.")
+
+    show({"accounts": reports}, as_json=as_json, text=text)
+    if not all(report.ok for report in reports):
+        raise typer.Exit(REFUSED)
+
+
+def _connections(gateway: Opened, principal_id: str | None) -> list[Connection]:
+    with gateway.database.read() as session:
+        if principal_id is None:
+            live = ("ok", "credential-revoked")
+            return [c for c in accounts.list_connections(session) if c.state in live]
+        principals.get_principal(session, principal_id)
+        connection = accounts.find_connection(session, principal_id)
+    if connection is None or connection.state == "disconnected":
+        raise NotFound("This principal has no connection.", code="not-connected")
+    return [connection]
+
+
+async def _sync_all(gateway: Opened, connections: list[Connection]) -> list[SyncReport]:
+    bars = Bars(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=stderr)
+    bars.disable = not stderr.is_terminal
+    async with open_sidecar(gateway.settings, gateway.database, gateway.key) as sidecar:
+        with bars:
+            return [
+                await sync_account(sidecar.context, connection.id, progress=_mover(bars))
+                for connection in connections
+            ]
+
+
+def _mover(bars: Bars) -> Callable[[Progress], None]:
+    """Return a callback that keeps one bar per calendar."""
+    tasks: dict[str, Any] = {}
+
+    def move(progress: Progress) -> None:
+        if progress.calendar_id not in tasks:
+            tasks[progress.calendar_id] = bars.add_task(progress.name)
+        bars.update(tasks[progress.calendar_id], completed=progress.done, total=progress.total)
+
+    return move
+
+
+def _print_report(connection: Connection, report: SyncReport) -> None:
+    changed = sum(calendar.changed for calendar in report.calendars)
+    removed = sum(calendar.removed for calendar in report.calendars)
+    stdout.print(
+        f"{connection.principal_id}: {report.state}, {report.requests} requests, "
+        f"{changed} read, {removed} removed, {report.pushed} pushed"
+    )
+    if report.problem:
+        stdout.print(f"  {report.problem}: {report.detail or ''}", markup=False)
+    for calendar in report.calendars:
+        if calendar.problem:
+            stdout.print(f"  {calendar.name}: {calendar.problem}", markup=False)
+
+
+def freebusy(
+    principal: PrincipalArgument,
+    start: Annotated[str | None, typer.Option(help="Start; default now.")] = None,
+    end: Annotated[str | None, typer.Option(help="End, exclusive; default start + days.")] = None,
+    days: Annotated[int, typer.Option(help="Length when no end is given.", min=1)] = 7,
+    zone: Annotated[str | None, typer.Option(help="Zone of the answer; default theirs.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print when a principal is busy, from what is stored here; iCloud is not asked."""
+    with (
+        refusals(as_json=as_json),
+        opened(read_settings(config, data), with_key=False) as gateway,
+        gateway.database.read() as session,
+    ):
+        person = principals.get_principal(session, principal)
+        named = parse_zone(zone or person.time_zone)
+        now = int(time.time())
+        window = check_window(*parse_window(start, end, days, named), now=now)
+        found = free_busy(session, person, window, now=now, time_zone=named.key)
+    answer = render_free_busy(found)
+
+    def text() -> None:
+        rows = [[period["start"], period["end"], period["status"]] for period in answer["busy"]]
+        table("start", "end", "status", rows=rows, empty="Nothing is busy.")
+        stdout.print()
+        sources = [
+            [s["role"], s["state"], "–" if s["age_s"] is None else f"{s['age_s']} s", s["calendar"]]
+            for s in answer["sources"]
+        ]
+        table("source", "state", "age", "id", rows=sources, empty="There is no source.")
+        if not answer["complete"]:
+            stdout.print("Part of this time is unknown.")
+
+    show(answer, as_json=as_json, text=text)
