@@ -1,0 +1,97 @@
+"""The HTTP application: middlewares, routes and the parts they share."""
+
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.metadata import version
+
+from aiohttp import web
+
+from gateway.api.openapi import DOCUMENT, build_document, dump_document
+from gateway.api.ports import SyncService
+from gateway.api.problems import BodyTooLarge, http_problem_response, problem_response, status_of
+from gateway.api.routes import ROUTES
+from gateway.api.routing import mount
+from gateway.api.state import REQUEST_ID, STATE, ApiState
+from gateway.observe import logger, metrics
+from gateway.settings import Settings
+from gateway.store.accounts import Keyring
+from gateway.store.engine import Database
+from gateway.store.threads import StoreThreads
+
+MAX_BODY = 256 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_log = logger("api")
+
+Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build_api(
+    settings: Settings,
+    database: Database,
+    keyring: Keyring,
+    *,
+    sync: SyncService,
+    clock: Callable[[], float] = time.time,
+) -> web.Application:
+    """Build the application; ``clock`` returns UTC epoch seconds.
+
+    The caller owns ``database`` and ``sync``; the threads around the database live as long as
+    the application runs.
+    """
+    app = web.Application(
+        middlewares=[_identify, _measure, _translate_errors], client_max_size=MAX_BODY
+    )
+    app[STATE] = ApiState(settings, StoreThreads(database), keyring, sync, clock)
+    app[DOCUMENT] = dump_document(build_document(ROUTES, version=version("icloud-caldav-gateway")))
+    app.cleanup_ctx.append(_threads)
+    mount(app, ROUTES)
+    return app
+
+
+async def _threads(app: web.Application) -> AsyncIterator[None]:
+    yield
+    app[STATE].threads.close()
+
+
+@web.middleware
+async def _identify(request: web.Request, handler: Endpoint) -> web.StreamResponse:
+    """Give the request an id, the caller's own where it is harmless, and say it back."""
+    given = request.headers.get("X-Request-Id", "")
+    request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    request[REQUEST_ID] = request_id
+    response = await handler(request)
+    response.headers["X-Request-Id"] = request_id
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+@web.middleware
+async def _measure(request: web.Request, handler: Endpoint) -> web.StreamResponse:
+    """Count the request by route and status."""
+    began = time.perf_counter()
+    response = await handler(request)
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "none"
+    elapsed = time.perf_counter() - began
+    metrics().http_requests.labels(route, str(response.status)).observe(elapsed)
+    return response
+
+
+@web.middleware
+async def _translate_errors(request: web.Request, handler: Endpoint) -> web.StreamResponse:
+    """Turn every exception into a problem document; the only place that does."""
+    request_id = request[REQUEST_ID]
+    try:
+        return await handler(request)
+    except web.HTTPRequestEntityTooLarge:
+        too_large = BodyTooLarge(f"A body may be {MAX_BODY} bytes long.", pointer="")
+        return problem_response(too_large, request_id)
+    except web.HTTPException as error:
+        return http_problem_response(error, request_id)
+    except Exception as error:
+        if status_of(error) >= 500:
+            _log.exception("request failed", request_id=request_id, error=type(error).__name__)
+        return problem_response(error, request_id)

@@ -1,0 +1,188 @@
+"""Handlers: the iCloud account of a principal, its calendars and what they are used for."""
+
+from gateway.api.people import find_own, home_path
+from gateway.api.routing import AnyCall, Call, Result
+from gateway.api.schemas import NoQuery
+from gateway.api.schemas_calendars import (
+    CalendarList,
+    CalendarOut,
+    CalendarRoles,
+    ConnectionOut,
+    NewConnection,
+    NewCredential,
+)
+from gateway.api.times import render_instant, render_known
+from gateway.core.errors import NotFound
+from gateway.services import roles
+from gateway.store.accounts import Connection, find_connection
+from gateway.store.calendars import UpstreamCalendar, list_calendars
+from gateway.store.collections import list_collections
+from gateway.store.engine import Session
+
+Plain = Call[NoQuery, None]
+
+
+# --- rendering ---
+
+
+def show_calendar(calendar: UpstreamCalendar, mirror: str | None) -> CalendarOut:
+    """Shape one calendar; ``mirror`` is the CalDAV path of its mirror."""
+    refusal = roles.refusal_of(calendar, needs_write=True)
+    return CalendarOut(
+        id=calendar.id,
+        name=calendar.name,
+        color=calendar.color,
+        writable=calendar.writable,
+        linkable=refusal is None,
+        conflictable=roles.refusal_of(calendar, needs_write=False) is None,
+        refusal=refusal,
+        refusal_detail=None if refusal is None else roles.REFUSALS[refusal],
+        role=calendar.role,
+        blocks=calendar.blocks,
+        state=calendar.state,
+        problem=calendar.problem,
+        synced_at=render_known(calendar.synced_at),
+        progress_done=calendar.progress_done,
+        progress_total=calendar.progress_total,
+        caldav=mirror,
+    )
+
+
+def show_calendars(session: Session, connection: Connection) -> list[CalendarOut]:
+    """Shape every calendar of an account with the path of its mirror."""
+    mirrors = {
+        collection.upstream_calendar_id: home_path(connection.principal_id, collection.name)
+        for collection in list_collections(session, connection.principal_id)
+    }
+    return [
+        show_calendar(calendar, mirrors.get(calendar.id))
+        for calendar in list_calendars(session, connection.id)
+    ]
+
+
+def show_connection(session: Session, connection: Connection) -> ConnectionOut:
+    """Shape an account with its calendars."""
+    return ConnectionOut(
+        id=connection.id,
+        state=connection.state,
+        problem=connection.problem,
+        problem_detail=connection.problem_detail,
+        trust_for_s=connection.trust_for_s,
+        created_at=render_instant(connection.created_at),
+        polled_at=render_known(connection.polled_at),
+        synced_at=render_known(connection.synced_at),
+        calendars=show_calendars(session, connection),
+    )
+
+
+# --- looking up ---
+
+
+def _own_connection(session: Session, call: AnyCall) -> Connection:
+    """Return the principal's connection, also a disconnected one."""
+    found = find_connection(session, find_own(session, call).id)
+    if found is None:
+        raise NotFound("This principal has no iCloud account connected.", code="not-connected")
+    return found
+
+
+def _live_connection(session: Session, call: AnyCall) -> Connection:
+    """Return the principal's connection unless it was disconnected."""
+    found = _own_connection(session, call)
+    if found.state == "disconnected":
+        raise NotFound("This principal has no iCloud account connected.", code="not-connected")
+    return found
+
+
+def _shown(session: Session, call: AnyCall) -> ConnectionOut:
+    return show_connection(session, _own_connection(session, call))
+
+
+# --- handlers ---
+
+
+async def get_connection(call: Plain) -> Result:
+    """Return state and calendars of the account."""
+    return await call.read(_shown, call)
+
+
+async def create_connection(call: Call[NoQuery, NewConnection]) -> Result:
+    """Check the credential live and connect the account (R1, R2)."""
+    roles.refuse_subscription_address(call.body.email)
+    principal = await call.read(find_own, call)
+    await call.api.sync.connect(principal.id, call.body.email, call.body.app_password)
+    return await call.read(_shown, call)
+
+
+async def replace_credential(call: Call[NoQuery, NewCredential]) -> Result:
+    """Put a new app-specific password in the place of the old one (R3)."""
+    if call.body.email is not None:
+        roles.refuse_subscription_address(call.body.email)
+    found = await call.read(_live_connection, call)
+    await call.api.sync.replace_credential(
+        found.principal_id, call.body.app_password, email=call.body.email
+    )
+    return await call.read(_shown, call)
+
+
+async def test_connection(call: Plain) -> Result:
+    """Ask iCloud once whether the stored password works."""
+    found = await call.read(_live_connection, call)
+    await call.api.sync.test(found.principal_id)
+    return await call.read(_shown, call)
+
+
+async def sync_connection(call: Plain) -> Result:
+    """Sync the account now; answers when the run has ended."""
+    found = await call.read(_live_connection, call)
+    await call.api.sync.sync_now(found.principal_id)
+    return await call.read(_shown, call)
+
+
+async def pause_connection(call: Plain) -> Result:
+    """Stop polling and pushing until resumed."""
+    found = await call.read(_live_connection, call)
+    await call.api.sync.pause(found.principal_id)
+    return await call.read(_shown, call)
+
+
+async def resume_connection(call: Plain) -> Result:
+    """Poll and push again, at once."""
+    found = await call.read(_live_connection, call)
+    await call.api.sync.resume(found.principal_id)
+    return await call.read(_shown, call)
+
+
+async def delete_connection(call: Plain) -> Result:
+    """Disconnect: erase secret and mirrored data, keep appointments and Blocked Slots (R3)."""
+    found = await call.read(_live_connection, call)
+    await call.api.sync.disconnect(found.principal_id)
+    return None
+
+
+async def list_upstream_calendars(call: Plain) -> Result:
+    """List every calendar of the account with what it may be used for (R5)."""
+
+    def unit(session: Session) -> CalendarList:
+        return CalendarList(calendars=show_calendars(session, _live_connection(session, call)))
+
+    return await call.read(unit)
+
+
+async def put_calendar_roles(call: Call[NoQuery, CalendarRoles]) -> Result:
+    """Choose the linked calendar and the conflict calendars (R6)."""
+    body = call.body
+
+    def unit(session: Session) -> CalendarList:
+        principal = find_own(session, call)
+        roles.set_calendar_roles(
+            session,
+            principal.id,
+            linked=body.linked,
+            conflicts=body.conflicts,
+            linked_blocks=body.linked_blocks,
+            now=call.now,
+        )
+        return CalendarList(calendars=show_calendars(session, _live_connection(session, call)))
+
+    return await call.commit(unit)

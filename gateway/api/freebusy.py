@@ -1,0 +1,279 @@
+"""Handlers: free/busy and the reasons behind it (R22-R26). No title ever passes here."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+from aiohttp import web
+
+from gateway.api.people import find_own
+from gateway.api.routing import Call, Result, json_answer
+from gateway.api.schemas import NoQuery
+from gateway.api.schemas_freebusy import ExplainQuery, FreeBusyQuery, FreeBusyRequest
+from gateway.api.times import render_instant, render_known
+from gateway.core.busy import STATUS_OF, BusyRow
+from gateway.core.errors import GatewayError, InvalidInput
+from gateway.core.intervals import Interval, clip, merge
+from gateway.services.availability import FreeBusy, SourceState, explain, free_busy
+from gateway.store.engine import Session
+from gateway.store.principals import find_principals
+
+DAY_S = 86_400
+MAX_WINDOW_S = 366 * DAY_S
+MAX_DISTANCE_S = 5 * 366 * DAY_S
+EXPLAIN_WINDOW_S = 31 * DAY_S
+
+
+def check_window(start: int, end: int, *, now: int, longest_s: int = MAX_WINDOW_S) -> Interval:
+    """Return the window; raises :class:`InvalidInput` for reversed, long and far-off ones."""
+    if end <= start:
+        raise InvalidInput("end must be after start.", code="window-reversed", pointer="/end")
+    if end - start > longest_s:
+        raise InvalidInput(
+            f"A window may be {longest_s // DAY_S} days long; ask in pieces.",
+            code="window-too-wide",
+            pointer="/end",
+        )
+    if end > now + MAX_DISTANCE_S:
+        raise InvalidInput(
+            "Nothing is computed more than five years ahead.", code="window-too-far", pointer="/end"
+        )
+    if start < now - MAX_DISTANCE_S:
+        raise InvalidInput(
+            "Nothing is kept more than five years back.", code="window-too-far", pointer="/start"
+        )
+    return (start, end)
+
+
+async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
+    """Return merged busy time of one principal, or 304 when it is what the caller has."""
+    query = call.query
+    window = check_window(query.start, query.end, now=call.now)
+
+    def unit(session: Session) -> FreeBusy:
+        return free_busy(
+            session,
+            find_own(session, call),
+            window,
+            now=call.now,
+            on_unknown=query.on_unknown,
+            on_tentative=query.on_tentative,
+            time_zone=query.time_zone,
+            fresh_for_s=call.api.settings.fresh_for_s,
+        )
+
+    found = await call.read(unit)
+    etag = weak_etag(found, query.group_by)
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if _has(call.request, etag):
+        return web.Response(status=304, headers=headers)
+    return json_answer(render_free_busy(found, by_day=query.group_by == "day"), headers=headers)
+
+
+def weak_etag(found: FreeBusy, group_by: str | None) -> str:
+    """Digest what the answer depends on; ages are left out, so time alone changes nothing."""
+    parts = (
+        found.start,
+        found.end,
+        found.time_zone,
+        found.revision,
+        found.complete,
+        found.on_unknown,
+        found.on_tentative,
+        group_by,
+        found.busy,
+        [(s.calendar, s.role, s.state, s.problem) for s in found.sources],
+    )
+    digest = hashlib.blake2b(orjson.dumps(parts), digest_size=15).hexdigest()
+    return f'W/"{digest}"'
+
+
+def _has(request: web.Request, etag: str) -> bool:
+    """Tell whether If-None-Match names the answer (weak comparison, RFC 9110 13.1.2)."""
+    given = request.headers.get("If-None-Match", "")
+    opaque = etag.removeprefix("W/")
+    listed = (part.strip().removeprefix("W/") for part in given.split(","))
+    return given.strip() == "*" or opaque in listed
+
+
+async def post_freebusy(call: Call[NoQuery, FreeBusyRequest]) -> Result:
+    """Return merged busy time of several principals; one without an answer fails alone."""
+    body = call.body
+    window = check_window(body.start, body.end, now=call.now)
+    wanted = list(dict.fromkeys(body.principals))
+
+    def unit(session: Session) -> dict[str, FreeBusy | GatewayError | None]:
+        known = find_principals(session, wanted, subaccount_id=call.key.subaccount_id)
+        answers: dict[str, FreeBusy | GatewayError | None] = {}
+        for principal_id in wanted:
+            if principal_id not in known:
+                answers[principal_id] = None
+                continue
+            try:
+                answers[principal_id] = free_busy(
+                    session,
+                    known[principal_id],
+                    window,
+                    now=call.now,
+                    on_unknown=body.on_unknown,
+                    on_tentative=body.on_tentative,
+                    time_zone=body.time_zone,
+                    fresh_for_s=call.api.settings.fresh_for_s,
+                )
+            except GatewayError as error:
+                if error.code != "availability-unknown":
+                    raise
+                answers[principal_id] = error
+        return answers
+
+    found = await call.read(unit)
+    return {
+        "principals": {
+            name: render_free_busy(answer, by_day=body.group_by == "day")
+            for name, answer in found.items()
+            if isinstance(answer, FreeBusy)
+        },
+        "errors": {
+            name: _fault(answer, body.principals.index(name))
+            for name, answer in found.items()
+            if not isinstance(answer, FreeBusy)
+        },
+    }
+
+
+def _fault(error: GatewayError | None, position: int) -> dict[str, str]:
+    code = "not-found" if error is None else error.code
+    detail = "There is no such principal." if error is None else error.detail
+    return {"pointer": f"/principals/{position}", "code": code, "detail": detail}
+
+
+# --- rendering ---
+
+
+def render_free_busy(found: FreeBusy, *, by_day: bool = False) -> dict[str, Any]:
+    """Shape one answer; every time carries the offset of the asked zone."""
+    zone = ZoneInfo(found.time_zone)
+    answer: dict[str, Any] = {
+        "start": render_instant(found.start, zone),
+        "end": render_instant(found.end, zone),
+        "time_zone": found.time_zone,
+        "revision": found.revision,
+        "complete": found.complete,
+        "policy": {"on_unknown": found.on_unknown, "on_tentative": found.on_tentative},
+        "busy": _render_busy(found.busy, zone),
+        "sources": [_render_source(source, zone) for source in found.sources],
+    }
+    if by_day:
+        answer["days"] = list(_days(found, zone))
+    return answer
+
+
+def _render_busy(rows: Iterable[BusyRow], zone: ZoneInfo) -> list[dict[str, str]]:
+    return [
+        {"start": render_instant(start, zone), "end": render_instant(end, zone), "status": status}
+        for start, end, status in rows
+    ]
+
+
+def _render_source(source: SourceState, zone: ZoneInfo) -> dict[str, Any]:
+    return {
+        "calendar": source.calendar,
+        "role": source.role,
+        "state": source.state,
+        "synced_at": render_known(source.synced_at, zone),
+        "age_s": source.age_s,
+        "problem": source.problem,
+    }
+
+
+def _days(found: FreeBusy, zone: ZoneInfo) -> Iterable[dict[str, Any]]:
+    """Cut the answer at the midnights of ``zone``; a day may have 23 or 25 hours."""
+    day = datetime.fromtimestamp(found.start, zone).date()
+    first = 0
+    while True:
+        begin, until = _midnight(day, zone), _midnight(day + timedelta(days=1), zone)
+        if begin >= found.end:
+            return
+        low, high = max(begin, found.start), min(until, found.end)
+        while first < len(found.busy) and found.busy[first][1] <= low:
+            first += 1
+        rows = []
+        for start, end, status in found.busy[first:]:
+            if start >= high:
+                break
+            rows.append((max(start, low), min(end, high), status))
+        yield {
+            "date": day.isoformat(),
+            "start": render_instant(low, zone),
+            "end": render_instant(high, zone),
+            "busy": _render_busy(rows, zone),
+        }
+        day += timedelta(days=1)
+
+
+def _midnight(day: Any, zone: ZoneInfo) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
+
+
+# --- why ---
+
+
+async def get_explanation(call: Call[ExplainQuery, None]) -> Result:
+    """Say why a time is blocked, unknown or free: rule, source and age; never a title."""
+    query = call.query
+    window = check_window(query.start, query.end, now=call.now, longest_s=EXPLAIN_WINDOW_S)
+    fresh_for_s = call.api.settings.fresh_for_s
+
+    def unit(session: Session) -> dict[str, Any]:
+        principal = find_own(session, call)
+        zone = ZoneInfo(query.time_zone or principal.time_zone)
+        found = explain(session, principal, window, now=call.now, fresh_for_s=fresh_for_s)
+        whole = free_busy(session, principal, window, now=call.now, fresh_for_s=fresh_for_s)
+        held = [(start, end, "busy") for start, end, _ in found.holds]
+        return {
+            "start": render_instant(window[0], zone),
+            "end": render_instant(window[1], zone),
+            "time_zone": zone.key,
+            "complete": whole.complete,
+            "reasons": [
+                {
+                    "start": render_instant(row.start, zone),
+                    "end": render_instant(row.end, zone),
+                    "status": STATUS_OF.get(row.fbtype, "free"),
+                    "rule": row.reason,
+                    "object": row.object_id,
+                    "kind": row.kind,
+                    "calendar": found.collections[row.collection_id].calendar,
+                    "role": found.collections[row.collection_id].role,
+                    "state": found.collections[row.collection_id].state,
+                    "age_s": found.collections[row.collection_id].age_s,
+                }
+                for row in found.reasons
+            ],
+            "unknown": [
+                {
+                    "start": render_instant(start, zone),
+                    "end": render_instant(end, zone),
+                    "calendar": source.calendar,
+                    "state": source.state,
+                    "problem": source.problem,
+                }
+                for source in found.sources
+                for start, end in clip(merge(source.unknown), window)
+            ],
+            "holds": [
+                {
+                    "start": render_instant(start, zone),
+                    "end": render_instant(end, zone),
+                    "status": status,
+                }
+                for start, end, status in held
+            ],
+            "sources": [_render_source(source, zone) for source in found.sources],
+            "truncated": found.truncated,
+        }
+
+    return await call.read(unit)

@@ -1,0 +1,124 @@
+"""The Idempotency-Key of a POST (R29): same key and body, same answer, for 24 hours.
+
+Answers of status 401, 403, 429 and 5xx are not remembered: the same request may do better later.
+The hash of the request is keyed, so a leaked table tells nothing about guessable bodies.
+"""
+
+import hashlib
+import re
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from gateway.api.problems import problem_response, status_of
+from gateway.api.state import REQUEST_ID, ApiState
+from gateway.core.errors import InvalidInput
+from gateway.store import idempotency
+from gateway.store.engine import Session
+from gateway.store.keys import ApiKey
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_NOT_REMEMBERED = frozenset({401, 403, 429})
+
+
+class Replay:
+    """One request under an Idempotency-Key; an async context that settles the reservation."""
+
+    def __init__(self, key_id: str, key: str, request_hash: bytes, api: ApiState, now: int) -> None:
+        self._key_id = key_id
+        self._key = key
+        self._hash = request_hash
+        self._api = api
+        self._now = now
+        self._reservation: idempotency.Reservation | None = None
+        self._recorded = False
+        self.request_id = ""
+
+    @classmethod
+    def of(
+        cls, request: web.Request, key: ApiKey, api: ApiState, raw: bytes, now: int
+    ) -> Self | None:
+        """Return the replay the request asks for, None without the header."""
+        given = request.headers.getall(HEADER, [])
+        if not given:
+            return None
+        if len(given) > 1 or not _KEY.fullmatch(given[0]):
+            raise InvalidInput(
+                f"{HEADER} must be 1 to 255 visible ASCII characters.",
+                code="idempotency-key-invalid",
+            )
+        digest = hashlib.sha256(f"{request.method} {request.path_qs}\n".encode() + raw).hexdigest()
+        keyed = api.keyring.blind_index(digest, purpose="idempotency")
+        replay = cls(key.id, given[0], keyed, api, now)
+        replay.request_id = request[REQUEST_ID]
+        return replay
+
+    async def begin(self) -> web.Response | None:
+        """Reserve the key; returns the earlier answer when there is one."""
+        found = await self._api.threads.write(
+            idempotency.reserve,
+            key_id=self._key_id,
+            key=self._key,
+            request_hash=self._hash,
+            now=self._now,
+        )
+        if isinstance(found, idempotency.Reservation):
+            self._reservation = found
+            return None
+        return web.Response(
+            status=found.status,
+            body=found.body or None,
+            headers={REPLAYED: "true", "Content-Type": found.content_type},
+        )
+
+    def record(self, session: Session, status: int, body: bytes | None) -> None:
+        """Record the answer in the unit that does the work."""
+        if self._reservation is not None:
+            idempotency.record_answer(
+                session,
+                self._reservation,
+                status=status,
+                content_type="application/json",
+                body=body,
+            )
+            self._recorded = True
+
+    async def finish(self, response: web.StreamResponse, *, secret: bool) -> None:
+        """Record the answer of work that took more than one unit."""
+        if self._recorded or self._reservation is None:
+            return
+        body = response.body if isinstance(response, web.Response) else b""
+        kept = None if secret else bytes(body) if isinstance(body, bytes) else b""
+        await self._settle(response.status, response.content_type, kept)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None or self._reservation is None:
+            return
+        status = status_of(error)
+        if not isinstance(error, Exception) or status >= 500 or status in _NOT_REMEMBERED:
+            await self._api.threads.write(idempotency.release, self._reservation)
+            return
+        refusal = problem_response(error, self.request_id)
+        body = refusal.body if isinstance(refusal.body, bytes) else b""
+        await self._settle(status, refusal.content_type, body)
+
+    async def _settle(self, status: int, content_type: str, body: bytes | None) -> None:
+        assert self._reservation is not None
+        await self._api.threads.write(
+            idempotency.record_answer,
+            self._reservation,
+            status=status,
+            content_type=content_type,
+            body=body,
+        )

@@ -1,0 +1,231 @@
+"""One table of routes that both validates and documents (OpenAPI is rendered from it).
+
+Each call goes the same way: authenticate, check the scope, read query and body with the models,
+look the Idempotency-Key up, call the handler, render. Handlers parse nothing and catch nothing.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from gateway.api.auth import authenticate, check_scope
+from gateway.api.problems import (
+    MalformedRequest,
+    UnsupportedMediaType,
+    invalid_request,
+)
+from gateway.api.replay import Replay
+from gateway.api.schemas import NoQuery, Query, Request, Scope
+from gateway.api.state import STATE, ApiState
+from gateway.core.errors import InvalidInput, NotAuthenticated
+from gateway.store.engine import Session
+from gateway.store.keys import ApiKey
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Q = TypeVar("Q", bound=Query)
+B = TypeVar("B", bound=Request | None)
+
+JSON = "application/json"
+Rendered = BaseModel | Mapping[str, Any] | None
+Result = Rendered | web.StreamResponse
+
+
+@dataclass(slots=True)
+class Call(Generic[Q, B]):
+    """One authenticated, validated request; ``now`` is UTC epoch seconds."""
+
+    request: web.Request
+    route: "Route"
+    api: ApiState
+    query: Q
+    body: B
+    now: int
+    _key: ApiKey | None = None
+    _replay: Replay | None = None
+
+    @property
+    def key(self) -> ApiKey:
+        """The API key of the caller; public routes have none."""
+        if self._key is None:
+            raise NotAuthenticated("This needs an API key.")
+        return self._key
+
+    def path(self, name: str) -> str:
+        """Return a path parameter."""
+        return self.request.match_info[name]
+
+    async def read(
+        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Await ``function(session, …)`` in a read unit."""
+        return await self.api.threads.read(function, *args, **kwargs)
+
+    async def write(
+        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Await ``function(session, …)`` in a write unit and nothing else."""
+        return await self.api.threads.write(function, *args, **kwargs)
+
+    async def commit(
+        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Like :meth:`write`; what ``function`` returns is the answer, recorded with the work.
+
+        Under an Idempotency-Key work and remembered answer commit together or not at all (R29).
+        """
+
+        def unit(session: Session) -> T:
+            result = function(session, *args, **kwargs)
+            if self._replay is not None:
+                body = None if self.route.secret else render_json(result)
+                self._replay.record(session, self.route.status, body)
+            return result
+
+        return await self.api.threads.write(unit)
+
+
+AnyCall = Call[Any, Any]
+Handler = Callable[[AnyCall], Awaitable[Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation: what it takes, what it answers, who may call it.
+
+    ``scope`` None is public. ``secret`` answers are never stored for replay. ``media`` is the
+    media type of an answer without a model. ``conditional`` answers know If-None-Match,
+    ``upstream`` ones ask iCloud. ``problems`` are codes worth documenting.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    tag: str
+    scope: Scope | None = "platform"
+    query: type[Query] = NoQuery
+    body: type[Request] | None = None
+    answer: type[BaseModel] | None = None
+    status: int = 200
+    secret: bool = False
+    media: str = JSON
+    conditional: bool = False
+    upstream: bool = False
+    problems: tuple[str, ...] = field(default=())
+
+
+PATH_PARAMETER = "[A-Za-z0-9_-]{1,64}"
+
+
+def mount(app: web.Application, routes: Iterable[Route]) -> None:
+    """Register the routes; ``{name}`` in a path accepts an id and nothing else."""
+    for route in routes:
+        path = route.path.replace("}", f":{PATH_PARAMETER}}}")
+        app.router.add_route(route.method, path, _endpoint(route))
+
+
+def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        api = request.app[STATE]
+        key = None
+        if route.scope is not None:
+            key = await authenticate(request, api.threads)
+            check_scope(key, route.scope)
+        query = _read_query(request, route)
+        raw = await request.read() if request.method in _WITH_BODY else b""
+        body = _read_body(request, route, raw)
+        call = Call(request, route, api, query, body, int(api.clock()), key)
+        return await _carry_out(call, raw)
+
+    return endpoint
+
+
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+async def _carry_out(call: Call[Any, Any], raw: bytes) -> web.StreamResponse:
+    """Run the handler, once per Idempotency-Key."""
+    route = call.route
+    if route.method != "POST" or call._key is None:
+        return _respond(route, await route.handler(call))
+    replay = Replay.of(call.request, call._key, call.api, raw, call.now)
+    if replay is None:
+        return _respond(route, await route.handler(call))
+    known = await replay.begin()
+    if known is not None:
+        return known
+    call._replay = replay
+    async with replay:
+        response = _respond(route, await route.handler(call))
+        await replay.finish(response, secret=route.secret)
+        return response
+
+
+def _read_query(request: web.Request, route: Route) -> Query:
+    given = request.query
+    for name in given:
+        if len(given.getall(name)) > 1:
+            raise InvalidInput(
+                f"The query parameter {name} is given more than once.",
+                code="parameter-repeated",
+                pointer=f"/{name}",
+            )
+        if name not in route.query.model_fields:
+            raise InvalidInput(
+                f"There is no query parameter {name} here.",
+                code="parameter-unknown",
+                pointer=f"/{name}",
+            )
+    try:
+        return route.query.model_validate(dict(given))
+    except ValidationError as error:
+        raise invalid_request(error) from None
+
+
+def _read_body(request: web.Request, route: Route, raw: bytes) -> Request | None:
+    if route.body is None:
+        if raw.strip() not in (b"", b"{}"):
+            raise InvalidInput("This call takes no body.", code="body-not-expected")
+        return None
+    if request.content_type != JSON:
+        raise UnsupportedMediaType("Send the body as Content-Type: application/json.")
+    try:
+        return route.body.model_validate(_loads(raw))
+    except ValidationError as error:
+        raise invalid_request(error) from None
+
+
+def _loads(raw: bytes) -> object:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise MalformedRequest(
+            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
+            pointer="",
+        ) from None
+
+
+def render_json(result: object) -> bytes:
+    """Serialise an answer."""
+    plain = result.model_dump() if isinstance(result, BaseModel) else result
+    return b"" if plain is None else orjson.dumps(plain)
+
+
+def json_answer(
+    body: Rendered, *, headers: Mapping[str, str] | None = None, status: int = 200
+) -> web.Response:
+    """Render an answer that needs headers of its own."""
+    return web.Response(status=status, body=render_json(body), content_type=JSON, headers=headers)
+
+
+def _respond(route: Route, result: Result) -> web.StreamResponse:
+    if isinstance(result, web.StreamResponse):
+        return result
+    if result is None:
+        return web.Response(status=route.status if route.status != 200 else 204)
+    return web.Response(status=route.status, body=render_json(result), content_type=JSON)

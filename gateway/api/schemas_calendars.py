@@ -1,0 +1,151 @@
+"""Shapes of connections, calendars, roles, status and pushes (design section 11)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from gateway.api.schemas import Answer, Id, PageSize, Query, Request
+from gateway.api.times import TimeText
+
+Secret = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+class NewConnection(Request):
+    """An iCloud account: the Apple Account's e-mail and an app-specific password."""
+
+    email: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+    app_password: Secret
+
+
+class NewCredential(Request):
+    """A new app-specific password; the e-mail only when it has changed."""
+
+    app_password: Secret
+    email: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
+
+
+class CalendarOut(Answer):
+    """A calendar of the account, what it may be used for, and why not.
+
+    ``linkable``: appointments may go there. ``conflictable``: it may block availability.
+    ``refusal`` says why not. ``blocks``: its busy time counts. ``caldav``: path of its mirror.
+    """
+
+    id: str
+    name: str
+    color: str | None
+    writable: bool
+    linkable: bool
+    conflictable: bool
+    refusal: str | None
+    refusal_detail: str | None
+    role: Literal["none", "linked", "conflict", "tracked"]
+    blocks: bool
+    state: Literal["never", "syncing", "ok", "failed", "gone"]
+    problem: str | None
+    synced_at: TimeText | None
+    progress_done: int
+    progress_total: int | None
+    caldav: str | None
+
+
+class ConnectionOut(Answer):
+    """The iCloud account of a person; ``state`` tells whether it is polled."""
+
+    id: str
+    state: Literal["ok", "credential-revoked", "paused", "disconnected"]
+    problem: str | None
+    problem_detail: str | None
+    trust_for_s: int
+    created_at: TimeText
+    polled_at: TimeText | None
+    synced_at: TimeText | None
+    calendars: list[CalendarOut]
+
+
+class CalendarList(Answer):
+    """Every calendar of the account."""
+
+    calendars: list[CalendarOut]
+
+
+class CalendarRoles(Request):
+    """Which calendar appointments go to, and which block availability besides it."""
+
+    linked: Id | None
+    conflicts: Annotated[list[Id], Field(max_length=200)]
+    linked_blocks: bool = True
+
+
+class PushOut(Answer):
+    """Something that has yet to reach iCloud; ``parked`` waits for a person."""
+
+    id: str
+    principal: str
+    action: Literal["put", "delete"]
+    state: Literal["pending", "parked"]
+    reason: str | None
+    detail: str | None
+    attempts: int
+    due_at: TimeText
+    created_at: TimeText
+    object: str | None
+    calendar: str | None
+
+
+class PushQuery(Query):
+    """Which pushes to list."""
+
+    principal: Id | None = None
+    state: Literal["pending", "parked"] | None = None
+    limit: PageSize = 100
+
+
+class PushList(Answer):
+    """Pushes, oldest first."""
+
+    pushes: list[PushOut]
+
+
+class ProblemObject(Answer):
+    """An object that could not be understood; its time is unknown."""
+
+    object: str
+    calendar: str
+    code: str
+    detail: str | None
+
+
+class PushCounts(Answer):
+    """How many errands wait, and how many need a person."""
+
+    pending: int
+    parked: int
+
+
+class PrincipalStatus(Answer):
+    """How a person's account stands."""
+
+    principal: str
+    connection: ConnectionOut | None
+    pushes: PushCounts
+    problems: list[ProblemObject]
+
+
+class ConnectionCounts(Answer):
+    """Connections by state."""
+
+    ok: int
+    credential_revoked: int
+    paused: int
+    disconnected: int
+
+
+class Status(Answer):
+    """How everything this key can see stands."""
+
+    principals: int
+    connections: ConnectionCounts
+    oldest_sync_at: TimeText | None
+    pushes: PushCounts
+    problems: int

@@ -1,0 +1,26 @@
+"""What every handler may reach: typed application and request keys."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gateway.api.ports import SyncService
+from gateway.settings import Settings
+from gateway.store.accounts import Keyring
+from gateway.store.threads import StoreThreads
+
+
+@dataclass(frozen=True, slots=True)
+class ApiState:
+    """The parts the sidecar is made of; ``clock`` returns UTC epoch seconds."""
+
+    settings: Settings
+    threads: StoreThreads
+    keyring: Keyring
+    sync: SyncService
+    clock: Callable[[], float]
+
+
+STATE = web.AppKey("state", ApiState)
+REQUEST_ID = web.RequestKey("request_id", str)

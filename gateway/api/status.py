@@ -1,0 +1,149 @@
+"""Handlers: how things stand, and what waits for a person."""
+
+from collections.abc import Mapping
+
+from gateway.api.connection import show_connection
+from gateway.api.people import find_own
+from gateway.api.routing import Call, Result
+from gateway.api.schemas import NoQuery
+from gateway.api.schemas_calendars import (
+    ConnectionCounts,
+    PrincipalStatus,
+    ProblemObject,
+    PushCounts,
+    PushList,
+    PushOut,
+    PushQuery,
+    Status,
+)
+from gateway.api.times import render_instant, render_known
+from gateway.core.errors import Conflict, NotFound
+from gateway.store import outbox, overview
+from gateway.store.accounts import find_connection
+from gateway.store.engine import Session, lock_principal
+from gateway.store.objects import list_problems
+from gateway.store.outbox import Errand, LedgerRow
+from gateway.store.principals import get_principal
+
+Plain = Call[NoQuery, None]
+
+
+def _push_counts(counts: Mapping[str, int]) -> PushCounts:
+    return PushCounts(pending=counts.get("pending", 0), parked=counts.get("parked", 0))
+
+
+async def get_status(call: Plain) -> Result:
+    """Return the counts of everything this key can see."""
+    scope = overview.Scope(subaccount_id=call.key.subaccount_id)
+
+    def unit(session: Session) -> Status:
+        states = overview.count_connections(session, scope)
+        return Status(
+            principals=overview.count_principals(session, scope),
+            connections=ConnectionCounts(
+                ok=states.get("ok", 0),
+                credential_revoked=states.get("credential-revoked", 0),
+                paused=states.get("paused", 0),
+                disconnected=states.get("disconnected", 0),
+            ),
+            oldest_sync_at=render_known(overview.oldest_sync(session, scope)),
+            pushes=_push_counts(overview.count_errands(session, scope)),
+            problems=overview.count_problems(session, scope),
+        )
+
+    return await call.read(unit)
+
+
+async def get_principal_status(call: Plain) -> Result:
+    """Return the account, its calendars with their progress, pushes and problems of a person."""
+
+    def unit(session: Session) -> PrincipalStatus:
+        principal = find_own(session, call)
+        connection = find_connection(session, principal.id)
+        scope = overview.Scope(principal_id=principal.id)
+        return PrincipalStatus(
+            principal=principal.id,
+            connection=show_connection(session, connection) if connection else None,
+            pushes=_push_counts(overview.count_errands(session, scope)),
+            problems=[
+                ProblemObject(
+                    object=found.id,
+                    calendar=found.collection_id,
+                    code=found.problem or "",
+                    detail=found.problem_detail,
+                )
+                for found in list_problems(session, principal.id)
+            ],
+        )
+
+    return await call.read(unit)
+
+
+# --- pushes ---
+
+
+def _show_push(errand: Errand, ledger: LedgerRow) -> PushOut:
+    return PushOut(
+        id=str(errand.id),
+        principal=ledger.principal_id,
+        action=errand.action,
+        state=errand.state,
+        reason=errand.reason,
+        detail=errand.detail,
+        attempts=errand.attempts,
+        due_at=render_instant(int(errand.due_at)),
+        created_at=render_instant(errand.created_at),
+        object=ledger.object_id,
+        calendar=ledger.upstream_calendar_id,
+    )
+
+
+async def list_pushes(call: Call[PushQuery, None]) -> Result:
+    """List what is pending or parked, oldest first."""
+    query, bound = call.query, call.key.subaccount_id
+
+    def unit(session: Session) -> PushList:
+        if query.principal is not None:
+            get_principal(session, query.principal, subaccount_id=bound)
+        scope = overview.Scope(subaccount_id=bound, principal_id=query.principal)
+        found = overview.errands_in(session, scope, state=query.state, limit=query.limit)
+        return PushList(pushes=[_show_push(*pair) for pair in found])
+
+    return await call.read(unit)
+
+
+def _own_push(session: Session, call: Plain) -> tuple[Errand, LedgerRow]:
+    """Return the push of the path with its principal locked; a foreign one is not there."""
+    text = call.path("push")
+    if not text.isdigit() or len(text) > 18:
+        raise NotFound("There is no such push, or it is done.")
+    scope = overview.Scope(subaccount_id=call.key.subaccount_id)
+    _, ledger = overview.errand_in(session, scope, int(text))
+    lock_principal(session, ledger.principal_id)
+    return overview.errand_in(session, scope, int(text))
+
+
+async def retry_push(call: Plain) -> Result:
+    """Try a parked push again now."""
+
+    def unit(session: Session) -> PushOut:
+        errand, ledger = _own_push(session, call)
+        outbox.unpark(session, errand.id, now=call.now)
+        outbox.update_ledger(session, ledger.id, now=call.now, state="pending", reason=None)
+        return _show_push(outbox.get_errand(session, errand.id), ledger)
+
+    return await call.commit(unit)
+
+
+async def drop_push(call: Plain) -> Result:
+    """Give a parked push up: iCloud stays as it is."""
+
+    def unit(session: Session) -> None:
+        errand, ledger = _own_push(session, call)
+        if errand.state != "parked":
+            raise Conflict("Only a parked push can be dropped.", code="push-not-parked")
+        overview.drop_errand(session, errand.id)
+        outbox.update_ledger(session, ledger.id, now=call.now, state="parked", reason="dropped")
+
+    await call.commit(unit)
+    return None

@@ -1,0 +1,239 @@
+"""When a principal is busy, and what is not known about it (R22-R26).
+
+A read of rows that were computed when objects were written: nothing here parses iCalendar, calls
+iCloud or sees a title. Besides busy and free there is a third value, *unknown*: time for which a
+source cannot be believed or was never read.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.core.busy import BusyRow, OnTentative, coalesce_rows
+from gateway.core.errors import Conflict
+from gateway.core.fbtype import FBType
+from gateway.core.intervals import Interval, complement, intersect
+from gateway.store.bookings import holds_in
+from gateway.store.busy import Reason, Source, busy_rows, list_sources, reasons_in
+from gateway.store.engine import Session
+from gateway.store.objects import get_coverage, get_generation
+from gateway.store.principals import Principal
+
+OnUnknown = Literal["block", "tentative", "ignore", "fail"]
+State = Literal["fresh", "stale", "failed", "syncing", "never"]
+
+FRESH_FOR_S = 900
+_LOCAL_ROLES = ("platform", "local")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """What is known about one source; ``problem`` is a stable code or None.
+
+    ``unknown`` is the part of the asked window in which the source says nothing, merged: outside
+    its known busy time that part is neither busy nor free.
+    """
+
+    calendar: str
+    role: str
+    state: State
+    synced_at: int | None
+    age_s: int | None
+    problem: str | None
+    unknown: tuple[Interval, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FreeBusy:
+    """Merged busy time of one principal; times are UTC epoch seconds, ends exclusive.
+
+    ``busy`` holds ``(start, end, status)``, sorted and without overlaps. ``complete`` is false
+    exactly when part of the window is unknown, whatever the policies made of it.
+    """
+
+    start: int
+    end: int
+    time_zone: str
+    revision: int
+    complete: bool
+    on_unknown: OnUnknown
+    on_tentative: OnTentative
+    busy: tuple[BusyRow, ...]
+    sources: tuple[SourceState, ...]
+
+
+def free_busy(
+    session: Session,
+    principal: Principal,
+    window: Interval,
+    *,
+    now: int,
+    on_unknown: OnUnknown = "block",
+    on_tentative: OnTentative = "block",
+    time_zone: str | None = None,
+    fresh_for_s: int = FRESH_FOR_S,
+) -> FreeBusy:
+    """Merge what blocks the principal in ``window`` over all sources, with the truth about each.
+
+    Raises :class:`Conflict` ``availability-unknown`` when ``on_unknown`` is ``fail`` and part of
+    the window is unknown.
+    """
+    sources = list_sources(session, principal.id)
+    states = source_states(session, principal.id, sources, window, now=now, fresh_for_s=fresh_for_s)
+    rows = _rows(session, principal.id, window, sources, now=now)
+    rows += [(*span, FBType.UNKNOWN) for state in states for span in state.unknown]
+    exact = coalesce_rows(rows, window)
+    complete = all(status != "unknown" for _, _, status in exact)
+    if on_unknown == "fail" and not complete:
+        raise _unknown(states)
+    policy: Literal["block", "tentative", "ignore"] = (
+        "block" if on_unknown == "fail" else on_unknown
+    )
+    as_asked = (
+        exact
+        if (policy, on_tentative) == ("block", "block")
+        else coalesce_rows(rows, window, on_unknown=policy, on_tentative=on_tentative)
+    )
+    return FreeBusy(
+        start=window[0],
+        end=window[1],
+        time_zone=time_zone or principal.time_zone,
+        revision=get_generation(session, principal.id),
+        complete=complete,
+        on_unknown=on_unknown,
+        on_tentative=on_tentative,
+        busy=tuple(as_asked),
+        sources=tuple(states),
+    )
+
+
+def _rows(
+    session: Session, principal_id: str, window: Interval, sources: list[Source], *, now: int
+) -> list[tuple[int, int, str]]:
+    """Return all that blocks: instances of the sources, and living holds."""
+    ids = [source.collection_id for source in sources]
+    rows = busy_rows(session, principal_id, window, ids)
+    found: list[tuple[int, int, str]] = [(start, end, fbtype) for start, end, fbtype, _ in rows]
+    found += [
+        (hold.start, hold.end, FBType.BUSY)
+        for hold in holds_in(session, principal_id, window, now=now)
+    ]
+    return found
+
+
+def _unknown(states: list[SourceState]) -> Conflict:
+    names = ", ".join(state.calendar for state in states if state.unknown)
+    reason = f" Sources without current data: {names}." if names else ""
+    return Conflict(
+        f"Part of the asked time is unknown, and on_unknown is fail.{reason}",
+        code="availability-unknown",
+    )
+
+
+# --- sources ---
+
+
+def source_states(
+    session: Session,
+    principal_id: str,
+    sources: list[Source],
+    window: Interval,
+    *,
+    now: int,
+    fresh_for_s: int = FRESH_FOR_S,
+) -> list[SourceState]:
+    """Say of each source how current it is and which part of ``window`` it cannot answer (R25)."""
+    coverage = get_coverage(session, principal_id)
+    beyond = [] if coverage is None else complement(intersect([window], [coverage]), window)
+    return [_source_state(source, window, beyond, now, fresh_for_s) for source in sources]
+
+
+def _source_state(
+    source: Source, window: Interval, beyond: list[Interval], now: int, fresh_for_s: int
+) -> SourceState:
+    problem = "beyond-window" if beyond else None
+    if source.role in _LOCAL_ROLES:
+        return SourceState(
+            source.calendar_id, source.role, "fresh", None, 0, problem, tuple(beyond)
+        )
+    age = None if source.synced_at is None else max(0, now - source.synced_at)
+    state = _state(source, age, fresh_for_s)
+    silent = not _is_believed(source, age)
+    return SourceState(
+        calendar=source.calendar_id,
+        role=source.role,
+        state=state,
+        synced_at=source.synced_at,
+        age_s=age,
+        problem=_problem(source, state) or problem,
+        unknown=(window,) if silent else tuple(beyond),
+    )
+
+
+def _state(source: Source, age: int | None, fresh_for_s: int) -> State:
+    if age is None:
+        return {"syncing": "syncing", "failed": "failed"}.get(source.state, "never")  # type: ignore[return-value]
+    if source.state == "gone":
+        return "failed"
+    if age <= fresh_for_s:
+        return "fresh"
+    return "failed" if source.state == "failed" else "stale"
+
+
+def _is_believed(source: Source, age: int | None) -> bool:
+    """Tell whether the last known data still stands for the time outside it.
+
+    A calendar that is proved gone has nothing to tell any more: its time is free (R11).
+    """
+    if source.state == "gone":
+        return True
+    return age is not None and age <= (source.trust_for_s or 0)
+
+
+def _problem(source: Source, state: State) -> str | None:
+    if source.problem is not None:
+        return source.problem
+    if source.state == "gone":
+        return "calendar-gone"
+    if source.connection_state not in (None, "ok"):
+        return source.connection_state
+    return {"stale": "stale", "never": "never-synced", "syncing": "first-sync"}.get(state)
+
+
+# --- why ---
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a window is blocked, unknown or free; ``truncated`` when there are more rows."""
+
+    reasons: tuple[Reason, ...]
+    sources: tuple[SourceState, ...]
+    collections: dict[str, SourceState]
+    holds: tuple[tuple[int, int, str], ...]
+    truncated: bool
+
+
+def explain(
+    session: Session,
+    principal: Principal,
+    window: Interval,
+    *,
+    now: int,
+    limit: int = 500,
+    fresh_for_s: int = FRESH_FOR_S,
+) -> Explanation:
+    """List every row behind the answer for ``window``, with rule, source and age; no titles."""
+    sources = list_sources(session, principal.id)
+    states = source_states(session, principal.id, sources, window, now=now, fresh_for_s=fresh_for_s)
+    by_collection = {
+        source.collection_id: state for source, state in zip(sources, states, strict=True)
+    }
+    found = reasons_in(session, principal.id, window, list(by_collection), limit=limit + 1)
+    held = holds_in(session, principal.id, window, now=now)
+    return Explanation(
+        reasons=tuple(found[:limit]),
+        sources=tuple(states),
+        collections=by_collection,
+        holds=tuple((hold.start, hold.end, hold.id) for hold in held),
+        truncated=len(found) > limit,
+    )

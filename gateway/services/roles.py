@@ -1,0 +1,198 @@
+"""What each upstream calendar is used for: linked, conflict, tracked or nothing (R5-R8)."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+from gateway.core.errors import InvalidInput, NotFound
+from gateway.store.accounts import find_connection, update_connection
+from gateway.store.calendars import Role, UpstreamCalendar, list_calendars, update_calendar
+from gateway.store.collections import create_collection, delete_collection, find_mirror
+from gateway.store.engine import Session, lock_principal
+from gateway.store.objects import bump_generation
+from gateway.store.outbox import ledger_of_calendar
+
+MIRROR_PREFIX = "mirror-"
+COLOR_PROPERTY = "ICAL:calendar-color"
+
+REFUSALS = {
+    "calendar-subscribed": (
+        "This is a subscribed calendar. Its events come from somebody else's address, so it can "
+        "neither be read nor written here."
+    ),
+    "calendar-read-only": "This calendar can be read but not written, so it cannot be linked.",
+    "calendar-no-events": "This list holds reminders, not events.",
+    "calendar-scheduling": "This is a scheduling inbox or outbox, not a calendar.",
+    "calendar-gone": "This calendar is not in the iCloud account any more.",
+}
+_MIRRORED: frozenset[Role] = frozenset({"linked", "conflict"})
+_NEVER_READ = {
+    "state": "never",
+    "ctag": None,
+    "sync_token": None,
+    "synced_at": None,
+    "problem": None,
+    "problem_detail": None,
+    "progress_done": 0,
+    "progress_total": None,
+}
+
+
+def set_calendar_roles(
+    session: Session,
+    principal_id: str,
+    *,
+    linked: str | None,
+    conflicts: Sequence[str],
+    linked_blocks: bool | None = None,
+    now: int,
+) -> list[UpstreamCalendar]:
+    """Choose the linked calendar and the conflict calendars; repeating it changes nothing.
+
+    A calendar that was linked and holds appointments of ours stays *tracked* (R7). Mirrors are
+    made and erased to fit, and the account is due for a sync at once. Raises :class:`NotFound`
+    ``not-connected``, and :class:`InvalidInput` with a code of R5 and a pointer into
+    ``{"linked", "conflicts"}``.
+    """
+    lock_principal(session, principal_id)
+    connection = find_connection(session, principal_id)
+    if connection is None or connection.state == "disconnected":
+        raise NotFound("This principal has no iCloud account connected.", code="not-connected")
+    known = {calendar.id: calendar for calendar in list_calendars(session, connection.id)}
+    _check_choice(known, linked, conflicts)
+    changed = False
+    for calendar in known.values():
+        role = _new_role(session, calendar, linked, conflicts)
+        blocks = role == "conflict" or (role == "linked" and linked_blocks is not False)
+        changed |= _apply(session, principal_id, calendar, role, blocks, now)
+    if changed:
+        bump_generation(session, principal_id)
+        update_connection(session, connection.id, next_sync_at=0.0)
+    return list_calendars(session, connection.id)
+
+
+def _check_choice(
+    known: dict[str, UpstreamCalendar], linked: str | None, conflicts: Sequence[str]
+) -> None:
+    if linked is not None:
+        _check_usable(known, linked, "/linked", needs_write=True)
+    for position, calendar_id in enumerate(conflicts):
+        _check_usable(known, calendar_id, f"/conflicts/{position}", needs_write=False)
+
+
+def _check_usable(
+    known: dict[str, UpstreamCalendar], calendar_id: str, pointer: str, *, needs_write: bool
+) -> None:
+    calendar = known.get(calendar_id)
+    if calendar is None:
+        raise InvalidInput(
+            "There is no such calendar in this account.", code="calendar-unknown", pointer=pointer
+        )
+    refusal = refusal_of(calendar, needs_write=needs_write)
+    if refusal is not None:
+        raise InvalidInput(REFUSALS[refusal], code=refusal, pointer=pointer)
+
+
+def refusal_of(calendar: UpstreamCalendar, *, needs_write: bool) -> str | None:
+    """Return why a calendar cannot be used (R5), None when it can."""
+    if calendar.state == "gone":
+        return "calendar-gone"
+    if calendar.refusal not in (None, "calendar-read-only"):
+        return calendar.refusal
+    return "calendar-read-only" if needs_write and not calendar.linkable else None
+
+
+def _new_role(
+    session: Session, calendar: UpstreamCalendar, linked: str | None, conflicts: Sequence[str]
+) -> Role:
+    if calendar.id == linked:
+        return "linked"
+    if calendar.id in conflicts:
+        return "conflict"
+    if calendar.role != "none" and _holds_appointments(session, calendar.id):
+        return "tracked"
+    return "none"
+
+
+def _holds_appointments(session: Session, calendar_id: str) -> bool:
+    rows = ledger_of_calendar(session, calendar_id).values()
+    return any(row.state != "deleted" for row in rows)
+
+
+def _apply(
+    session: Session,
+    principal_id: str,
+    calendar: UpstreamCalendar,
+    role: Role,
+    blocks: bool,
+    now: int,
+) -> bool:
+    """Give one calendar its role and its mirror; tell whether anything changed."""
+    mirror = find_mirror(session, calendar.id)
+    needs_mirror = role in _MIRRORED
+    if (calendar.role, calendar.blocks, mirror is not None) == (role, blocks, needs_mirror):
+        return False
+    reread = needs_mirror != (mirror is not None)
+    update_calendar(
+        session, calendar.id, role=role, blocks=blocks, **(_NEVER_READ if reread else {})
+    )
+    if needs_mirror and mirror is None:
+        _create_mirror(session, principal_id, calendar, now)
+    if mirror is not None and not needs_mirror:
+        delete_collection(session, mirror.id)
+    return True
+
+
+def _create_mirror(
+    session: Session, principal_id: str, calendar: UpstreamCalendar, now: int
+) -> None:
+    create_collection(
+        session,
+        principal_id=principal_id,
+        name=mirror_name(calendar.id),
+        kind="mirror",
+        display_name=calendar.name,
+        upstream_calendar_id=calendar.id,
+        properties={COLOR_PROPERTY: calendar.color} if calendar.color else {},
+        now=now,
+    )
+
+
+def mirror_name(calendar_id: str) -> str:
+    """Return the last path segment of a calendar's mirror."""
+    return MIRROR_PREFIX + calendar_id.partition("_")[2]
+
+
+# --- subscriptions given as an account ---
+
+_SUBSCRIPTION_SCHEMES = re.compile(r"(webcals?|feeds?|ics|ical|calendar):", re.IGNORECASE)
+_PUBLISHED = re.compile(r"/published/|\.(ics|ical|ifb|icalendar)(?:$|[?#/])", re.IGNORECASE)
+
+
+def refuse_subscription_address(address: str) -> None:
+    """Raise :class:`InvalidInput` ``calendar-subscribed`` for what is a calendar's address (R8).
+
+    ``webcal:`` in any spelling, ``.ics`` files and published iCloud addresses are recognised,
+    percent-encoded or with invisible characters in between too.
+    """
+    plain = _plain(address)
+    has_path = "/" in plain
+    if _SUBSCRIPTION_SCHEMES.match(plain) or (has_path and _PUBLISHED.search(plain)):
+        raise InvalidInput(
+            "This is the address of a published or subscribed calendar, not an iCloud account. "
+            "Subscriptions cannot be connected; give the e-mail address of the Apple Account.",
+            code="calendar-subscribed",
+            pointer="/email",
+        )
+
+
+def _plain(address: str) -> str:
+    """Undo percent-encoding, compatibility letters, blanks and invisible characters."""
+    decoded = address
+    for _ in range(3):
+        decoded = unquote(decoded)
+    folded = unicodedata.normalize("NFKC", decoded)
+    return "".join(
+        letter for letter in folded if unicodedata.category(letter)[0] not in "CZ"
+    ).casefold()

@@ -1,0 +1,103 @@
+"""Counts and lists across principals: what the status and push calls show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, delete, func, select
+
+from gateway.core.errors import NotFound
+from gateway.store.engine import Session
+from gateway.store.outbox import Errand, LedgerRow
+from gateway.store.tables import connections, objects, outbox, principals, push_ledger
+
+_ERRAND = tuple(outbox.c[name] for name in Errand.__dataclass_fields__)
+_LEDGER = tuple(push_ledger.c[name] for name in LedgerRow.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose rows count: one principal, the principals of one subaccount, or all of them."""
+
+    subaccount_id: str | None = None
+    principal_id: str | None = None
+
+
+def _narrow(query: Select[Any], principal_id: Any, scope: Scope) -> Select[Any]:
+    if scope.principal_id is not None:
+        query = query.where(principal_id == scope.principal_id)
+    if scope.subaccount_id is not None:
+        mine = select(principals.c.id).where(principals.c.subaccount_id == scope.subaccount_id)
+        query = query.where(principal_id.in_(mine))
+    return query
+
+
+def count_principals(session: Session, scope: Scope) -> int:
+    """Count the principals in scope."""
+    query = _narrow(select(func.count()).select_from(principals), principals.c.id, scope)
+    return int(session.execute(query).scalar_one())
+
+
+def count_connections(session: Session, scope: Scope) -> Mapping[str, int]:
+    """Count the connections in scope by state."""
+    query = select(connections.c.state, func.count()).group_by(connections.c.state)
+    rows = session.execute(_narrow(query, connections.c.principal_id, scope))
+    return {row[0]: row[1] for row in rows}
+
+
+def oldest_sync(session: Session, scope: Scope) -> int | None:
+    """Return when the live connection that is furthest behind was synced last."""
+    query = select(func.min(connections.c.synced_at)).where(connections.c.state == "ok")
+    found = session.execute(_narrow(query, connections.c.principal_id, scope)).scalar()
+    return None if found is None else int(found)
+
+
+def count_errands(session: Session, scope: Scope) -> Mapping[str, int]:
+    """Count the errands in scope by state: pending, parked."""
+    query = (
+        select(outbox.c.state, func.count())
+        .join(push_ledger, push_ledger.c.id == outbox.c.ledger_id)
+        .group_by(outbox.c.state)
+    )
+    rows = session.execute(_narrow(query, push_ledger.c.principal_id, scope))
+    return {row[0]: row[1] for row in rows}
+
+
+def count_problems(session: Session, scope: Scope) -> int:
+    """Count the objects in scope that could not be understood."""
+    query = select(func.count()).select_from(objects).where(objects.c.problem.is_not(None))
+    return int(session.execute(_narrow(query, objects.c.principal_id, scope)).scalar_one())
+
+
+def errands_in(
+    session: Session, scope: Scope, *, state: str | None = None, limit: int
+) -> list[tuple[Errand, LedgerRow]]:
+    """List what is pending or parked in scope, oldest first."""
+    query = _narrow(_errands(), push_ledger.c.principal_id, scope)
+    if state is not None:
+        query = query.where(outbox.c.state == state)
+    rows = session.execute(query.order_by(outbox.c.id).limit(limit))
+    return [_pair(row) for row in rows]
+
+
+def errand_in(session: Session, scope: Scope, errand_id: int) -> tuple[Errand, LedgerRow]:
+    """Return one errand in scope; raises :class:`NotFound` once it is done."""
+    query = _narrow(_errands(), push_ledger.c.principal_id, scope)
+    row = session.execute(query.where(outbox.c.id == errand_id)).first()
+    if row is None:
+        raise NotFound("There is no such push, or it is done.")
+    return _pair(row)
+
+
+def drop_errand(session: Session, errand_id: int) -> None:
+    """Give an errand up."""
+    session.execute(delete(outbox).where(outbox.c.id == errand_id))
+
+
+def _errands() -> Select[Any]:
+    return select(*_ERRAND, *_LEDGER).join(push_ledger, push_ledger.c.id == outbox.c.ledger_id)
+
+
+def _pair(row: Any) -> tuple[Errand, LedgerRow]:
+    width = len(_ERRAND)
+    return Errand(*row[:width]), LedgerRow(*row[width:])
