@@ -16,7 +16,10 @@ XML_TYPE = "text/xml; charset=UTF-8"
 
 @dataclass
 class Answer:
-    """What goes back. ``delay`` is in seconds; ``abort`` drops the connection without an answer."""
+    """What goes back. ``delay`` is in seconds; ``abort`` drops the connection without an answer.
+
+    ``break_at`` drops it after so many bytes of the body, the length having promised more.
+    """
 
     status: int
     body: bytes = b""
@@ -24,6 +27,7 @@ class Answer:
     headers: list[tuple[str, str]] = field(default_factory=list)
     delay: float = 0.0
     abort: bool = False
+    break_at: int | None = None
 
     def add_header(self, name: str, value: str) -> "Answer":
         """Add a header and return the answer."""

@@ -89,7 +89,11 @@ def _slow(call: Call, answer: Answer) -> Answer:
 
 def _cut_body(call: Call, answer: Answer) -> Answer:
     if answer.body and call.on("cut-body"):
-        answer.body = answer.body[: len(answer.body) // 2]
+        half = len(answer.body) // 2
+        if call.param("cut-body", "how", "clean") == "broken":
+            answer.break_at = half
+        else:
+            answer.body = answer.body[:half]
     return answer
 
 

@@ -290,7 +290,12 @@ QUIRKS: tuple[Quirk, ...] = (
         "The answer comes late; the request has taken effect long before.",
         by="seconds (default 30)",
     ),
-    _fault(29, "cut-body", "The body ends in the middle, its length being right."),
+    _fault(
+        29,
+        "cut-body",
+        "The body of the answer ends in the middle.",
+        how="`clean` (default: the length is right) or `broken` (the connection is dropped)",
+    ),
     _fault(
         29,
         "status",

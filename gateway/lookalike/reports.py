@@ -209,7 +209,7 @@ def _multiget(call: Call, calendar: Calendar, root: etree._Element) -> Answer:
 def _query(call: Call, calendar: Calendar, root: etree._Element) -> Answer:
     filters = root.find(f"{m.cal('filter')}/{m.cal('comp-filter')}")
     inner = [] if filters is None else filters.findall(m.cal("comp-filter"))
-    if any(root.iter(m.cal("prop-filter"))) and call.on("prop-filter-412"):
+    if root.find(f".//{m.cal('prop-filter')}") is not None and call.on("prop-filter-412"):
         return bare(412)
     if not inner and call.on("query-needs-component"):
         return html(500)

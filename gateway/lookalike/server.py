@@ -17,7 +17,6 @@ from gateway.lookalike.world import World
 
 _ACTION_MODULES = (actions, edits)
 """Imported for what they register with `control`."""
-_MAX_BODY = 64 * 1024 * 1024
 _WRITES = {"PUT", "DELETE", "PROPPATCH", "MKCALENDAR", "MKCOL", "MOVE", "COPY", "POST"}
 
 
@@ -96,8 +95,7 @@ class Lookalike:
     # -- requests ------------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest, listener: str) -> web.StreamResponse:
-        request._client_max_size = _MAX_BODY
-        body = await request.read()
+        body = await request.content.read()
         path = request.raw_path
         if listener == "entry" and path.startswith(CONTROL_PREFIX):
             return await answer_control(self.world, request, body)
@@ -112,6 +110,8 @@ class Lookalike:
                 request.transport.abort()
             return web.Response(status=500)
         add_common_headers(call, answer, entry.seq)
+        if answer.break_at is not None:
+            return await _send_broken(request, answer)
         return _to_response(answer)
 
     def _open_entry(self, call: Call) -> Entry:
@@ -136,6 +136,17 @@ class Lookalike:
         entry.quirks = call.quirks
         if call.method in _WRITES and call.body:
             entry.body_sha256 = hashlib.sha256(call.body).hexdigest()
+
+
+async def _send_broken(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    """Announce the whole body, send a part of it, and drop the connection."""
+    response = web.StreamResponse(status=answer.status)
+    response.content_length = len(answer.body)
+    await response.prepare(request)
+    await response.write(answer.body[: answer.break_at])
+    if request.transport is not None:
+        request.transport.close()
+    return response
 
 
 def _to_response(answer: Answer) -> web.Response:
