@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.engine import Row
 
 from gateway.core.errors import Conflict, NotFound
-from gateway.store.engine import Session, new_id, upsert
+from gateway.store.engine import Session, chunks, new_id, upsert
 from gateway.store.secrets import Keyring
-from gateway.store.tables import connections, secrets
+from gateway.store.tables import collections, connections, secrets, upstream_calendars
 
 __all__ = ["Keyring"]  # the composition root gets it from here
 
@@ -203,7 +203,7 @@ def list_connections(session: Session) -> list[Connection]:
     return [_connection(row) for row in session.execute(query)]
 
 
-def update_connection(session: Session, connection_id: str, **changes: Any) -> None:
+def update_connection(session: Session, connection_id: str, /, **changes: Any) -> None:
     """Change columns of a connection; raises :class:`NotFound`."""
     if "addresses" in changes:
         changes["addresses"] = json.dumps(sorted({a.casefold() for a in changes["addresses"]}))
@@ -254,6 +254,29 @@ def store_secret(
     upsert(session, secrets, [row], keys=("owner_id", "field"))
 
 
+def erase_secrets(session: Session, owner_ids: Iterable[str]) -> None:
+    """Erase the secrets of the rows named."""
+    for part in chunks(owner_ids):
+        session.execute(delete(secrets).where(secrets.c.owner_id.in_(part)))
+
+
+def erase_mirror_secrets(session: Session, connection_id: str) -> None:
+    """Erase the kept bodies of mirrored objects that could not be understood."""
+    mirrors = session.execute(
+        select(collections.c.id)
+        .join(upstream_calendars, upstream_calendars.c.id == collections.c.upstream_calendar_id)
+        .where(upstream_calendars.c.connection_id == connection_id)
+    )
+    for (collection_id,) in mirrors.all():
+        erase_collection_secrets(session, collection_id)
+
+
+def erase_collection_secrets(session: Session, collection_id: str) -> None:
+    """Erase the kept bodies of one mirror's objects that could not be understood."""
+    below = secrets.c.owner_id.startswith(f"{collection_id}/", autoescape=True)
+    session.execute(delete(secrets).where(below))
+
+
 def load_secret(session: Session, keyring: Keyring, owner_id: str, field: str) -> bytes:
     """Decrypt one stored secret; raises :class:`NotFound` when there is none."""
     row = session.execute(
@@ -277,72 +300,3 @@ def rewrap_secrets(session: Session, keyring: Keyring, *, limit: int = 500) -> i
         )
         store_secret(session, keyring, row.owner_id, row.field, plain)
     return len(rows)
-
-
-# --- scheduling ---
-
-
-def claim_due(
-    session: Session, *, owner: str, now: float, lease_s: float, limit: int
-) -> list[Connection]:
-    """Lease up to ``limit`` due connections to ``owner`` until ``now + lease_s``.
-
-    A lease that ran out is free for anybody: a dead worker's accounts are taken over.
-    """
-    due = (
-        select(connections.c.id)
-        .where(
-            connections.c.state.in_(("ok", "credential-revoked")),
-            connections.c.next_sync_at <= now,
-            connections.c.lease_until <= now,
-        )
-        .order_by(connections.c.next_sync_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    ids = [row.id for row in session.execute(due)]
-    if not ids:
-        return []
-    session.execute(
-        update(connections)
-        .where(connections.c.id.in_(ids))
-        .values(lease_owner=owner, lease_until=now + lease_s)
-    )
-    rows = session.execute(select(*_COLUMNS).where(connections.c.id.in_(ids)))
-    return [_connection(row) for row in rows]
-
-
-def try_lease(
-    session: Session, connection_id: str, *, owner: str, now: float, lease_s: float
-) -> bool:
-    """Lease one connection out of turn (sync now); False while somebody else holds it."""
-    statement = (
-        update(connections)
-        .where(
-            connections.c.id == connection_id,
-            or_(connections.c.lease_until <= now, connections.c.lease_owner == owner),
-        )
-        .values(lease_owner=owner, lease_until=now + lease_s)
-    )
-    return bool(session.execute(statement).rowcount)
-
-
-def renew_lease(
-    session: Session, connection_id: str, *, owner: str, now: float, lease_s: float
-) -> bool:
-    """Prolong a lease; False when it was lost, so the holder must stop."""
-    statement = (
-        update(connections)
-        .where(and_(connections.c.id == connection_id, connections.c.lease_owner == owner))
-        .values(lease_until=now + lease_s)
-    )
-    return bool(session.execute(statement).rowcount)
-
-
-def release_lease(session: Session, connection_id: str, *, owner: str, next_sync_at: float) -> None:
-    """Give a lease back and say when the connection is due again."""
-    session.execute(
-        update(connections)
-        .where(connections.c.id == connection_id, connections.c.lease_owner == owner)
-        .values(lease_owner=None, lease_until=0, next_sync_at=next_sync_at)
-    )

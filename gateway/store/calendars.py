@@ -113,7 +113,7 @@ def create_calendar(
     return calendar_id
 
 
-def update_calendar(session: Session, calendar_id: str, **changes: Any) -> None:
+def update_calendar(session: Session, calendar_id: str, /, **changes: Any) -> None:
     """Change columns of an upstream calendar; raises :class:`NotFound`."""
     statement = (
         update(upstream_calendars).where(upstream_calendars.c.id == calendar_id).values(**changes)

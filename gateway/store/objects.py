@@ -137,13 +137,19 @@ def get_object_by_id(session: Session, object_id: str) -> StoredObject:
     return StoredObject(*row)
 
 
+def find_object_by_id(session: Session, object_id: str) -> StoredObject | None:
+    """Return one object with its body by id, or None."""
+    row = session.execute(select(*_WHOLE).where(objects.c.id == object_id)).first()
+    return StoredObject(*row) if row is not None else None
+
+
 def find_objects(
-    session: Session, collection_id: str, names: Iterable[str]
+    session: Session, collection_id: str, names: Iterable[str], *, with_bodies: bool = True
 ) -> dict[str, StoredObject]:
-    """Return the members named that exist and are served, with bodies, by name."""
+    """Return the members named that exist and are served, by name."""
     found: dict[str, StoredObject] = {}
     for part in chunks(names):
-        query = select(*_WHOLE).where(
+        query = select(*(_WHOLE if with_bodies else _LISTED)).where(
             objects.c.collection_id == collection_id, objects.c.name.in_(part), objects.c.served
         )
         found.update((row.name, StoredObject(*row)) for row in session.execute(query))
@@ -200,6 +206,19 @@ def changes_since(session: Session, collection_id: str, revision: int) -> list[t
         .order_by(revisions.c.revision, revisions.c.name)
     )
     return [(row.name, row.deleted) for row in session.execute(query)]
+
+
+def numbered_changes(session: Session, collection_id: str, revision: int) -> list[tuple[str, int]]:
+    """Return (name, revision) of each member changed after ``revision``, in that order.
+
+    A page of changes may end only between two revisions: a batch is written under one.
+    """
+    query = (
+        select(revisions.c.name, revisions.c.revision)
+        .where(revisions.c.collection_id == collection_id, revisions.c.revision > revision)
+        .order_by(revisions.c.revision, revisions.c.name)
+    )
+    return [(row.name, row.revision) for row in session.execute(query)]
 
 
 def bump_generation(session: Session, principal_id: str) -> None:

@@ -31,6 +31,7 @@ class LedgerRow:
     upstream_uid: str
     upstream_etag: str | None
     sent_hash: str | None
+    base_body: bytes | None
     sequence: int
     state: str
     reason: str | None
@@ -159,6 +160,12 @@ def enqueue(
     )
 
 
+def has_errand(session: Session, ledger_id: str) -> bool:
+    """Tell whether something of this resource has yet to be sent, or is parked."""
+    query = select(outbox.c.id).where(outbox.c.ledger_id == ledger_id).limit(1)
+    return session.execute(query).first() is not None
+
+
 def due_errands(
     session: Session, connection_id: str, *, now: float, limit: int = 20
 ) -> list[Errand]:
@@ -183,13 +190,15 @@ def due_errands(
 
 
 def connections_with_errands(session: Session, *, now: float) -> list[str]:
-    """List the connections that have at least one due errand."""
+    """List the working connections, leased to nobody, that have at least one due errand."""
     query = (
         select(outbox.c.connection_id)
+        .join(connections, connections.c.id == outbox.c.connection_id)
         .where(
             outbox.c.state == "pending",
             outbox.c.due_at <= now,
-            outbox.c.connection_id.is_not(None),
+            connections.c.state == "ok",
+            connections.c.lease_until <= now,
         )
         .distinct()
     )
@@ -225,17 +234,30 @@ def mark_in_doubt(session: Session, errand_id: int) -> None:
     )
 
 
+def drop_errands(session: Session, ledger_id: str) -> None:
+    """Remove all errands of a resource: there is nothing left to send."""
+    session.execute(delete(outbox).where(outbox.c.ledger_id == ledger_id))
+
+
 def finish(session: Session, errand_id: int) -> None:
     """Remove a done errand."""
     session.execute(delete(outbox).where(outbox.c.id == errand_id))
 
 
-def postpone(session: Session, errand_id: int, *, due_at: float, reason: str, detail: str) -> None:
-    """Try an errand again later."""
+def postpone(
+    session: Session,
+    errand_id: int,
+    *,
+    due_at: float,
+    reason: str,
+    detail: str,
+    in_doubt: bool = False,
+) -> None:
+    """Try an errand again later; ``in_doubt`` keeps the need to look before repeating it."""
     session.execute(
         update(outbox)
         .where(outbox.c.id == errand_id)
-        .values(due_at=due_at, reason=reason, detail=detail)
+        .values(due_at=due_at, reason=reason, detail=detail, in_doubt=in_doubt)
     )
 
 

@@ -278,6 +278,8 @@ push_ledger = Table(
     Column("upstream_uid", Text, nullable=False),
     Column("upstream_etag", Text),
     Column("sent_hash", Text),  # of the body last accepted upstream
+    # The object as last read upstream: the common ancestor when both sides change it (R17).
+    Column("base_body", LargeBinary),
     Column("sequence", Integer, nullable=False, default=0),
     # pending | pushed | parked | deleted
     Column("state", Text, nullable=False),

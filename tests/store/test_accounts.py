@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.core.errors import Conflict
-from gateway.store import accounts, principals
+from gateway.store import accounts, leases, principals
 from gateway.store.accounts import Credential, Keyring
 from tests.store.conftest import NOW, Place
 
@@ -77,20 +77,21 @@ def test_reconnecting_revives_the_same_row(place: Place, keyring: Keyring) -> No
 def test_leases_exclude_and_run_out(place: Place) -> None:
     def claim(owner: str, now: float) -> list[str]:
         with place.database.write() as session:
-            due = accounts.claim_due(session, owner=owner, now=now, lease_s=60, limit=5)
-        return [connection.id for connection in due]
+            return leases.claim_due(session, owner=owner, now=now, lease_s=60, limit=5)
 
     assert claim("w1", 100.0) == [place.connection.id]
     assert claim("w2", 159.0) == []
     assert claim("w2", 160.0) == [place.connection.id]
     with place.database.write() as session:
         args = (session, place.connection.id)
-        assert not accounts.renew_lease(*args, owner="w1", now=161, lease_s=60)
-        assert accounts.renew_lease(*args, owner="w2", now=161, lease_s=60)
-        assert not accounts.try_lease(*args, owner="w1", now=170, lease_s=60)
-        accounts.release_lease(*args, owner="w2", next_sync_at=500.0)
-        assert accounts.try_lease(*args, owner="w1", now=170, lease_s=60)
-        accounts.release_lease(*args, owner="w1", next_sync_at=500.0)
+        assert not leases.renew_lease(*args, owner="w1", now=161, lease_s=60)
+        assert leases.renew_lease(*args, owner="w2", now=161, lease_s=60)
+        assert not leases.try_lease(*args, owner="w1", now=170, lease_s=60)
+        leases.free_lease(*args, owner="w2")
+        leases.postpone_sync(*args, next_sync_at=500.0)
+        assert leases.try_lease(*args, owner="w1", now=170, lease_s=60)
+        leases.free_lease(*args, owner="w1")
+        leases.postpone_sync(*args, next_sync_at=500.0)
     assert claim("w1", 499.0) == []
     assert claim("w1", 500.0) == [place.connection.id]
 
@@ -99,4 +100,4 @@ def test_paused_and_disconnected_accounts_are_never_due(place: Place) -> None:
     for state in ("paused", "disconnected"):
         with place.database.write() as session:
             accounts.update_connection(session, place.connection.id, state=state)
-            assert accounts.claim_due(session, owner="w", now=1e12, lease_s=1, limit=5) == []
+            assert leases.claim_due(session, owner="w", now=1e12, lease_s=1, limit=5) == []

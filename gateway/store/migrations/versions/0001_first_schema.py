@@ -232,6 +232,7 @@ def upgrade() -> None:
         sa.Column("upstream_uid", sa.Text(), nullable=False),
         sa.Column("upstream_etag", sa.Text(), nullable=True),
         sa.Column("sent_hash", sa.Text(), nullable=True),
+        sa.Column("base_body", sa.LargeBinary(), nullable=True),
         sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),

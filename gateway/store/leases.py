@@ -1,0 +1,121 @@
+"""Who syncs which account when: due times, leases, and the guard against outages.
+
+A lease names a process and runs out by itself, so a dead process's accounts are taken over.
+"""
+
+from sqlalchemy import and_, func, or_, select, update
+
+from gateway.store.engine import Session
+from gateway.store.tables import connections
+
+_ALL_PROBES = 3
+
+
+def claim_due(session: Session, *, owner: str, now: float, lease_s: float, limit: int) -> list[str]:
+    """Lease up to ``limit`` due connections to ``owner`` until ``now + lease_s``; return ids.
+
+    A lease that ran out is free for anybody: a dead worker's accounts are taken over.
+    """
+    due = (
+        select(connections.c.id)
+        .where(
+            connections.c.state.in_(("ok", "credential-revoked")),
+            connections.c.next_sync_at <= now,
+            connections.c.lease_until <= now,
+        )
+        .order_by(connections.c.next_sync_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = [row.id for row in session.execute(due)]
+    if not ids:
+        return []
+    session.execute(
+        update(connections)
+        .where(connections.c.id.in_(ids))
+        .values(lease_owner=owner, lease_until=now + lease_s)
+    )
+    return ids
+
+
+def try_lease(
+    session: Session, connection_id: str, *, owner: str, now: float, lease_s: float
+) -> bool:
+    """Lease one connection out of turn (sync now); False while somebody else holds it."""
+    statement = (
+        update(connections)
+        .where(
+            connections.c.id == connection_id,
+            or_(connections.c.lease_until <= now, connections.c.lease_owner == owner),
+        )
+        .values(lease_owner=owner, lease_until=now + lease_s)
+    )
+    return bool(session.execute(statement).rowcount)
+
+
+def renew_lease(
+    session: Session, connection_id: str, *, owner: str, now: float, lease_s: float
+) -> bool:
+    """Prolong a lease; False when it was lost, so the holder must stop."""
+    statement = (
+        update(connections)
+        .where(and_(connections.c.id == connection_id, connections.c.lease_owner == owner))
+        .values(lease_until=now + lease_s)
+    )
+    return bool(session.execute(statement).rowcount)
+
+
+def is_due(session: Session, connection_id: str, *, now: float) -> bool:
+    """Tell whether a connection is still due: another process may have been faster."""
+    due = select(connections.c.next_sync_at).where(connections.c.id == connection_id)
+    return float(session.execute(due).scalar_one()) <= now
+
+
+def postpone_sync(session: Session, connection_id: str, *, next_sync_at: float) -> None:
+    """Let a connection be due no earlier than this; back-off already set stays."""
+    session.execute(
+        update(connections)
+        .where(connections.c.id == connection_id, connections.c.next_sync_at < next_sync_at)
+        .values(next_sync_at=next_sync_at)
+    )
+
+
+def free_lease(session: Session, connection_id: str, *, owner: str) -> None:
+    """Give a lease back without touching the due time."""
+    session.execute(
+        update(connections)
+        .where(connections.c.id == connection_id, connections.c.lease_owner == owner)
+        .values(lease_owner=None, lease_until=0)
+    )
+
+
+def count_refusals(session: Session, *, since: int) -> tuple[int, int]:
+    """Return (accounts polled since, those of them that turned 401): the outage guard (R4)."""
+    polled = connections.c.polled_at >= since
+    revoked = polled & (connections.c.state == "credential-revoked")
+    total, refused = session.execute(
+        select(
+            func.count().filter(polled),
+            func.count().filter(revoked & (connections.c.probes_left == _ALL_PROBES)),
+        ).select_from(connections)
+    ).one()
+    return int(total), int(refused)
+
+
+def revive_refused(session: Session, *, since: int, next_sync_at: float) -> None:
+    """Take back the 401s of an outage: nobody's password was revoked."""
+    session.execute(
+        update(connections)
+        .where(
+            connections.c.state == "credential-revoked",
+            connections.c.polled_at >= since,
+            connections.c.probes_left == _ALL_PROBES,
+        )
+        .values(
+            state="ok",
+            problem="upstream-outage",
+            problem_detail="iCloud refused many accounts at once; this was taken for an outage.",
+            probes_left=0,
+            next_sync_at=next_sync_at,
+        )
+    )

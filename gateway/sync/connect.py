@@ -1,0 +1,256 @@
+"""Connecting, re-connecting and leaving an iCloud account (R1-R4).
+
+Everything that asks iCloud happens before the unit that writes: a refused credential leaves no
+trace in the database.
+"""
+
+import re
+
+from gateway.core.errors import Conflict, InvalidInput
+from gateway.settings import Settings
+from gateway.store import accounts, calendars, outbox
+from gateway.store.accounts import Connection, Credential, Keyring
+from gateway.store.engine import Session, lock_principal
+from gateway.store.objects import bump_generation
+from gateway.sync.context import SyncContext
+from gateway.sync.listing import apply_listing
+from gateway.upstream.client import UpstreamClient
+from gateway.upstream.discovery import Discovered, discover
+from gateway.upstream.quirks import APP_PASSWORD_LETTERS
+from gateway.upstream.transport import Transport
+
+_GROUPED = re.compile(r"[a-z]{4}(-[a-z]{4}){3}")
+_LETTERS = re.compile(rf"[a-z]{{{APP_PASSWORD_LETTERS}}}")
+_NOT_APP_SPECIFIC = (
+    "This is not an app-specific password (sixteen letters like abcd-efgh-ijkl-mnop). Make one: "
+    "sign in at account.apple.com, open Sign-In and Security, then App-Specific Passwords, add "
+    "one for this gateway, and paste it here. Your Apple Account password itself never works."
+)
+_SUBSCRIPTION = (
+    "This is the address of a subscribed or published calendar, not an Apple Account. "
+    "Subscriptions cannot be connected; enter the account's e-mail address."
+)
+
+
+def app_specific(email: str, app_password: str) -> Credential:
+    """Check the form of a credential and normalise it, before any network call (R1, R8).
+
+    Outer blanks are cut and sixteen letters without hyphens get them. Raises
+    :class:`InvalidInput` with ``credential-not-app-specific`` or ``calendar-subscribed``.
+    """
+    email, app_password = email.strip(), app_password.strip()
+    if _is_calendar_address(email):
+        raise InvalidInput(_SUBSCRIPTION, code="calendar-subscribed", pointer="/email")
+    name, _, domain = email.rpartition("@")
+    if not name or not domain or any(c.isspace() for c in email):
+        raise InvalidInput("Enter the e-mail address of the Apple Account.", pointer="/email")
+    if _LETTERS.fullmatch(app_password):
+        app_password = "-".join(app_password[i : i + 4] for i in range(0, 16, 4))
+    if not _GROUPED.fullmatch(app_password):
+        raise InvalidInput(
+            _NOT_APP_SPECIFIC, code="credential-not-app-specific", pointer="/app_password"
+        )
+    return Credential(email, app_password)
+
+
+def _is_calendar_address(account: str) -> bool:
+    folded = account.casefold()
+    starts = folded.startswith(("webcal:", "webcals:"))
+    return starts or "://" in folded or "/published/" in folded or folded.endswith(".ics")
+
+
+async def check_credential(settings: Settings, credential: Credential) -> Discovered:
+    """Check a credential's form, then live (R1); nothing is stored.
+
+    Raises the errors of :func:`app_specific` and :func:`ask_account`.
+    """
+    return await ask_account(settings, app_specific(credential.email, credential.app_password))
+
+
+async def ask_account(
+    settings: Settings, credential: Credential, *, transport: Transport | None = None
+) -> Discovered:
+    """Discover an account with any Basic password.
+
+    Raises :class:`CredentialRejected`, ``UpstreamUnreachable``, ``UpstreamThrottled``,
+    ``NotICloud``.
+    """
+    used = transport or Transport(settings)
+    try:
+        client = UpstreamClient(
+            settings, used, email=credential.email, app_password=credential.app_password
+        )
+        return await discover(client, email=credential.email)
+    finally:
+        if transport is None:
+            await used.close()
+
+
+async def connect(
+    context: SyncContext, principal_id: str, email: str, app_password: str
+) -> Connection:
+    """Check an account live, then store it with its list of calendars (R1, R2).
+
+    Raises what :func:`check_credential` raises, and :class:`Conflict` only after the live check
+    passed: whoever cannot sign in learns nothing about who is connected.
+    """
+    credential = app_specific(email, app_password)
+    discovered = await ask_account(context.settings, credential, transport=context.transport)
+    return await record_connection(context, principal_id, credential, discovered)
+
+
+async def record_connection(
+    context: SyncContext, principal_id: str, credential: Credential, discovered: Discovered
+) -> Connection:
+    """Store a checked account; a disconnected connection of the principal is revived (R3)."""
+    return await context.store.write(
+        _record_connection,
+        context.keyring,
+        principal_id,
+        credential,
+        discovered,
+        trust_for_s=context.settings.trust_for_s,
+        now=context.now(),
+    )
+
+
+def _record_connection(
+    session: Session,
+    keyring: Keyring,
+    principal_id: str,
+    credential: Credential,
+    discovered: Discovered,
+    *,
+    trust_for_s: int,
+    now: int,
+) -> Connection:
+    lock_principal(session, principal_id)
+    connection = accounts.create_connection(
+        session,
+        keyring,
+        principal_id=principal_id,
+        credential=credential,
+        account_number=discovered.account_number,
+        principal_path=discovered.principal_path,
+        home_path=discovered.home_path,
+        addresses=discovered.addresses,
+        trust_for_s=trust_for_s,
+        now=now,
+    )
+    apply_listing(session, connection.id, discovered.calendars, now=now)
+    outbox.readopt_ledger(session, connection.id, now=now)
+    return connection
+
+
+async def replace_credential(
+    context: SyncContext, connection_id: str, app_password: str, *, email: str | None = None
+) -> Connection:
+    """Check a new password live and put it in place of the old one; all else stays (R3).
+
+    Raises what :func:`check_credential` raises, :class:`NotFound` after a disconnect, and
+    :class:`Conflict` ``different-account`` when it opens another account.
+    """
+    old = await context.store.read(accounts.load_credential, context.keyring, connection_id)
+    credential = app_specific(email or old.email, app_password)
+    discovered = await ask_account(context.settings, credential, transport=context.transport)
+    return await context.store.write(
+        _replace, context.keyring, connection_id, credential, discovered
+    )
+
+
+def _replace(
+    session: Session,
+    keyring: Keyring,
+    connection_id: str,
+    credential: Credential,
+    discovered: Discovered,
+) -> Connection:
+    connection = accounts.get_connection(session, connection_id)
+    lock_principal(session, connection.principal_id)
+    if not accounts.is_account(
+        session, keyring, connection_id, account_number=discovered.account_number
+    ):
+        raise Conflict(
+            "This password opens another Apple Account. Disconnect first to change accounts.",
+            code="different-account",
+        )
+    accounts.store_credential(session, keyring, connection_id, credential)
+    accounts.update_connection(
+        session,
+        connection_id,
+        email_index=accounts.email_index(keyring, credential.email),
+        principal_path=discovered.principal_path,
+        home_path=discovered.home_path,
+        addresses=discovered.addresses,
+        **_REVIVED,
+    )
+    return accounts.get_connection(session, connection_id)
+
+
+_REVIVED = {
+    "state": "ok",
+    "problem": None,
+    "problem_detail": None,
+    "failures": 0,
+    "probes_left": 0,
+    "next_sync_at": 0.0,
+}
+
+
+async def test_connection(context: SyncContext, connection_id: str) -> Discovered:
+    """Ask iCloud once whether the stored credential works; a revoked state is lifted if so.
+
+    Raises :class:`NotFound` after a disconnect and what :func:`ask_account` raises.
+    """
+    credential = await context.store.read(accounts.load_credential, context.keyring, connection_id)
+    discovered = await ask_account(context.settings, credential, transport=context.transport)
+    connection = await context.store.read(accounts.get_connection, connection_id)
+    if connection.state == "credential-revoked":
+        await context.store.write(accounts.update_connection, connection_id, **_REVIVED)
+    return discovered
+
+
+async def pause(context: SyncContext, connection_id: str) -> None:
+    """Stop polling and pushing until :func:`resume`."""
+    await context.store.write(
+        accounts.update_connection, connection_id, state="paused", problem=None, problem_detail=None
+    )
+
+
+async def resume(context: SyncContext, connection_id: str) -> None:
+    """Poll again, at once; raises :class:`NotFound` when there is no credential any more."""
+    await context.store.read(accounts.load_credential, context.keyring, connection_id)
+    await context.store.write(accounts.update_connection, connection_id, **_REVIVED)
+
+
+async def disconnect(context: SyncContext, connection_id: str) -> None:
+    """Erase the secret and everything mirrored; own objects and the ledger stay (R3).
+
+    Pending pushes park as ``disconnected``.
+    """
+    await context.store.write(_disconnect, connection_id)
+
+
+def _disconnect(session: Session, connection_id: str) -> None:
+    connection = accounts.get_connection(session, connection_id)
+    lock_principal(session, connection.principal_id)
+    accounts.erase_credential(session, connection_id)
+    accounts.erase_mirror_secrets(session, connection_id)
+    calendars.delete_calendars(session, connection_id)
+    outbox.park_all(
+        session,
+        connection_id,
+        reason="disconnected",
+        detail="The iCloud account was disconnected; connect it again to go on.",
+    )
+    bump_generation(session, connection.principal_id)
+    accounts.update_connection(
+        session,
+        connection_id,
+        state="disconnected",
+        problem=None,
+        problem_detail=None,
+        probes_left=0,
+        lease_owner=None,
+        lease_until=0,
+    )

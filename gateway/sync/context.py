@@ -1,0 +1,70 @@
+"""What a sync needs from outside: built once by the composition root, handed to every function."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from secrets import token_hex
+
+from gateway.settings import Settings
+from gateway.store.accounts import Credential, Keyring
+from gateway.store.threads import StoreThreads
+from gateway.sync.prepare import Expander
+from gateway.upstream.client import Budget, UpstreamClient
+from gateway.upstream.transport import Transport
+
+
+def _owner() -> str:
+    """Name this process for leases; two processes, and two starts of one, differ."""
+    return f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
+
+
+@dataclass
+class SyncContext:
+    """Settings, store, key, clock and the connections to iCloud of one process.
+
+    ``clock`` gives UTC epoch seconds; ``owner`` is the name under which accounts are leased.
+    Close it with :meth:`close`.
+    """
+
+    settings: Settings
+    store: StoreThreads
+    keyring: Keyring
+    clock: Callable[[], float] = time.time
+    owner: str = field(default_factory=_owner)
+    random: Random = field(default_factory=Random)
+    transport: Transport = field(init=False)
+    expander: Expander = field(init=False)
+    _budgets: dict[str, Budget] = field(init=False, default_factory=dict)
+    _locks: dict[str, asyncio.Lock] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.transport = Transport(self.settings)
+        self.expander = Expander()
+
+    def now(self) -> int:
+        """Return the current time in whole UTC epoch seconds."""
+        return int(self.clock())
+
+    def lock(self, connection_id: str) -> asyncio.Lock:
+        """Return the lock that lets one run at a time work on an account in this process."""
+        return self._locks.setdefault(connection_id, asyncio.Lock())
+
+    def client(self, connection_id: str, credential: Credential) -> UpstreamClient:
+        """Make the client of an account; all clients of one account share its request budget."""
+        budget = self._budgets.setdefault(connection_id, Budget(self.settings))
+        return UpstreamClient(
+            self.settings,
+            self.transport,
+            email=credential.email,
+            app_password=credential.app_password,
+            budget=budget,
+        )
+
+    async def close(self) -> None:
+        """Close connections and the expansion worker."""
+        self.expander.close()
+        await self.transport.close()

@@ -1,0 +1,138 @@
+"""What a run leaves behind on its connection: state, back-off, when it is due again (R4)."""
+
+from gateway.core.errors import CredentialRejected, GatewayError, UpstreamThrottled
+from gateway.store import accounts, leases
+from gateway.store.accounts import Connection
+from gateway.store.engine import Session
+from gateway.store.objects import bump_generation
+from gateway.sync.context import SyncContext
+from gateway.upstream.quirks import THROTTLE_CEILING_S, THROTTLE_FLOOR_S
+
+PROBE_DELAYS_S = (900, 7200, 86_400)
+"""After a 401: three single requests this far apart, then nothing until a person acts."""
+
+OUTAGE_SPAN_S = 300
+OUTAGE_LEAST_ACCOUNTS = 10
+OUTAGE_SHARE = 0.2
+REVOKED = "credential-revoked"
+_FAR = 10 * 365 * 86_400.0
+
+
+def poll_delay(context: SyncContext, connection: Connection) -> float:
+    """Seconds until the next poll of a healthy account: 30-40 while active, 3-5 minutes idle."""
+    settings = context.settings
+    if connection.active_until > context.clock():
+        return settings.poll_active_s * context.random.uniform(0.86, 1.14)
+    return settings.poll_idle_s * context.random.uniform(0.75, 1.25)
+
+
+def backoff_delay(context: SyncContext, failures: int, error: GatewayError | None) -> float:
+    """Seconds to wait after the ``failures``-th failure in a row.
+
+    Retry-After was seen to be shorter than the real block, so it is doubled, and our own floor
+    grows with each failure.
+    """
+    delay = THROTTLE_FLOOR_S * 2.0 ** min(failures - 1, 10)
+    if isinstance(error, UpstreamThrottled) and error.retry_after_s:
+        delay = max(delay, 2 * error.retry_after_s)
+    return min(delay, THROTTLE_CEILING_S) * context.random.uniform(0.9, 1.1)
+
+
+async def note_success(context: SyncContext, connection: Connection) -> None:
+    """The account answered: clear its problem, say when it is due again."""
+    now = context.now()
+    changes: dict[str, object] = {
+        "polled_at": now,
+        "synced_at": now,
+        "failures": 0,
+        "probes_left": 0,
+    }
+    if connection.state == REVOKED:
+        changes["state"] = "ok"
+    if connection.problem is not None:
+        changes.update(problem=None, problem_detail=None)
+    due = context.clock() + poll_delay(context, connection)
+    await context.store.write(_apply, connection, {**changes, "next_sync_at": due})
+
+
+async def note_failure(context: SyncContext, connection: Connection, error: GatewayError) -> str:
+    """The account could not be read: back off; a rejected credential stops polling (R4).
+
+    Returns the state of the connection afterwards.
+    """
+    if isinstance(error, CredentialRejected):
+        return await context.store.write(
+            _note_rejected,
+            connection,
+            error,
+            now=context.clock(),
+            outage_delay=backoff_delay(context, connection.failures + 1, None),
+        )
+    failures = connection.failures + 1
+    changes: dict[str, object] = {
+        "polled_at": context.now(),
+        "failures": failures,
+        "problem": error.code,
+        "problem_detail": error.detail,
+        "next_sync_at": context.clock() + backoff_delay(context, failures, error),
+    }
+    await context.store.write(_apply, connection, changes)
+    return connection.state
+
+
+def _apply(session: Session, connection: Connection, changes: dict[str, object]) -> None:
+    current = accounts.get_connection(session, connection.id)
+    if current.state in ("paused", "disconnected"):
+        return  # a person acted while the run was under way
+    if changes.get("state", current.state) != current.state:
+        bump_generation(session, connection.principal_id)
+    if current.next_sync_at != connection.next_sync_at and current.next_sync_at == 0:
+        changes.pop("next_sync_at", None)  # asked for at once meanwhile (roles changed)
+    accounts.update_connection(session, connection.id, **changes)
+
+
+def _note_rejected(
+    session: Session,
+    connection: Connection,
+    error: GatewayError,
+    *,
+    now: float,
+    outage_delay: float,
+) -> str:
+    current = accounts.get_connection(session, connection.id)
+    if current.state in ("paused", "disconnected"):
+        return current.state
+    failed = {"polled_at": int(now), "failures": current.failures + 1}
+    polled, refused = leases.count_refusals(session, since=int(now) - OUTAGE_SPAN_S)
+    polled = polled if (current.polled_at or 0) >= now - OUTAGE_SPAN_S else polled + 1
+    refused += current.state != REVOKED
+    if polled >= OUTAGE_LEAST_ACCOUNTS and refused > polled * OUTAGE_SHARE:
+        leases.revive_refused(
+            session, since=int(now) - OUTAGE_SPAN_S, next_sync_at=now + outage_delay
+        )
+        accounts.update_connection(
+            session,
+            connection.id,
+            **failed,
+            state="ok",
+            problem="upstream-outage",
+            problem_detail="iCloud refuses many accounts at once; this is taken for an outage.",
+            next_sync_at=now + outage_delay,
+        )
+        return "ok"
+    first = current.state != REVOKED
+    left = len(PROBE_DELAYS_S) if first else max(current.probes_left - 1, 0)
+    delay = PROBE_DELAYS_S[len(PROBE_DELAYS_S) - left] if left else _FAR
+    accounts.update_connection(
+        session,
+        connection.id,
+        **failed,
+        state=REVOKED,
+        problem=error.code,
+        problem_detail=error.detail,
+        probes_left=left,
+        next_sync_at=now + delay,
+    )
+    if first:
+        bump_generation(session, connection.principal_id)
+    return REVOKED

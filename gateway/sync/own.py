@@ -1,0 +1,248 @@
+"""Our own pushed objects as iCloud holds them now: changed, moved or deleted there (R17).
+
+They are never mirrored: the appointment in ``platform/`` stands for them. Its time follows
+iCloud, its texts are the platform's. This is the pull half; :mod:`gateway.sync.push` writes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from gateway.core.errors import InvalidCalendarData, UpstreamError
+from gateway.core.instances import BusyRules, default_window, expand
+from gateway.core.meaning import adopt_times, same_times
+from gateway.core.objects import parse_calendar_object, peek_uid
+from gateway.core.upstream_body import has_guests
+from gateway.store import bookings, calendars, collections, objects, outbox
+from gateway.store.accounts import Connection
+from gateway.store.calendars import UpstreamCalendar
+from gateway.store.engine import Session, lock_principal
+from gateway.store.objects import PreparedObject, StoredObject
+from gateway.store.outbox import LedgerRow
+from gateway.sync.context import SyncContext
+from gateway.sync.prepare import RawObject
+from gateway.upstream.client import UpstreamClient
+from gateway.upstream.quirks import MULTIGET_BATCH
+from gateway.upstream.reports import listed_members, time_range_body
+
+GUESTS = "guests-added-upstream"
+_ATTEMPTS = 3
+
+
+def find_own(
+    raw: RawObject, by_name: Mapping[str, LedgerRow], by_uid: Mapping[str, LedgerRow]
+) -> LedgerRow | None:
+    """Return the ledger row of a fetched object: by its name, else by its UID, else None."""
+    row = by_name.get(raw.name)
+    if row is None and by_uid:
+        row = by_uid.get(peek_uid(raw.body) or "")
+    return row if row is not None and row.state != "deleted" else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Adopted:
+    """A new version of a local object, computed outside the unit from ``based_on``."""
+
+    based_on: StoredObject
+    prepared: PreparedObject
+
+
+async def take_version(
+    context: SyncContext,
+    connection: Connection,
+    calendar: UpstreamCalendar,
+    row: LedgerRow,
+    raw: RawObject,
+    *,
+    zone: ZoneInfo,
+) -> bool:
+    """Take what iCloud holds of an own object now; returns whether the appointment changed.
+
+    The time is iCloud's, everything else stays. A move to another calendar or name is followed.
+    """
+    for _ in range(_ATTEMPTS):
+        row, local = await context.store.read(_load_own, row.id)
+        adopted = _adopt(local, raw, row, connection, zone=zone, now=context.now())
+        done = await context.store.write(
+            _write_version, row, calendar, raw, adopted, local, now=context.now()
+        )
+        if done:
+            return adopted is not None
+    return False  # somebody edits it right now; the next pull sees the same ETag again
+
+
+def _load_own(session: Session, ledger_id: str) -> tuple[LedgerRow, StoredObject | None]:
+    row = outbox.get_ledger_row(session, ledger_id)
+    if row.object_id is None:
+        return row, None
+    return row, objects.find_object_by_id(session, row.object_id)
+
+
+def _adopt(
+    local: StoredObject | None,
+    raw: RawObject,
+    row: LedgerRow,
+    connection: Connection,
+    *,
+    zone: ZoneInfo,
+    now: int,
+) -> _Adopted | None:
+    if local is None or raw.etag == row.upstream_etag or same_times(local.body, raw.body):
+        return None
+    if row.base_body is not None and same_times(row.base_body, raw.body):
+        return None  # not the time: whatever changed there, or here, is not ours to take
+    try:
+        body = adopt_times(local.body, raw.body)
+        parsed = parse_calendar_object(body)
+    except InvalidCalendarData:
+        return None
+    rules = BusyRules(zone, frozenset(connection.addresses), always_busy=True)
+    prepared = PreparedObject(
+        name=local.name,
+        uid=parsed.uid,
+        kind=local.kind,
+        component=parsed.component,
+        etag=parsed.etag,
+        body=parsed.body,
+        expansion=expand(body, default_window(now), rules),
+    )
+    return _Adopted(local, prepared)
+
+
+def _write_version(
+    session: Session,
+    row: LedgerRow,
+    calendar: UpstreamCalendar,
+    raw: RawObject,
+    adopted: _Adopted | None,
+    local: StoredObject | None,
+    *,
+    now: int,
+) -> bool:
+    """Write ledger and object together; False when either changed since it was read."""
+    lock_principal(session, row.principal_id)
+    row_now, local_now = _load_own(session, row.id)
+    if row_now.upstream_etag != row.upstream_etag:
+        return False
+    if (local_now.etag if local_now else None) != (local.etag if local else None):
+        return False
+    guests = has_guests(raw.body)
+    state = (
+        "parked" if guests else "pushed" if not outbox.has_errand(session, row.id) else row.state
+    )
+    outbox.update_ledger(
+        session,
+        row.id,
+        now=now,
+        upstream_calendar_id=calendar.id,
+        upstream_path=calendar.path,
+        upstream_name=raw.name,
+        upstream_etag=raw.etag,
+        base_body=raw.body,
+        state=state,
+        reason=GUESTS if guests else None if state == "pushed" else row.reason,
+    )
+    if adopted is not None:
+        _save_adopted(session, adopted, now=now)
+    return True
+
+
+def _save_adopted(session: Session, adopted: _Adopted, *, now: int) -> None:
+    collection = collections.lock_collection(session, adopted.based_on.collection_id)
+    stored = objects.save_object(session, collection, adopted.prepared, now=now)
+    appointment = bookings.find_appointment_by_object(session, stored.id)
+    span = bookings.span_of_object(session, stored.id)
+    if appointment is not None and span is not None:
+        bookings.update_appointment(session, appointment.id, now=now, start=span[0], end=span[1])
+
+
+# --- deleted or moved there ---
+
+
+async def take_deletion(
+    context: SyncContext,
+    connection: Connection,
+    client: UpstreamClient,
+    row: LedgerRow,
+    *,
+    zone: ZoneInfo,
+) -> None:
+    """An own object is gone from where it was: follow it if it moved, else cancel (R17)."""
+    row, local = await context.store.read(_load_own, row.id)
+    if row.state == "deleted" or row.upstream_etag is None:
+        return
+    found = await _find_moved(context, connection, client, row, local)
+    if found is not None:
+        calendar, raw = found
+        await take_version(context, connection, calendar, row, raw, zone=zone)
+        return
+    await context.store.write(_cancel, row.id, now=context.now())
+
+
+async def _find_moved(
+    context: SyncContext,
+    connection: Connection,
+    client: UpstreamClient,
+    row: LedgerRow,
+    local: StoredObject | None,
+) -> tuple[UpstreamCalendar, RawObject] | None:
+    """Look into the account's other event calendars for the object, by name and by UID."""
+    everywhere = await context.store.read(calendars.list_calendars, connection.id)
+    others = [
+        calendar
+        for calendar in everywhere
+        if calendar.kind == "calendar"
+        and calendar.state != "gone"
+        and calendar.path != row.upstream_path
+    ]
+    for calendar in others:
+        fetched = await client.get(calendar.path + row.upstream_name)
+        if fetched.body is not None and peek_uid(fetched.body) == row.upstream_uid:
+            return calendar, RawObject(fetched.name, fetched.etag, fetched.body)
+    if local is None or local.first_start is None:
+        return None
+    for calendar in others:
+        raw = await _find_by_uid(client, calendar.path, row.upstream_uid, local.first_start)
+        if raw is not None:
+            return calendar, raw
+    return None
+
+
+async def _find_by_uid(client: UpstreamClient, path: str, uid: str, start: int) -> RawObject | None:
+    """Search around a time: a UID filter is refused upstream."""
+    moment = datetime.fromtimestamp(start, UTC)
+    low, high = moment - timedelta(days=1), moment + timedelta(days=2)
+    try:
+        answer = await client.report(
+            path, time_range_body(f"{low:%Y%m%dT%H%M%SZ}", f"{high:%Y%m%dT%H%M%SZ}")
+        )
+        names = list(listed_members(answer, path))
+        for i in range(0, len(names), MULTIGET_BATCH):
+            for fetched in (await client.multiget(path, names[i : i + MULTIGET_BATCH])).values():
+                if fetched.body is not None and peek_uid(fetched.body) == uid:
+                    return RawObject(fetched.name, fetched.etag, fetched.body)
+    except UpstreamError as error:
+        if error.retryable or error.status == 401:
+            raise
+    return None
+
+
+def _cancel(session: Session, ledger_id: str, *, now: int) -> None:
+    """It is really gone: cancel the appointment, free the time, drop what was to be sent."""
+    row = outbox.get_ledger_row(session, ledger_id)
+    lock_principal(session, row.principal_id)
+    row, local = _load_own(session, ledger_id)
+    outbox.drop_errands(session, ledger_id)
+    outbox.update_ledger(
+        session, ledger_id, now=now, state="deleted", object_id=None, reason="deleted-upstream"
+    )
+    if local is None:
+        return
+    appointment = bookings.find_appointment_by_object(session, local.id)
+    if appointment is not None:
+        bookings.update_appointment(
+            session, appointment.id, now=now, status="cancelled", object_id=None
+        )
+    collection = collections.lock_collection(session, local.collection_id)
+    objects.delete_objects(session, collection, [local.name], now=now)

@@ -1,0 +1,169 @@
+"""From an upstream body to what the mirror stores: parse, strip, expand. Pure, and picklable.
+
+Big batches run in one worker process, so that the event loop stays responsive; small ones run
+here, where starting over a process boundary would cost more than the work.
+"""
+
+import asyncio
+import hashlib
+import multiprocessing
+import re
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway.core.errors import InvalidCalendarData
+from gateway.core.fbtype import FBType
+from gateway.core.instances import BusyRules, Expansion, Instance, expand
+from gateway.core.intervals import Interval
+from gateway.core.mirror import serve_mirrored
+from gateway.core.objects import parse_calendar_object, peek_uid
+from gateway.core.rows import Problem
+
+INLINE_LIMIT = 20
+"""Batches up to this many objects are prepared on the loop."""
+
+SERVED_COMPONENT = "VEVENT"
+_HARMLESS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+=-]{0,180}\.ics", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class RawObject:
+    """An object as fetched: decoded last path segment, ETag and body."""
+
+    name: str
+    etag: str | None
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorRules:
+    """How the objects of one calendar are mirrored."""
+
+    busy: BusyRules
+    window: Interval
+    detail: Literal["full", "busy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An object ready to be stored. ``raw`` is set when it could not be understood."""
+
+    upstream_name: str
+    upstream_etag: str | None
+    name: str
+    uid: str
+    component: str
+    etag: str
+    body: bytes = field(repr=False)
+    expansion: Expansion = field(repr=False)
+    served: bool = True
+    raw: bytes | None = field(default=None, repr=False)
+
+
+def local_name(upstream_name: str) -> str:
+    """Return the name an object has in its mirror: its own when harmless, else a digest."""
+    if _HARMLESS_NAME.fullmatch(upstream_name):
+        return upstream_name
+    return hashlib.sha256(upstream_name.encode("utf-8", "replace")).hexdigest()[:40] + ".ics"
+
+
+def prepare_mirrored(raw: RawObject, rules: MirrorRules) -> Ready:
+    """Prepare one mirrored object; what cannot be understood is kept, its span is unknown."""
+    expansion = expand(raw.body, rules.window, rules.busy)
+    try:
+        parsed = parse_calendar_object(raw.body)
+        served = serve_mirrored(raw.body, rules.busy.owner_addresses, detail=rules.detail)
+        served_object = parse_calendar_object(served)
+    except InvalidCalendarData as error:
+        return _not_understood(raw, expansion, error.detail)
+    return Ready(
+        upstream_name=raw.name,
+        upstream_etag=raw.etag,
+        name=local_name(raw.name),
+        uid=parsed.uid,
+        component=parsed.component,
+        etag=served_object.etag,
+        body=served_object.body,
+        expansion=expansion,
+        served=parsed.component == SERVED_COMPONENT,
+    )
+
+
+def _not_understood(raw: RawObject, expansion: Expansion, detail: str) -> Ready:
+    if not expansion.problems:
+        expansion = unknown_expansion(expansion.window, "not-understood", detail)
+    return Ready(
+        upstream_name=raw.name,
+        upstream_etag=raw.etag,
+        name=local_name(raw.name),
+        uid=peek_uid(raw.body) or raw.name,
+        component=SERVED_COMPONENT,
+        etag=hashlib.sha256(raw.body).hexdigest()[:32],
+        body=b"",
+        expansion=expansion,
+        served=False,
+        raw=raw.body,
+    )
+
+
+def unknown_expansion(window: Interval, code: str, detail: str) -> Expansion:
+    """Return an expansion that says: this object may be anywhere in the window."""
+    instance = Instance(window[0], window[1], FBType.UNKNOWN, window[0], window[1], code)
+    return Expansion((instance,), (Problem(code, detail, window[0], window[1]),), window)
+
+
+def prepare_batch(raws: Sequence[RawObject], rules: MirrorRules) -> list[Ready]:
+    """Prepare objects in order; this is what the worker process runs."""
+    return [prepare_mirrored(raw, rules) for raw in raws]
+
+
+class Expander:
+    """One worker process for the heavy half of a sync, started when first needed."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def prepare(self, raws: Sequence[RawObject], rules: MirrorRules) -> list[Ready]:
+        """Prepare a batch, inline when it is small.
+
+        An object that kills the worker (memory, a crash in a library) is marked unknown; the
+        others of its batch are prepared as usual.
+        """
+        if len(raws) <= INLINE_LIMIT and sum(len(raw.body) for raw in raws) < 200_000:
+            return prepare_batch(raws, rules)
+        try:
+            return await self._run(raws, rules)
+        except BrokenProcessPool:
+            return [await self._alone(raw, rules) for raw in raws]
+
+    async def _alone(self, raw: RawObject, rules: MirrorRules) -> Ready:
+        try:
+            return (await self._run([raw], rules))[0]
+        except BrokenProcessPool:
+            detail = "Reading this object broke the expansion worker."
+            return _not_understood(
+                raw, unknown_expansion(rules.window, "expansion-failed", detail), detail
+            )
+
+    async def _run(self, raws: Sequence[RawObject], rules: MirrorRules) -> list[Ready]:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, mp_context=context)
+        pool = self._pool
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(pool, prepare_batch, raws, rules)
+        except BrokenProcessPool:
+            if self._pool is pool:
+                self._pool = None
+            pool.shutdown(wait=False)
+            raise
+
+    def close(self) -> None:
+        """Stop the worker process."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None

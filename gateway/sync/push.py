@@ -1,0 +1,361 @@
+"""Outbox to upstream: the only place that writes into iCloud (R13-R17).
+
+An errand is marked in doubt before it is sent. Should the answer never be seen, the next attempt
+looks (GET) before it repeats: what arrived is not sent twice, what did not is not lost.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+from gateway.core.errors import (
+    CredentialRejected,
+    GatewayError,
+    InvalidCalendarData,
+    NotFound,
+    UpstreamError,
+    UpstreamNotFound,
+    UpstreamPrecondition,
+    UpstreamThrottled,
+)
+from gateway.core.meaning import same_meaning
+from gateway.core.upstream_body import build_upstream_body, has_guests
+from gateway.store import calendars, objects, outbox
+from gateway.store.accounts import Connection
+from gateway.store.engine import Session
+from gateway.store.objects import StoredObject
+from gateway.store.outbox import Errand, LedgerRow
+from gateway.sync.context import SyncContext
+from gateway.sync.own import GUESTS, take_deletion, take_version
+from gateway.sync.prepare import RawObject
+from gateway.upstream.client import UpstreamClient
+from gateway.upstream.reports import Fetched
+
+FIRST_DELAY_S = 30.0
+LONGEST_DELAY_S = 3600.0
+REFUSALS_BEFORE_PARKING = 3
+"""So often a body may be refused without a reason before a person has to look."""
+
+_PARKED = {
+    GUESTS: "Somebody invited guests to this event in iCloud; changing it would mail them.",
+    "linked-calendar-gone": "The calendar this appointment was pushed to is not in iCloud.",
+    "upstream-refused": "iCloud refuses this event again and again without giving a reason.",
+    "not-pushable": "This event cannot be written to iCloud.",
+}
+
+
+class Parked(GatewayError):
+    """The errand needs a person; ``code`` is the reason."""
+
+    def __init__(self, reason: str, detail: str | None = None) -> None:
+        super().__init__(detail or _PARKED[reason], code=reason)
+
+
+@dataclass
+class Pusher:
+    """The pushes of one account during one run."""
+
+    context: SyncContext
+    connection: Connection
+    client: UpstreamClient
+    zone: ZoneInfo
+    sent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """An errand with what it is about, as read in one unit."""
+
+    errand: Errand
+    ledger: LedgerRow
+    local: StoredObject | None
+    calendar_gone: bool
+
+
+async def write_upstream(
+    client: UpstreamClient, ledger: LedgerRow, body: bytes | None, *, if_match: str | None
+) -> str | None:
+    """Write one object upstream: the one function that does (R13).
+
+    The ledger row names the resource and is the permission. ``body`` None deletes that very
+    version; else it is created (``if_match`` None) or replaced. Returns the ETag if one came.
+    """
+    path = f"{ledger.upstream_path}{ledger.upstream_name}"
+    if body is not None:
+        return await client.put(path, body, if_match=if_match)
+    if if_match is None:
+        raise ValueError("a deletion names the version it deletes")
+    await client.delete(path, if_match=if_match)
+    return None
+
+
+async def push_account(pusher: Pusher) -> int:
+    """Run the due errands of an account, oldest first; returns how many were done.
+
+    Raises :class:`CredentialRejected` and :class:`UpstreamThrottled`: the account has to wait.
+    """
+    store, now = pusher.context.store, pusher.context.clock()
+    done = 0
+    for errand in await store.read(outbox.due_errands, pusher.connection.id, now=now):
+        done += await _run_errand(pusher, errand)
+    return done
+
+
+async def _run_errand(pusher: Pusher, errand: Errand) -> bool:
+    store = pusher.context.store
+    try:
+        job = await store.read(_load_job, errand.id)
+    except NotFound:
+        return False  # done or dropped meanwhile
+    try:
+        if job.calendar_gone:
+            raise Parked("linked-calendar-gone")
+        if errand.action == "delete":
+            await _delete(pusher, job)
+        else:
+            await _put(pusher, job)
+    except Parked as parked:
+        await store.write(_park, job, parked, now=pusher.context.now())
+        return False
+    except (CredentialRejected, UpstreamThrottled) as error:
+        await _postpone(pusher, job, error, in_doubt=False)
+        raise
+    except UpstreamError as error:
+        await _postpone(pusher, job, error, in_doubt=error.status is None or error.status >= 500)
+        return False
+    return True
+
+
+def _load_job(session: Session, errand_id: int) -> _Job:
+    errand = outbox.get_errand(session, errand_id)
+    ledger = outbox.get_ledger_row(session, errand.ledger_id)
+    local = objects.find_object_by_id(session, ledger.object_id) if ledger.object_id else None
+    calendar_id = ledger.upstream_calendar_id or ""
+    known = calendars.calendars_by_id(session, [calendar_id]).get(calendar_id)
+    return _Job(errand, ledger, local, calendar_gone=known is None or known.state == "gone")
+
+
+async def _postpone(pusher: Pusher, job: _Job, error: UpstreamError, *, in_doubt: bool) -> None:
+    context = pusher.context
+    delay = min(FIRST_DELAY_S * 2 ** min(job.errand.attempts, 10), LONGEST_DELAY_S)
+    if isinstance(error, UpstreamThrottled) and error.retry_after_s:
+        delay = max(delay, 2 * error.retry_after_s)
+    await context.store.write(
+        outbox.postpone,
+        job.errand.id,
+        due_at=context.clock() + delay * context.random.uniform(0.8, 1.2),
+        reason=error.code,
+        detail=error.detail,
+        in_doubt=in_doubt or (job.errand.in_doubt and error.status is None),
+    )
+
+
+def _park(session: Session, job: _Job, parked: Parked, *, now: int) -> None:
+    outbox.park(session, job.errand.id, reason=parked.code, detail=parked.detail)
+    outbox.update_ledger(session, job.ledger.id, now=now, state="parked", reason=parked.code)
+
+
+# --- put ---
+
+
+async def _put(pusher: Pusher, job: _Job) -> None:
+    """Create or update; what iCloud did meanwhile is taken first, then ours goes on top."""
+    if job.local is None:
+        await pusher.context.store.write(outbox.finish, job.errand.id)
+        return
+    if job.ledger.reason == GUESTS:
+        raise Parked(GUESTS)
+    if job.errand.in_doubt:
+        there = await _look(pusher, job)
+        if there.body is not None and _is_ours(pusher, job, there):
+            await _record(pusher, job, there)
+            return
+        job = await _take_theirs(pusher, job, there)
+        if job.local is None:
+            return
+    body = _build(pusher, job)
+    if _is_unchanged(job, body):
+        await pusher.context.store.write(_note_done, job, None, now=pusher.context.now())
+        return
+    try:
+        await _send(pusher, job, body)
+    except UpstreamPrecondition:
+        await _resolve(pusher, job)
+    except UpstreamNotFound:
+        await _explain_not_found(pusher, job)
+    except UpstreamError as error:
+        if error.retryable or isinstance(error, CredentialRejected):
+            raise
+        _park_after(job, error)
+        raise
+
+
+def _build(pusher: Pusher, job: _Job) -> bytes:
+    assert job.local is not None
+    try:
+        return build_upstream_body(
+            job.local.body,
+            uid=job.ledger.upstream_uid,
+            now=datetime.fromtimestamp(pusher.context.now(), UTC),
+            zone=pusher.zone,
+            sequence=_sequence(job),
+        )
+    except InvalidCalendarData as error:
+        raise Parked("not-pushable", error.detail) from error
+
+
+def _sequence(job: _Job) -> int:
+    return job.ledger.sequence + 1 if job.ledger.upstream_etag else 0
+
+
+def _is_unchanged(job: _Job, body: bytes) -> bool:
+    """Skip a PUT that would change nothing: sharers' phones ring for each."""
+    base = job.ledger.base_body
+    return base is not None and job.ledger.upstream_etag is not None and same_meaning(base, body)
+
+
+def _is_ours(pusher: Pusher, job: _Job, there: Fetched) -> bool:
+    """Whether what is there is what we meant to send: the lost answer was a success."""
+    if there.body is None or there.etag == job.ledger.upstream_etag:
+        return False
+    return same_meaning(there.body, _build(pusher, job))
+
+
+async def _look(pusher: Pusher, job: _Job) -> Fetched:
+    return await pusher.client.get(job.ledger.upstream_path + job.ledger.upstream_name)
+
+
+async def _send(pusher: Pusher, job: _Job, body: bytes) -> None:
+    """PUT, then read again: the ETag of a PUT does not promise that our bytes were kept."""
+    store = pusher.context.store
+    await store.write(outbox.mark_in_doubt, job.errand.id)
+    etag = await write_upstream(pusher.client, job.ledger, body, if_match=job.ledger.upstream_etag)
+    there = await _look(pusher, job)
+    if there.body is None or there.etag == job.ledger.upstream_etag:
+        there = Fetched(job.ledger.upstream_name, 200, etag, body)  # reads lag behind writes
+    await _record(pusher, job, there)
+
+
+async def _record(pusher: Pusher, job: _Job, there: Fetched) -> None:
+    pusher.sent += 1
+    await pusher.context.store.write(_note_done, job, there, now=pusher.context.now())
+
+
+def _note_done(session: Session, job: _Job, there: Fetched | None, *, now: int) -> None:
+    """Record what iCloud holds now and finish the errand, in one unit."""
+    outbox.finish(session, job.errand.id)
+    changes: dict[str, object] = {"state": "pushed", "reason": None}
+    if there is not None and job.local is not None:
+        changes.update(
+            upstream_etag=there.etag,
+            base_body=there.body,
+            sent_hash=hashlib.sha256(job.local.body).hexdigest(),
+            sequence=_sequence(job),
+        )
+    outbox.update_ledger(session, job.ledger.id, now=now, **changes)
+
+
+# --- when iCloud says no ---
+
+
+async def _resolve(pusher: Pusher, job: _Job) -> None:
+    """412: somebody changed it, the ETag drifted, or name or UID are taken."""
+    there = await _look(pusher, job)
+    if there.body is None and job.ledger.upstream_etag is None:
+        # Tombstoned or taken elsewhere in the account: never the same name or UID again.
+        if job.errand.attempts + 1 >= REFUSALS_BEFORE_PARKING:
+            raise Parked("upstream-refused")
+        await pusher.context.store.write(_rename, job, now=pusher.context.now())
+        raise UpstreamPrecondition("iCloud holds this name or UID already.", status=412)
+    job = await _take_theirs(pusher, job, there)
+    if job.local is None:
+        return
+    body = _build(pusher, job)
+    if there.body is not None and same_meaning(there.body, body):
+        await _record(pusher, job, there)
+        return
+    if job.errand.attempts + 1 >= REFUSALS_BEFORE_PARKING:
+        raise Parked("upstream-refused")
+    await _send(pusher, job, body)
+
+
+def _rename(session: Session, job: _Job, *, now: int) -> None:
+    uid = str(uuid4())
+    outbox.update_ledger(
+        session, job.ledger.id, now=now, upstream_uid=uid, upstream_name=f"{uid}.ics"
+    )
+
+
+async def _take_theirs(pusher: Pusher, job: _Job, there: Fetched) -> _Job:
+    """Take what iCloud holds first: its time wins, its deletion cancels, its guests park (R17)."""
+    context = pusher.context
+    if there.body is None:
+        if job.ledger.upstream_etag is not None:
+            await take_deletion(
+                context, pusher.connection, pusher.client, job.ledger, zone=pusher.zone
+            )
+    else:
+        if has_guests(there.body):
+            raise Parked(GUESTS)
+        found = await context.store.read(
+            calendars.get_calendar, job.ledger.upstream_calendar_id or ""
+        )
+        raw = RawObject(job.ledger.upstream_name, there.etag, there.body)
+        await take_version(context, pusher.connection, found, job.ledger, raw, zone=pusher.zone)
+    try:
+        return await context.store.read(_load_job, job.errand.id)
+    except NotFound:
+        return _Job(job.errand, job.ledger, None, calendar_gone=False)
+
+
+async def _explain_not_found(pusher: Pusher, job: _Job) -> None:
+    """404 to a PUT: the calendar is gone, or iCloud dislikes the body and says no more."""
+    try:
+        await pusher.client.propfind(job.ledger.upstream_path, ("D:resourcetype",), depth=0)
+    except UpstreamNotFound:
+        raise Parked("linked-calendar-gone") from None
+    if job.ledger.upstream_etag is not None:
+        there = await _look(pusher, job)
+        if there.body is None:
+            await _take_theirs(pusher, job, there)
+            return
+    error = UpstreamError("iCloud refuses this event.", code="upstream-refused", status=404)
+    _park_after(job, error)
+    raise error
+
+
+def _park_after(job: _Job, error: UpstreamError) -> None:
+    if job.errand.attempts + 1 >= REFUSALS_BEFORE_PARKING:
+        raise Parked("upstream-refused") from error
+
+
+# --- delete ---
+
+
+async def _delete(pusher: Pusher, job: _Job) -> None:
+    """Look just before, then delete that very version; somebody else's guests are not ours."""
+    for _ in range(2):
+        there = await _look(pusher, job)
+        if there.body is None or there.etag is None:
+            break
+        if has_guests(there.body):
+            raise Parked(GUESTS)
+        await pusher.context.store.write(outbox.mark_in_doubt, job.errand.id)
+        try:
+            await write_upstream(pusher.client, job.ledger, None, if_match=there.etag)
+        except UpstreamNotFound:
+            break
+        except UpstreamPrecondition:
+            continue
+        pusher.sent += 1
+        break
+    else:
+        raise UpstreamPrecondition("The event keeps changing in iCloud.", status=412)
+    await pusher.context.store.write(_note_deleted, job, now=pusher.context.now())
+
+
+def _note_deleted(session: Session, job: _Job, *, now: int) -> None:
+    outbox.finish(session, job.errand.id)
+    outbox.update_ledger(session, job.ledger.id, now=now, state="deleted", reason=None)

@@ -1,0 +1,44 @@
+"""What a sync tells while it runs and when it has ended."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the running pull of one calendar is; ``total`` is known once it was listed."""
+
+    calendar_id: str
+    name: str
+    done: int
+    total: int
+
+
+@dataclass(slots=True)
+class CalendarReport:
+    """What one pull did to one mirror; ``problem`` is a stable code, None when all went well."""
+
+    calendar_id: str
+    name: str
+    changed: int = 0
+    removed: int = 0
+    own: int = 0
+    repaired: int = 0
+    problem: str | None = None
+
+
+@dataclass(slots=True)
+class SyncReport:
+    """One run over one account: its state afterwards, requests sent, what changed."""
+
+    connection_id: str
+    state: str = "ok"
+    problem: str | None = None
+    detail: str | None = None
+    requests: int = 0
+    pushed: int = 0
+    calendars: list[CalendarReport] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether account and all pulled calendars are current now."""
+        return self.problem is None and all(c.problem is None for c in self.calendars)

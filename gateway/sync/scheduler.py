@@ -1,0 +1,149 @@
+"""Who is synced when: due accounts are claimed from the database and run, a few at a time.
+
+Any number of processes do this side by side: an account is leased to one of them, and a lease
+that is not renewed runs out. Due times, back-off and leases live in the database.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from gateway.core.errors import Conflict, GatewayError, StoreError
+from gateway.observe import logger
+from gateway.store import leases, outbox
+from gateway.sync.account import leased, run_account, sync_account
+from gateway.sync.context import SyncContext
+from gateway.sync.report import Progress, SyncReport
+
+__all__ = ["Progress", "SyncReport", "Worker", "sync_account"]
+
+TICK_S = 1.0
+"""How often the outbox and the due times are looked at."""
+
+AT_ONCE = 16
+"""Accounts one process works on at the same time."""
+
+_log = logger("sync")
+
+
+class Worker:
+    """Keeps accounts in step; :meth:`run` until told to stop, or :meth:`tick` by hand."""
+
+    def __init__(self, context: SyncContext, *, tick_s: float = TICK_S) -> None:
+        self.context = context
+        self._tick_s = tick_s
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._waiting: dict[str, asyncio.Task[SyncReport]] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set, then let the running accounts come to an end."""
+        while not stop.is_set():
+            try:
+                await self.tick()
+            except StoreError as error:
+                _log.warning("the database refused", code=error.code)
+            try:
+                await asyncio.wait_for(stop.wait(), self._tick_s)
+            except TimeoutError:
+                continue
+        await self.close()
+
+    async def tick(self) -> int:
+        """Start what is due; returns how many accounts were started."""
+        free = AT_ONCE - len(self._tasks)
+        if free <= 0:
+            return 0
+        now = self.context.clock()
+        started = 0
+        for connection_id in await self.context.store.read(
+            outbox.connections_with_errands, now=now
+        ):
+            if connection_id not in self._tasks and started < free:
+                self._start(connection_id, self._push)
+                started += 1
+        due = await self.context.store.write(
+            leases.claim_due,
+            owner=self.context.owner,
+            now=now,
+            lease_s=self.context.settings.lease_s,
+            limit=free - started,
+        )
+        for connection_id in due:
+            if connection_id not in self._tasks:
+                self._start(connection_id, self._sync)
+                started += 1
+        return started
+
+    async def idle(self) -> None:
+        """Wait until all started accounts are done."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop the running accounts; what they had not finished is repeated by the next worker."""
+        for task in self._tasks.values():
+            task.cancel()
+        await self.idle()
+
+    async def sync_now(
+        self, connection_id: str, *, progress: Callable[[Progress], None] | None = None
+    ) -> SyncReport:
+        """Sync one account at once; callers that wait for the same run share it.
+
+        A run that began before the call does not count: it may have looked already.
+        """
+        task = self._waiting.get(connection_id)
+        if task is None:
+            task = asyncio.create_task(self._sync_in_turn(connection_id, progress))
+            self._waiting[connection_id] = task
+        return await asyncio.shield(task)
+
+    async def _sync_in_turn(
+        self, connection_id: str, progress: Callable[[Progress], None] | None
+    ) -> SyncReport:
+        try:
+            async with leased(self.context, connection_id):
+                self._waiting.pop(connection_id, None)  # from here on a new caller needs a new run
+                return await run_account(self.context, connection_id, progress=progress)
+        finally:
+            if self._waiting.get(connection_id) is asyncio.current_task():
+                del self._waiting[connection_id]
+
+    # --- one account ---
+
+    def _start(self, connection_id: str, work: Callable[[str], Awaitable[None]]) -> None:
+        task = asyncio.ensure_future(self._guarded(connection_id, work))
+        self._tasks[connection_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(connection_id, None))
+
+    async def _guarded(self, connection_id: str, work: Callable[[str], Awaitable[None]]) -> None:
+        """The outermost net: one account's trouble never stops the others."""
+        try:
+            await work(connection_id)
+        except GatewayError as error:
+            _log.warning("run failed", connection=connection_id, code=error.code)
+            await self._postpone(connection_id)
+        except Exception:
+            _log.exception("run crashed", connection=connection_id)
+            await self._postpone(connection_id)
+
+    async def _postpone(self, connection_id: str) -> None:
+        """Whatever went wrong, do not come back at once."""
+        due = self.context.clock() + self.context.settings.poll_active_s
+        try:
+            await self.context.store.write(leases.postpone_sync, connection_id, next_sync_at=due)
+        except GatewayError as error:
+            _log.warning("cannot postpone", connection=connection_id, code=error.code)
+
+    async def _sync(self, connection_id: str) -> None:
+        async with leased(self.context, connection_id):
+            if await self.context.store.read(
+                leases.is_due, connection_id, now=self.context.clock()
+            ):
+                await run_account(self.context, connection_id)
+
+    async def _push(self, connection_id: str) -> None:
+        """Send what is due; when another process has the account, it sends too."""
+        with suppress(Conflict):
+            async with leased(self.context, connection_id, wait_s=0):
+                await run_account(self.context, connection_id, push_only=True)
