@@ -89,7 +89,7 @@ class Api:
             method, self.url + path, json=body, params=query, headers=self._headers
         ) as response:
             text = await response.text()
-        answer = json.loads(text) if text else None
+        answer: Any = json.loads(text) if text else None
         if response.status >= 400:
             raise GatewayError(answer["detail"], code=answer["code"])
         return answer

@@ -1,0 +1,163 @@
+"""The command line as scripts see it: exit codes, JSON, messages; each command as a process."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import plain_environment, run_gateway
+
+ICS = """BEGIN:VCALENDAR
+VERSION:2.0
+BEGIN:VEVENT
+UID:1
+DTSTAMP:20260101T000000Z
+DTSTART:20261120T090000Z
+DTEND:20261120T100000Z
+SUMMARY:Secret title
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """An environment whose data folder does not exist yet."""
+    return plain_environment(GATEWAY_DATA_DIR=str(tmp_path / "data"))
+
+
+def test_init_makes_a_private_installation_once(environment: dict[str, str]) -> None:
+    code, made, _ = run_gateway("init", environment=environment)
+    assert code == 0
+    folder = Path(environment["GATEWAY_DATA_DIR"])
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in (folder, *folder.iterdir())
+        if not path.name.endswith(("-wal", "-shm"))
+    }
+    assert modes == {"data": 0o700, "keyring.json": 0o600, "gateway.sqlite3": 0o600}
+    assert made["admin_key"].startswith("gw_")
+    code, again, _ = run_gateway("init", environment=environment)
+    assert (code, again["error"]["code"]) == (1, "already-initialised")
+    code, migrated, _ = run_gateway("migrate", environment=environment)
+    assert (code, migrated) == (0, {"schema": made["schema"]})
+    assert run_gateway("doctor", environment=environment)[:2] == (0, {"ok": True, "findings": []})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["serve"], ["caldav"], ["calendars", "p_x"], ["freebusy", "p_x"], ["sync"], ["doctor"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_without_an_installation_every_command_says_what_to_do(
+    environment: dict[str, str], arguments: list[str]
+) -> None:
+    code, document, problem = run_gateway(*arguments, environment=environment)
+    assert (code, document["error"]["code"]) == (1, "not-initialised")
+    assert "gateway init" in problem
+    assert not os.path.exists(environment["GATEWAY_DATA_DIR"])
+
+
+def test_wrong_usage_is_exit_code_2(environment: dict[str, str]) -> None:
+    for arguments in (["no-such-command"], ["freebusy"], ["busy"], ["logins", "p", "--add", "x"]):
+        assert run_gateway(*arguments, environment=environment)[0] == 2
+
+
+def test_a_wrong_setting_is_named(environment: dict[str, str]) -> None:
+    wrong = environment | {"GATEWAY_POLL_IDLE_S": "soon"}
+    code, document, _ = run_gateway("doctor", environment=wrong)
+    assert (code, document["error"]["code"]) == (1, "invalid-value")
+    assert document["error"]["detail"].startswith("poll_idle_s:")
+
+
+def test_an_unknown_principal_is_not_found(environment: dict[str, str]) -> None:
+    run_gateway("init", environment=environment)
+    for arguments in (["freebusy", "p_x"], ["calendars", "p_x"], ["logins", "p_x"], ["sync", "p"]):
+        code, document, _ = run_gateway(*arguments, environment=environment)
+        assert (code, document["error"]["code"]) == (1, "not-found"), arguments
+
+
+@pytest.mark.rule("R23")
+def test_busy_prints_periods_with_reasons_and_no_titles(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "good.ics", tmp_path / "bad.ics"
+    good.write_text(ICS)
+    bad.write_text("this is no calendar")
+    window = ["--start", "2026-11-20T00:00:00Z", "--end", "2026-11-21T00:00:00Z"]
+    code, answer, _ = run_gateway(
+        "busy", str(good), *window, "--zone", "Europe/Berlin", environment=environment
+    )
+    assert code == 0
+    assert answer == {
+        "start": "2026-11-20T01:00:00+01:00",
+        "end": "2026-11-21T01:00:00+01:00",
+        "time_zone": "Europe/Berlin",
+        "busy": [
+            {
+                "start": "2026-11-20T10:00:00+01:00",
+                "end": "2026-11-20T11:00:00+01:00",
+                "status": "busy",
+                "reasons": ["opaque"],
+            }
+        ],
+        "problems": [],
+    }
+    code, answer, _ = run_gateway("busy", str(bad), *window, environment=environment)
+    assert code == 0
+    assert [(p["file"], p["code"]) for p in answer["problems"]] == [(str(bad), "not-icalendar")]
+    assert [period["status"] for period in answer["busy"]] == ["unknown"]
+
+
+@pytest.mark.rule("R24")
+def test_busy_refuses_nonsense(environment: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "a.ics"
+    path.write_text(ICS)
+    for arguments, wanted in (
+        ([str(path), "--zone", "Mars/Base"], "unknown-time-zone"),
+        ([str(path), "--start", "tomorrow"], "invalid-time"),
+        ([str(path), "--start", "2026-11-21", "--end", "2026-11-20"], "window-reversed"),
+        ([str(tmp_path / "missing.ics")], "file-problem"),
+    ):
+        code, document, _ = run_gateway("busy", *arguments, environment=environment)
+        assert (code, document["error"]["code"]) == (1, wanted)
+
+
+@pytest.mark.rule("R1", "R8")
+def test_connect_refuses_before_any_network_call(environment: dict[str, str]) -> None:
+    run_gateway("init", environment=environment)
+    unreachable = environment | {
+        "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:9/",
+        "GATEWAY_UPSTREAM_ALLOW_LOOPBACK": "true",
+    }
+    for email, password, wanted in (
+        ("a@icloud.com", "my apple password", "credential-not-app-specific"),
+        (
+            "webcal://p01-caldav.icloud.com/published/2/x",
+            "abcd-efgh-ijkl-mnop",
+            "calendar-subscribed",
+        ),
+        ("a@icloud.com", "abcdefghijklmnop", "upstream-unreachable"),
+    ):
+        code, document, _ = run_gateway(
+            "connect", email, "--password-stdin", environment=unreachable, stdin=password + "\n"
+        )
+        assert (code, document["error"]["code"]) == (1, wanted)
+    code, document, _ = run_gateway("sync", environment=environment)
+    assert (code, document) == (0, {"accounts": []})
+
+
+def test_logs_and_errors_never_show_the_password(environment: dict[str, str]) -> None:
+    run_gateway("init", environment=environment)
+    secret = "zzzz-yyyy-xxxx-wwww"
+    unreachable = environment | {
+        "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:9/",
+        "GATEWAY_UPSTREAM_ALLOW_LOOPBACK": "true",
+        "GATEWAY_LOG_LEVEL": "DEBUG",
+    }
+    _, document, problem = run_gateway(
+        "connect", "a@icloud.com", "--password-stdin", environment=unreachable, stdin=secret
+    )
+    assert secret not in json.dumps(document) + problem
