@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 from gateway.core.errors import InvalidInput, NotFound
-from gateway.store.accounts import find_connection, update_connection
+from gateway.store.accounts import erase_collection_secrets, find_connection, update_connection
 from gateway.store.calendars import Role, UpstreamCalendar, list_calendars, update_calendar
 from gateway.store.collections import create_collection, delete_collection, find_mirror
 from gateway.store.engine import Session, lock_principal
@@ -14,7 +14,8 @@ from gateway.store.objects import bump_generation
 from gateway.store.outbox import ledger_of_calendar
 
 MIRROR_PREFIX = "mirror-"
-COLOR_PROPERTY = "ICAL:calendar-color"
+COLOR_PROPERTY = "{http://apple.com/ns/ical/}calendar-color"
+"""Dead properties are kept under their Clark name."""
 
 REFUSALS = {
     "calendar-subscribed": (
@@ -140,6 +141,7 @@ def _apply(
     if needs_mirror and mirror is None:
         _create_mirror(session, principal_id, calendar, now)
     if mirror is not None and not needs_mirror:
+        erase_collection_secrets(session, mirror.id)
         delete_collection(session, mirror.id)
     return True
 
