@@ -149,7 +149,7 @@ class Account:
         return name
 
     def _name_for(self, contents: Contents, uid: str) -> str:
-        holder = contents.ledger.holders.get(uid)
+        holder = contents.ledger.holders.get(uid) if uid else None
         if holder is not None and holder[0] is contents:
             return holder[1]
         plain = uid and len(uid) <= 120 and not set(uid) & set("/\\?#%")

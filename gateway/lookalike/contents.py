@@ -85,8 +85,9 @@ class Contents:
         if old and old.uid != resource.uid:
             self._release(old)
         self.resources[name] = resource
-        self.ledger.holders[resource.uid] = (self, name)
-        self.ledger.dead.discard(resource.uid)
+        if resource.uid:
+            self.ledger.holders[resource.uid] = (self, name)
+            self.ledger.dead.discard(resource.uid)
         self.dead_names.discard(name)
         self._record(name, deleted=False, now=now)
         return resource

@@ -66,14 +66,14 @@ class Component:
 
 def name_of(line: str) -> str:
     """Return the upper-case property name of a content line."""
-    for index, character in enumerate(line):
-        if character in ":;":
-            return line[:index].upper()
-    return line.upper()
+    return line.partition(":")[0].partition(";")[0].upper()
 
 
 def split_line(line: str) -> tuple[str, str]:
     """Split a content line at the first colon outside quotes into head and value."""
+    head, _, value = line.partition(":")
+    if '"' not in head:
+        return head, value
     quoted = False
     for index, character in enumerate(line):
         if character == '"':

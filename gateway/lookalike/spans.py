@@ -26,6 +26,7 @@ ALWAYS = (float("-inf"), float("inf"))
 _DURATION = re.compile(r"([+-]?)P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$")
 _SLACK = 14 * 3600.0
 _COUNT_LIMIT = 5000
+_PLAIN = {"FREQ", "COUNT", "INTERVAL", "BYDAY", "WKST"}
 
 
 def span_of(data: bytes) -> tuple[float, float]:
@@ -96,6 +97,9 @@ def _rule_ends(part: Component, start_line: str, start: float) -> Iterator[float
         keys = dict(item.upper().split("=", 1) for item in rule.split(";") if "=" in item)
         if "UNTIL" in keys:
             yield parse_moment(keys["UNTIL"]).replace(tzinfo=UTC).timestamp() + 86400.0
+        elif "COUNT" in keys and keys.keys() <= _PLAIN and keys["FREQ"] == "WEEKLY":
+            # at least one instance in every week that counts, so never later than this
+            yield start + int(keys["COUNT"]) * int(keys.get("INTERVAL", "1")) * 7 * 86400.0
         elif "COUNT" in keys and int(keys["COUNT"]) <= _COUNT_LIMIT:
             first = parse_moment(value_of(start_line))
             last: datetime = list(rrulestr(rule, dtstart=first))[-1]
