@@ -5,33 +5,29 @@ repeats work and never loses it. Nothing is deleted without proof (R11): a 404 r
 sync-collection answer, or a 404 for that very href.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from gateway.core.errors import GatewayError, SyncTokenExpired
+from gateway.core.errors import GatewayError
 from gateway.core.instances import BusyRules, default_window
-from gateway.store import accounts, calendars, collections, objects, outbox
+from gateway.store import accounts, calendars, collections, objects
 from gateway.store.accounts import Connection, Keyring
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.collections import Collection
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import PreparedObject
-from gateway.store.outbox import LedgerRow
 from gateway.sync.context import SyncContext
+from gateway.sync.fetch import Batch, fetch_all
 from gateway.sync.own import find_own, take_deletion, take_version
+from gateway.sync.plan import Held, Plan, load_held, make_plan, names_to_fetch
 from gateway.sync.prepare import MirrorRules, RawObject, Ready
 from gateway.sync.report import CalendarReport, Progress
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.quirks import MULTIGET_BATCH
-from gateway.upstream.reports import Fetched, listed_members, sync_changes
 
 MIRRORED_ROLES = ("linked", "conflict")
 PULLED_ROLES = ("linked", "conflict", "tracked")
 INCOMPLETE = "incomplete-answer"
-_SINGLE_GETS = 10
-_MAX_PAGES = 1000
 
 
 class Superseded(GatewayError):
@@ -56,61 +52,6 @@ class Run:
         return frozenset(self.connection.addresses)
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """What is here of one calendar: {upstream name: (name, etag)} and our own pushes."""
-
-    mirror: Collection | None
-    etags: dict[str, tuple[str, str | None]]
-    own: dict[str, LedgerRow]
-    own_uids: dict[str, LedgerRow]
-
-    def is_current(self, name: str, etag: str | None) -> bool:
-        """Whether this very version is here already."""
-        if etag is None:
-            return False
-        if name in self.own:
-            return self.own[name].upstream_etag == etag
-        return name in self.etags and self.etags[name][1] == etag
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What upstream says: versions there, names proved gone, names that may be gone."""
-
-    versions: dict[str, str | None]
-    removed: frozenset[str] = frozenset()
-    suspects: frozenset[str] = frozenset()
-    token: str | None = None
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Members as fetched: with bodies, proved gone, not answered for, not readable yet."""
-
-    found: list[RawObject] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
-
-    def distrust(self, plan: "_Plan", held: "_Held") -> None:
-        """Sort out what contradicts the listing: reads were seen to lag behind it.
-
-        A member listed a moment ago that is 404 now, or comes in another version, was not read
-        as listed: the old token stays and the next run asks again. The version we hold already
-        is not written once more.
-        """
-        for name in [name for name in self.gone if name in plan.versions]:
-            self.gone.remove(name)
-            self.unread.append(name)
-        for raw in list(self.found):
-            listed = plan.versions.get(raw.name)
-            if listed is not None and raw.etag is not None and raw.etag != listed:
-                self.unread.append(raw.name)
-                if held.is_current(raw.name, raw.etag):
-                    self.found.remove(raw)
-
-
 def needs_pull(calendar: UpstreamCalendar) -> bool:
     """Whether a calendar in use moved since its last complete pull, or never had one."""
     if calendar.role not in PULLED_ROLES or calendar.state == "gone":
@@ -132,153 +73,24 @@ async def pull_calendar(
     Raises the client's errors; what was written until then stays and counts.
     """
     report = CalendarReport(calendar.id, calendar.name)
-    held = await run.context.store.read(_load_held, run.connection.principal_id, calendar)
+    held = await run.context.store.read(load_held, run.connection.principal_id, calendar)
     if held.mirror is None and calendar.role in MIRRORED_ROLES:
         raise Superseded("This calendar has no mirror yet.")
-    plan = await _plan(run.client, calendar, held, reconcile=reconcile)
-    wanted = _wanted(plan, held, calendar)
+    plan = await make_plan(run.client, calendar, held, reconcile=reconcile)
+    wanted = names_to_fetch(plan, held, calendar)
     await run.context.store.write(_note_start, run.connection.principal_id, calendar, len(wanted))
     complete = True
     done = 0
-    async for batch in _fetch_all(run.client, calendar.path, wanted):
-        read = len(batch.found) + len(batch.gone) + len(batch.silent)
+    async for batch in fetch_all(run.client, calendar.path, wanted):
         batch.distrust(plan, held)
         report.own += await _take_own(run, calendar, held, batch)
         await _mirror_batch(run, calendar, held, batch, report)
-        complete = complete and not batch.silent and not batch.unread
-        done += read
+        complete = complete and batch.is_complete
+        done += batch.size
         _tell(run, calendar, done, len(wanted))
     await _finish(run, calendar, held, plan, report, complete=complete)
     report.repaired = report.changed + report.removed if reconcile else 0
     return report
-
-
-def _load_held(session: Session, principal_id: str, calendar: UpstreamCalendar) -> _Held:
-    mirror = collections.find_mirror(session, calendar.id)
-    return _Held(
-        mirror=mirror,
-        etags=objects.upstream_etags(session, mirror.id) if mirror else {},
-        own={
-            name: row
-            for name, row in outbox.ledger_of_calendar(session, calendar.id).items()
-            if row.state != "deleted"
-        },
-        own_uids=outbox.ledger_uids(session, principal_id),
-    )
-
-
-# --- what changed ---
-
-
-async def _plan(
-    client: UpstreamClient, calendar: UpstreamCalendar, held: _Held, *, reconcile: bool
-) -> _Plan:
-    if reconcile and calendar.sync_token:
-        return await _listing_plan(client, calendar, held, token=calendar.sync_token)
-    if calendar.sync_token:
-        try:
-            return await _sync_plan(client, calendar.path, calendar.sync_token)
-        except SyncTokenExpired:
-            pass
-    try:
-        plan = await _sync_plan(client, calendar.path, None)
-    except SyncTokenExpired:
-        return await _listing_plan(client, calendar, held, token=calendar.listed_token)
-    suspects = _present(held) - plan.versions.keys() - plan.removed
-    return _Plan(plan.versions, plan.removed, suspects, plan.token)
-
-
-async def _sync_plan(client: UpstreamClient, path: str, token: str | None) -> _Plan:
-    """Ask for changes page by page (RFC 6578 3.6); later pages overrule earlier ones."""
-    versions: dict[str, str | None] = {}
-    removed: set[str] = set()
-    for _ in range(_MAX_PAGES):
-        page = sync_changes(await client.sync_collection(path, token), path)
-        for name in page.removed:
-            versions.pop(name, None)
-        removed = (removed | page.removed) - page.changed.keys()
-        versions.update(page.changed)
-        if not page.truncated or page.token in (None, token):
-            return _Plan(versions, frozenset(removed), token=page.token)
-        token = page.token
-    return _Plan(versions, frozenset(removed), token=token)
-
-
-async def _listing_plan(
-    client: UpstreamClient, calendar: UpstreamCalendar, held: _Held, *, token: str | None
-) -> _Plan:
-    """List all members with ETags; what is missing there is only a suspect."""
-    answer = await client.propfind(calendar.path, ("D:getetag",), depth=1)
-    versions = listed_members(answer, calendar.path)
-    suspects = _present(held) - versions.keys()
-    return _Plan(versions, suspects=frozenset(suspects), token=token)
-
-
-def _present(held: _Held) -> frozenset[str]:
-    """Names that should be upstream by what we know: mirrored ones and our own living ones."""
-    own = {name for name, row in held.own.items() if row.upstream_etag}
-    return frozenset(held.etags.keys() | own)
-
-
-def _wanted(plan: _Plan, held: _Held, calendar: UpstreamCalendar) -> list[str]:
-    """Names to fetch; of a tracked calendar only our own."""
-    names = [name for name, etag in plan.versions.items() if not held.is_current(name, etag)]
-    names += sorted(plan.suspects)
-    if calendar.role == "tracked":
-        names = [name for name in names if name in held.own]
-    return names
-
-
-# --- fetching ---
-
-
-async def _fetch_all(
-    client: UpstreamClient, path: str, names: Sequence[str]
-) -> AsyncIterator[_Batch]:
-    """Fetch in batches; the next one travels while the one before is prepared and written."""
-    parts = [names[i : i + MULTIGET_BATCH] for i in range(0, len(names), MULTIGET_BATCH)]
-    ahead: asyncio.Task[_Batch] | None = None
-    try:
-        for index in range(len(parts)):
-            current = ahead or asyncio.ensure_future(fetch_members(client, path, parts[index]))
-            batch = await current
-            is_last = index + 1 == len(parts)
-            ahead = (
-                None
-                if is_last
-                else asyncio.ensure_future(fetch_members(client, path, parts[index + 1]))
-            )
-            yield batch
-    finally:
-        if ahead is not None:
-            ahead.cancel()
-            await asyncio.gather(ahead, return_exceptions=True)
-
-
-async def fetch_members(client: UpstreamClient, path: str, names: Sequence[str]) -> _Batch:
-    """Fetch members of a collection; multiget may leave some out, those are asked for again."""
-    answered: dict[str, Fetched] = {}
-    silent = list(names)
-    while silent:
-        got = await client.multiget(path, silent)
-        answered.update((name, got[name]) for name in silent if name in got)
-        left = [name for name in silent if name not in got]
-        stuck = len(left) == len(silent)
-        silent = left
-        if stuck:
-            break
-    for name in silent[:_SINGLE_GETS]:
-        answered[name] = await client.get(path + name)
-    batch = _Batch()
-    for name in names:
-        fetched = answered.get(name)
-        if fetched is not None and fetched.body is not None:
-            batch.found.append(RawObject(name, fetched.etag, fetched.body))
-        elif fetched is not None and fetched.status in (404, 410):
-            batch.gone.append(name)
-        else:
-            batch.silent.append(name)
-    return batch
 
 
 def _tell(run: Run, calendar: UpstreamCalendar, done: int, total: int) -> None:
@@ -289,7 +101,7 @@ def _tell(run: Run, calendar: UpstreamCalendar, done: int, total: int) -> None:
 # --- writing ---
 
 
-async def _take_own(run: Run, calendar: UpstreamCalendar, held: _Held, batch: _Batch) -> int:
+async def _take_own(run: Run, calendar: UpstreamCalendar, held: Held, batch: Batch) -> int:
     """Hand our own pushed objects to :mod:`gateway.sync.own`; they are never mirrored."""
     taken = 0
     foreign: list[RawObject] = []
@@ -310,8 +122,8 @@ async def _take_own(run: Run, calendar: UpstreamCalendar, held: _Held, batch: _B
 async def _mirror_batch(
     run: Run,
     calendar: UpstreamCalendar,
-    held: _Held,
-    batch: _Batch,
+    held: Held,
+    batch: Batch,
     report: CalendarReport,
 ) -> None:
     if held.mirror is None:
@@ -413,8 +225,8 @@ def _note_start(
 async def _finish(
     run: Run,
     calendar: UpstreamCalendar,
-    held: _Held,
-    plan: _Plan,
+    held: Held,
+    plan: Plan,
     report: CalendarReport,
     *,
     complete: bool,

@@ -1,0 +1,123 @@
+"""What changed upstream since the last complete pull, and what of it has to be fetched.
+
+A sync-collection answer is believed, a listing only half: what it lacks is a suspect until a 404
+for that very href proves it gone (R11).
+"""
+
+from dataclasses import dataclass
+
+from gateway.core.errors import SyncTokenExpired
+from gateway.store import collections, objects, outbox
+from gateway.store.calendars import UpstreamCalendar
+from gateway.store.collections import Collection
+from gateway.store.engine import Session
+from gateway.store.outbox import LedgerRow
+from gateway.upstream.client import UpstreamClient
+from gateway.upstream.reports import listed_members, sync_changes
+
+_MAX_PAGES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is here of one calendar: {upstream name: (name, etag)} and our own pushes."""
+
+    mirror: Collection | None
+    etags: dict[str, tuple[str, str | None]]
+    own: dict[str, LedgerRow]
+    own_uids: dict[str, LedgerRow]
+
+    def is_current(self, name: str, etag: str | None) -> bool:
+        """Whether this very version is here already."""
+        if etag is None:
+            return False
+        if name in self.own:
+            return self.own[name].upstream_etag == etag
+        return name in self.etags and self.etags[name][1] == etag
+
+    def present(self) -> frozenset[str]:
+        """Names that should be upstream: mirrored ones, and our own that arrived there."""
+        own = {name for name, row in self.own.items() if row.upstream_etag}
+        return frozenset(self.etags.keys() | own)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What upstream says: versions there, names proved gone, names that may be gone.
+
+    ``token`` is what the mirror has reached once all of it is written.
+    """
+
+    versions: dict[str, str | None]
+    removed: frozenset[str] = frozenset()
+    suspects: frozenset[str] = frozenset()
+    token: str | None = None
+
+
+def load_held(session: Session, principal_id: str, calendar: UpstreamCalendar) -> Held:
+    """Read what is here of a calendar."""
+    mirror = collections.find_mirror(session, calendar.id)
+    ledger = outbox.ledger_of_calendar(session, calendar.id)
+    return Held(
+        mirror=mirror,
+        etags=objects.upstream_etags(session, mirror.id) if mirror else {},
+        own={name: row for name, row in ledger.items() if row.state != "deleted"},
+        own_uids=outbox.ledger_uids(session, principal_id),
+    )
+
+
+async def make_plan(
+    client: UpstreamClient, calendar: UpstreamCalendar, held: Held, *, reconcile: bool
+) -> Plan:
+    """Ask what changed: by the sync token, by a full list without one or when it is refused.
+
+    ``reconcile`` lists all ETags whatever the token says and keeps the token (R12).
+    """
+    if reconcile and calendar.sync_token:
+        return await _listing_plan(client, calendar, held, token=calendar.sync_token)
+    if calendar.sync_token:
+        try:
+            return await _sync_plan(client, calendar.path, calendar.sync_token)
+        except SyncTokenExpired:
+            pass
+    try:
+        plan = await _sync_plan(client, calendar.path, None)
+    except SyncTokenExpired:
+        return await _listing_plan(client, calendar, held, token=calendar.listed_token)
+    suspects = held.present() - plan.versions.keys() - plan.removed
+    return Plan(plan.versions, plan.removed, suspects, plan.token)
+
+
+async def _sync_plan(client: UpstreamClient, path: str, token: str | None) -> Plan:
+    """Ask for changes page by page (RFC 6578 3.6); later pages overrule earlier ones."""
+    versions: dict[str, str | None] = {}
+    removed: set[str] = set()
+    for _ in range(_MAX_PAGES):
+        page = sync_changes(await client.sync_collection(path, token), path)
+        for name in page.removed:
+            versions.pop(name, None)
+        removed = (removed | page.removed) - page.changed.keys()
+        versions.update(page.changed)
+        stuck = page.token in (None, token)
+        token = page.token or token
+        if not page.truncated or stuck:
+            break
+    return Plan(versions, frozenset(removed), token=token)
+
+
+async def _listing_plan(
+    client: UpstreamClient, calendar: UpstreamCalendar, held: Held, *, token: str | None
+) -> Plan:
+    """List all members with ETags; what is missing there is only a suspect."""
+    answer = await client.propfind(calendar.path, ("D:getetag",), depth=1)
+    versions = listed_members(answer, calendar.path)
+    return Plan(versions, suspects=held.present() - versions.keys(), token=token)
+
+
+def names_to_fetch(plan: Plan, held: Held, calendar: UpstreamCalendar) -> list[str]:
+    """Return the names to fetch: new versions and suspects; of a tracked calendar our own."""
+    names = [name for name, etag in plan.versions.items() if not held.is_current(name, etag)]
+    names += sorted(plan.suspects)
+    if calendar.role == "tracked":
+        names = [name for name in names if name in held.own]
+    return names
