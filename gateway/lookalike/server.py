@@ -13,6 +13,7 @@ from gateway.lookalike.call import Answer, Call
 from gateway.lookalike.control import CONTROL_PREFIX, answer_control
 from gateway.lookalike.dispatch import answer_call
 from gateway.lookalike.journal import Entry
+from gateway.lookalike.seed import seed_demo
 from gateway.lookalike.world import World
 
 _ACTION_MODULES = (actions, edits)
@@ -51,8 +52,6 @@ class Lookalike:
         self._keepalive = keepalive
         self._runners: dict[str, web.ServerRunner] = {}
         if seed:
-            from gateway.lookalike.seed import seed_demo
-
             seed_demo(self.world)
 
     # -- life ----------------------------------------------------------------------------------

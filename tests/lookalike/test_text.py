@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.lookalike import ical
 from gateway.lookalike.drafts import calendar, vevent, when
 from gateway.lookalike.spans import ALWAYS, parse_duration, span_of
+from gateway.lookalike.world import World
 
 from .conftest import event
 
@@ -60,8 +61,6 @@ def test_uid_and_kind_are_found_in_folded_and_broken_bodies():
 
 
 def test_objects_without_uid_never_replace_each_other():
-    from gateway.lookalike.world import World
-
     account = World(lambda: 0.0).add_account("a@example.com")
     names = {account.put("work", b"BEGIN:VCALENDAR\r\nbroken %d" % number) for number in range(3)}
     assert len(names) == len(account.calendars["work"].resources) == 3
