@@ -17,9 +17,6 @@ from .conftest import (
     query_body,
 )
 
-PRINCIPAL = f"{D}current-user-principal"
-TYPES = f"{D}resourcetype"
-
 
 def switch(phone, name, **more):
     return phone.server.world.faults.set(name, EMAIL, **more)
