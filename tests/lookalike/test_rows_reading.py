@@ -1,4 +1,4 @@
-"""Rows 1 to 11: discovery, credentials, collections; over raw HTTP. A row's number is in the name."""
+"""Rows 1 to 11: discovery, credentials, collections; over raw HTTP. Row numbers are in the names."""
 
 import re
 
