@@ -1,4 +1,4 @@
-"""Rows 1 to 11: discovery, credentials, collections; over raw HTTP. Row numbers are in the names."""
+"""Rows 1 to 11: discovery, credentials, collections, by raw HTTP. Row numbers are in the names."""
 
 import re
 
