@@ -1,88 +1,35 @@
 """Radicale's WSGI application with what it cannot say itself.
 
-Radicale keeps the pipeline (paths, login, principal, dispatch, compression). The writing methods
-are ours: they never let vobject touch a body, check conditions against the locked row, and refuse
-with a DAV precondition and a sentence (:class:`DavError` leaves the lock as an exception, so
-nothing of a refused request stays).
+Radicale keeps the pipeline (paths, login, principal, dispatch, compression). The methods are ours:
+they refuse with a DAV precondition and a sentence, and :class:`DavError` leaves the lock as an
+exception, so nothing of a refused request stays.
 """
 
-# ruff: noqa: N802, N815  (Radicale looks methods up by the name of the HTTP method)
+# ruff: noqa: N802  (Radicale looks methods up by the name of the HTTP method)
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import wraps
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from radicale import httputils, types
 from radicale.app import Application
 from radicale.config import Configuration
-from radicale.pathutils import sanitize_path, strip_path
+from radicale.pathutils import strip_path
 
 from gateway.core.errors import GatewayError
-from gateway.services.booking import Draft, kind_of_new, prepare_draft, read_draft
-from gateway.store.bookings import owner_addresses
-from gateway.store.collections import find_collection
-from gateway.store.objects import PreparedObject, find_by_uid, find_object
-from gateway.store.principals import get_principal
-from storage_plugin import bodies, freebusy, proppatch
+from storage_plugin import bodies, freebusy, propfind, proppatch, reports, setup
 from storage_plugin.calendars import Wanted, make_local_calendar, read_wanted, refuse_subscriptions
-from storage_plugin.collection import CalendarCollection, login_kind, quoted
-from storage_plugin.conditions import check_write
-from storage_plugin.errors import DavError, from_gateway_error, need_privileges
+from storage_plugin.collection import CalendarItem
+from storage_plugin.conditions import matches_weakly
+from storage_plugin.errors import DavError, from_gateway_error
+from storage_plugin.handlers import Address, Answer, dav
 from storage_plugin.state import Gateway, fresh_state
 from storage_plugin.storage import Storage
+from storage_plugin.writing import WritingMethods
 
-Answer = types.WSGIResponse
-Handler = Callable[..., Answer]
-
-DAV_CLASSES = "1, 3, access-control, calendar-access, extended-mkcol"
-_CALENDAR_TYPES = ("", "text/calendar", "application/octet-stream", "text/plain")
+DAV_CLASSES = "1, 3, calendar-access, extended-mkcol"
 
 
-def dav(method: Handler) -> Handler:
-    """Turn our errors into answers; they have left the lock, so nothing was kept."""
-
-    @wraps(method)
-    def answer(self: "GatewayApplication", *args: Any) -> Answer:
-        try:
-            return method(self, *args)
-        except DavError as error:
-            return error.response()
-        except GatewayError as error:
-            return from_gateway_error(error).response()
-
-    return answer
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """What a path names; empty parts are not there."""
-
-    principal: str
-    calendar: str = ""
-    name: str = ""
-
-    @classmethod
-    def parse(cls, path: str) -> "Address":
-        """Take a sanitised path apart; raises 403 for what lies deeper than an object."""
-        parts = strip_path(path).split("/")
-        if len(parts) > 3:
-            raise DavError(
-                HTTPStatus.FORBIDDEN,
-                "<C:calendar-collection-location-ok/>",
-                "Calendars cannot be nested here.",
-            )
-        return cls(*parts)
-
-    @property
-    def collection_path(self) -> str:
-        """The path of the calendar."""
-        return f"/{self.principal}/{self.calendar}/"
-
-
-class GatewayApplication(Application):
+class GatewayApplication(WritingMethods, Application):
     """A thread-safe WSGI callable; see :func:`storage_plugin.server.build_application`."""
 
     _storage: Storage
@@ -115,17 +62,79 @@ class GatewayApplication(Application):
             refuse_subscriptions(root)
         return root
 
-    # --- methods of Radicale's, with our errors ---
-
-    do_GET = dav(Application.do_GET)
-    do_HEAD = dav(Application.do_HEAD)
-    do_PROPFIND = dav(Application.do_PROPFIND)
+    # --- reading ---
 
     @dav
     def do_OPTIONS(self, *args: Any) -> Answer:
         """Announce what is here: no class 2, for there are no locks."""
         allow = sorted(name[3:] for name in dir(self) if name.startswith("do_"))
         return HTTPStatus.OK, {"Allow": ", ".join(allow), "DAV": DAV_CLASSES}, None, None
+
+    @dav
+    def do_GET(
+        self,
+        environ: types.WSGIEnviron,
+        base_prefix: str,
+        path: str,
+        user: str,
+        user_groups: set[str],
+        request_info: dict[str, Any],
+    ) -> Answer:
+        """Return an object, a whole calendar, or a word of help for a person with a browser."""
+        if not strip_path(path):
+            return setup.welcome()
+        if path == setup.PROFILE_PATH:
+            if not user:
+                return httputils.NOT_ALLOWED
+            with self._storage.acquire_lock("r", user):
+                return setup.profile(self._storage, environ, base_prefix)
+        if not user or Address.parse(path).principal != user:
+            return httputils.NOT_ALLOWED
+        with self._storage.acquire_lock("r", user):
+            found = next(iter(self._storage.discover(path)), None)
+            if not isinstance(found, CalendarItem):
+                answer: Answer = super().do_GET(
+                    environ, base_prefix, path, user, user_groups, request_info
+                )
+                return answer
+            headers = {
+                "Content-Type": "text/calendar",
+                "Last-Modified": str(found.last_modified),
+                "ETag": found.etag,
+            }
+            if matches_weakly(environ.get("HTTP_IF_NONE_MATCH", ""), found.etag):
+                return HTTPStatus.NOT_MODIFIED, {"ETag": found.etag}, None, None
+            return HTTPStatus.OK, headers, found.serialize(), None
+
+    @dav
+    def do_HEAD(self, *args: Any) -> Answer:
+        """Answer like GET; Radicale leaves the body out."""
+        return self.do_GET(*args)
+
+    @dav
+    def do_POST(self, *args: Any) -> Answer:
+        """Refuse: nothing is posted here."""
+        raise DavError(HTTPStatus.METHOD_NOT_ALLOWED, "", "POST is not used here.")
+
+    @dav
+    def do_PROPFIND(
+        self,
+        environ: types.WSGIEnviron,
+        base_prefix: str,
+        path: str,
+        user: str,
+        user_groups: set[str],
+        request_info: dict[str, Any],
+    ) -> Answer:
+        """Answer properties."""
+        if not user or Address.parse(path).principal not in ("", user):
+            return httputils.NOT_ALLOWED
+        root = self._read_xml_request_body(environ, request_info)
+        with self._storage.acquire_lock("r", user):
+            status, headers, body, request = propfind.answer(
+                self._storage, environ, base_prefix, path, root
+            )
+        return status, {**dict(headers), "DAV": DAV_CLASSES}, body, request
 
     @dav
     def do_REPORT(
@@ -137,82 +146,17 @@ class GatewayApplication(Application):
         user_groups: set[str],
         request_info: dict[str, Any],
     ) -> Answer:
-        """Answer free-busy-query from the engine, the rest as Radicale does."""
-        body = bodies.read_body(environ)
-        root = bodies.parse_xml(body)
-        if (
-            root is not None
-            and root.tag == freebusy.QUERY
-            and user == Address.parse(path).principal
-        ):
-            return freebusy.answer_query(self._storage, Address.parse(path).calendar, root)
-        again = {**environ, "wsgi.input": bodies.again(body)}
-        answer: Answer = super().do_REPORT(
-            again, base_prefix, path, user, user_groups, request_info
-        )
-        return answer
-
-    # --- writing ---
-
-    @dav
-    def do_PUT(
-        self,
-        environ: types.WSGIEnviron,
-        base_prefix: str,
-        path: str,
-        user: str,
-        user_groups: set[str],
-        request_info: dict[str, Any],
-    ) -> Answer:
-        """Create or replace a calendar object; the body is kept byte for byte."""
+        """Answer a report; free-busy-query comes from the engine."""
         address = Address.parse(path)
-        if not user or address.principal != user:
+        if not user or address.principal not in ("", user):
             return httputils.NOT_ALLOWED
-        body = bodies.read_body(environ)
-        if not address.name:
-            raise _whole_collection()
+        root = self._read_xml_request_body(environ, request_info)
         with self._storage.acquire_lock("r", user):
-            self._calendar(address).check_writable(path)
-        draft = self._read_draft(environ, body)
-        prepared = self._prepare(address, draft)
-        with self._storage.acquire_lock("w", user, path=path, request="PUT", actor=user):
-            calendar = self._calendar(address)
-            before = find_object(self._storage.session(), calendar.row.id, address.name)
-            check_write(environ, quoted(before.etag) if before is not None else None)
-            self._check_uid(calendar, address, draft)
-            stored = calendar.put(address.name, draft, prepared)
-        status = HTTPStatus.CREATED if before is None else HTTPStatus.NO_CONTENT
-        return status, {"ETag": quoted(stored.etag)}, None, None
+            if root is not None and root.tag == freebusy.QUERY:
+                return freebusy.answer_query(self._storage, address, root)
+            return reports.answer(self._storage, environ, base_prefix, path, root)
 
-    @dav
-    def do_DELETE(
-        self,
-        environ: types.WSGIEnviron,
-        base_prefix: str,
-        path: str,
-        user: str,
-        user_groups: set[str],
-        request_info: dict[str, Any],
-    ) -> Answer:
-        """Delete an object or a local calendar."""
-        address = Address.parse(path)
-        if not user or address.principal != user:
-            return httputils.NOT_ALLOWED
-        if not address.calendar:
-            raise need_privileges(path, "unbind", "A calendar home cannot be deleted.")
-        with self._storage.acquire_lock("w", user, path=path, request="DELETE", actor=user):
-            calendar = self._calendar(address)
-            if not address.name:
-                check_write(environ, calendar.etag)
-                calendar.delete()
-            else:
-                found = find_object(self._storage.session(), calendar.row.id, address.name)
-                if found is None or not found.served:
-                    return httputils.NOT_FOUND
-                calendar.check_writable(path, privilege="unbind")
-                check_write(environ, quoted(found.etag))
-                calendar.delete(address.name)
-        return HTTPStatus.NO_CONTENT, {}, None, None
+    # --- calendars and properties ---
 
     @dav
     def do_MKCALENDAR(
@@ -256,66 +200,7 @@ class GatewayApplication(Application):
             return httputils.NOT_ALLOWED
         root = self._read_xml_request_body(environ, request_info)
         with self._storage.acquire_lock("w", user, path=path, request="PROPPATCH", actor=user):
-            calendar = self._calendar(address) if address.calendar else None
-            return proppatch.answer(self._storage, base_prefix, path, calendar, root)
-
-    # --- parts ---
-
-    def _calendar(self, address: Address) -> CalendarCollection:
-        """Return the calendar of an address; raises 409 when there is none to write into."""
-        found = next(iter(self._storage.discover(address.collection_path)), None)
-        if not isinstance(found, CalendarCollection):
-            raise DavError(HTTPStatus.CONFLICT, "", "There is no such calendar.")
-        return found
-
-    def _read_draft(self, environ: types.WSGIEnviron, body: bytes) -> Draft:
-        kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-        if kind not in _CALENDAR_TYPES:
-            raise DavError(
-                HTTPStatus.FORBIDDEN, "<C:supported-calendar-data/>", "Send text/calendar."
-            )
-        limit = self.gateway.settings.max_resource_size
-        if len(body) > limit:
-            raise DavError(
-                HTTPStatus.FORBIDDEN, "<C:max-resource-size/>", f"At most {limit} bytes."
-            )
-        return read_draft(body)
-
-    def _prepare(self, address: Address, draft: Draft) -> PreparedObject:
-        """Expand before the lock, for the kind the object has or will have."""
-        database = self.gateway.database
-        with database.read() as session:
-            principal = get_principal(session, address.principal)
-            row = find_collection(session, principal.id, address.calendar)
-            known = find_object(session, row.id, address.name) if row is not None else None
-            addresses = owner_addresses(session, principal.id)
-        kind = known.kind if known is not None else kind_of_new(login_kind(), draft)
-        if row is not None and row.kind == "local":
-            kind = "blocked-slot"
-        return prepare_draft(
-            draft,
-            name=address.name,
-            kind=kind,
-            principal=principal,
-            addresses=addresses,
-            now=self._storage.now(),
-        )
-
-    def _check_uid(self, calendar: CalendarCollection, address: Address, draft: Draft) -> None:
-        """Refuse a UID that another member has, and a change of UID (RFC 4791 5.3.2.1)."""
-        session = self._storage.session()
-        same = find_by_uid(session, calendar.row.id, draft.calendar_object.uid)
-        here = find_object(session, calendar.row.id, address.name)
-        taken = same if same is not None and same.name != address.name else None
-        if here is not None and here.uid != draft.calendar_object.uid:
-            taken = here
-        if taken is not None:
-            href = f"{address.collection_path}{taken.name}"
-            raise DavError(
-                HTTPStatus.CONFLICT,
-                f"<C:no-uid-conflict><href>{href}</href></C:no-uid-conflict>",
-                "This UID is used by another event of this calendar.",
-            )
+            return proppatch.answer(self._storage, environ, base_prefix, path, root)
 
     def _make(
         self,
@@ -337,30 +222,10 @@ class GatewayApplication(Application):
                 "<C:calendar-collection-location-ok/>",
                 "Calendars are made directly in the calendar home.",
             )
-        if not (is_calendar or wanted.is_calendar):
+        if not (is_calendar or wanted.is_calendar) or wanted.is_other:
             raise DavError(
-                HTTPStatus.FORBIDDEN,
-                "<valid-resourcetype/>",
-                "Only calendars can be made here.",
+                HTTPStatus.FORBIDDEN, "<valid-resourcetype/>", "Only calendars can be made here."
             )
         with self._storage.acquire_lock("w", user, path=path, request="MKCALENDAR", actor=user):
             make_local_calendar(self._storage, user, address.calendar, wanted)
         return HTTPStatus.CREATED, {"Cache-Control": "no-cache"}, None, None
-
-
-def destination(environ: types.WSGIEnviron, base_prefix: str) -> str:
-    """Return the path a Destination header names; raises 400."""
-    raw = environ.get("HTTP_DESTINATION", "")
-    path = sanitize_path(unquote(urlsplit(raw).path))
-    if not raw or not (path + "/").startswith(base_prefix + "/"):
-        raise DavError(HTTPStatus.BAD_REQUEST, "", "The Destination is not on this server.")
-    return path.removeprefix(base_prefix) or "/"
-
-
-def _whole_collection() -> DavError:
-    return DavError(
-        HTTPStatus.METHOD_NOT_ALLOWED,
-        "",
-        "A whole calendar cannot be uploaded here; send its events one by one.",
-        headers={"Allow": "DELETE, GET, HEAD, OPTIONS, PROPFIND, PROPPATCH, REPORT"},
-    )

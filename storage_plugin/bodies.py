@@ -1,7 +1,6 @@
 """Request bodies: bytes as they came, XML without DTD, entities or towers of elements."""
 
 from http import HTTPStatus
-from io import BytesIO
 from typing import Any
 from xml.etree.ElementTree import ParseError, TreeBuilder, XMLParser
 
@@ -58,8 +57,3 @@ def parse_xml(body: bytes) -> Any | None:
         return parser.close()
     except (ParseError, ValueError, LookupError):
         raise DavError(HTTPStatus.BAD_REQUEST, "", "The body is not the XML expected.") from None
-
-
-def again(body: bytes) -> BytesIO:
-    """Return a body that was read as an input that can be read again."""
-    return BytesIO(body)

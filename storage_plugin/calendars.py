@@ -38,7 +38,6 @@ COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL")
 MAX_LOCAL_CALENDARS = 100
 MAX_PROPERTY_SIZE = 64 * 1024
 
-_PROTECTED_DAV = ("displayname",)
 _FREE_CALDAV = ("calendar-description", "calendar-timezone", "calendar-timezone-id")
 
 
@@ -50,6 +49,7 @@ class Wanted:
     transparent: bool | None = None
     components: tuple[str, ...] | None = None
     is_calendar: bool = False
+    is_other: bool = False
     dead: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -88,6 +88,9 @@ def read_wanted(props: list[tuple[bool, Any]]) -> Wanted:
             )
         elif tag == RESOURCE_TYPE:
             wanted.is_calendar = element.find(f"{_C}calendar") is not None
+            wanted.is_other = any(
+                child.tag not in (f"{_C}calendar", f"{_D}collection") for child in element
+            )
         else:
             wanted.dead[tag] = _value(element) if is_set else None
     return wanted

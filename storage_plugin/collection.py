@@ -17,6 +17,7 @@ from radicale.xmlutils import make_clark
 from gateway.services.booking import (
     Draft,
     delete_local_object,
+    move_object,
     prepare_draft,
     put_local_object,
     put_platform_object,
@@ -64,13 +65,13 @@ class CalendarItem(Item):
             time_range=_ALWAYS,
         )
         self.stored = stored
-        self._calendar = collection
+        self.calendar = collection
         self._loaded: str | None = to_text(stored.body) if stored.body else None
 
     def serialize(self) -> str:
         """Return the body exactly as stored, loading it if a listing left it out."""
         if self._loaded is None:
-            with self._calendar.storage.reading() as session:
+            with self.calendar.storage.reading() as session:
                 found = find_object(session, self.stored.collection_id, self.stored.name)
             self._loaded = to_text(found.body) if found is not None else ""
         return self._loaded
@@ -207,9 +208,15 @@ class CalendarCollection(BaseCollection):
 
     # --- reading ---
 
+    @staticmethod
+    def token_of(row: Collection, revision: int | None = None) -> str:
+        """Return the sync token of the state a row was read in, or of a revision (RFC 6578)."""
+        at = row.revision if revision is None else revision
+        return f"{TOKEN_PREFIX}{row.incarnation}:{at}"
+
     def token(self) -> str:
-        """Return the sync token of the state this row was read in (RFC 6578)."""
-        return f"{TOKEN_PREFIX}{self.row.incarnation}:{self.row.revision}"
+        """Return the sync token of this row."""
+        return self.token_of(self.row)
 
     def sync(self, old_token: str = "") -> tuple[str, Iterable[str]]:
         """Return the token of now and the names changed since ``old_token``, deleted ones too.
@@ -272,15 +279,17 @@ class CalendarCollection(BaseCollection):
         replaced = CalendarItem(self, before) if before is not None else None
         return CalendarItem(self, stored), replaced
 
-    def put(self, name: str, draft: Draft, prepared: PreparedObject | None) -> StoredObject:
+    def put(
+        self,
+        name: str,
+        draft: Draft,
+        prepared: PreparedObject | None,
+        *,
+        allow_overlap: bool = False,
+    ) -> StoredObject:
         """Create or replace a member, in a savepoint: an error answer keeps nothing of it."""
         self.check_writable(f"/{self.path}/{name}")
-        if draft.calendar_object.component not in self.row.components:
-            raise DavError(
-                HTTPStatus.FORBIDDEN,
-                "<C:supported-calendar-component/>",
-                f"This calendar holds {', '.join(self.row.components)} only.",
-            )
+        self.check_component(draft.calendar_object.component)
         session, now = self.storage.session(), self.storage.now()
         kind = login_kind()
         with session.begin_nested():
@@ -306,6 +315,7 @@ class CalendarCollection(BaseCollection):
                     prepared=prepared,
                     addresses=addresses,
                     now=now,
+                    allow_overlap=allow_overlap,
                 )
             return put_local_object(
                 session, principal=principal, collection=self.row, prepared=prepared, now=now
@@ -332,7 +342,28 @@ class CalendarCollection(BaseCollection):
         """Move a member; an appointment stays in ``platform/`` (R19)."""
         self.check_writable(f"/{self.path}/{name}", privilege="unbind")
         target.check_writable(f"/{target.path}/{new_name}", privilege="bind")
-        raise DavError(HTTPStatus.FORBIDDEN, "", "Moving is not supported yet.")
+        session = self.storage.session()
+        found = find_object(session, self.row.id, name)
+        if found is not None:
+            target.check_component(found.component)
+        with session.begin_nested():
+            move_object(
+                session,
+                source=self.row,
+                name=name,
+                target=target.row,
+                new_name=new_name,
+                now=self.storage.now(),
+            )
+
+    def check_component(self, component: str) -> None:
+        """Raise for a component this calendar does not hold (RFC 4791 5.2.3)."""
+        if component not in self.row.components:
+            raise DavError(
+                HTTPStatus.FORBIDDEN,
+                "<C:supported-calendar-component/>",
+                f"This calendar holds {', '.join(self.row.components)} only.",
+            )
 
     def check_writable(self, path: str, *, privilege: str = "write-content") -> None:
         """Raise the refusal of R20 for a mirror."""

@@ -6,12 +6,15 @@ from uuid import uuid4
 
 from radicale import types
 
-from gateway.core.busy import coalesce, render_vfreebusy
-from gateway.store.busy import busy_rows, list_sources
+from gateway.core.busy import BusyPeriod, coalesce, render_vfreebusy
+from gateway.core.intervals import Interval
+from gateway.services.availability import free_busy
+from gateway.store.busy import busy_rows
 from gateway.store.collections import find_collection
+from gateway.store.principals import Principal, get_principal
 from storage_plugin.errors import DavError
 from storage_plugin.filters import read_time_range
-from storage_plugin.state import current_state
+from storage_plugin.handlers import Address
 from storage_plugin.storage import Storage
 
 QUERY = "{urn:ietf:params:xml:ns:caldav}free-busy-query"
@@ -19,24 +22,45 @@ _RANGE = "{urn:ietf:params:xml:ns:caldav}time-range"
 MAX_WINDOW_S = 366 * 86_400
 
 
-def answer_query(storage: Storage, calendar: str, root: Any) -> types.WSGIResponse:
-    """Answer with exactly one VFREEBUSY."""
+def answer_query(storage: Storage, address: Address, root: Any) -> types.WSGIResponse:
+    """Answer with exactly one VFREEBUSY; needs an open read unit."""
     element = root.find(_RANGE)
     start, end = read_time_range(element) if element is not None else (None, None)
     if start is None or end is None or end - start > MAX_WINDOW_S:
         raise DavError(
             HTTPStatus.FORBIDDEN, "<C:valid-filter/>", "Give start and end, at most a year apart."
         )
-    principal_id = current_state().principal_id
-    with storage.acquire_lock("r", principal_id):
-        session = storage.session()
-        ids = [source.collection_id for source in list_sources(session, principal_id)]
-        if calendar:
-            row = find_collection(session, principal_id, calendar)
-            if row is None:
-                raise DavError(HTTPStatus.NOT_FOUND, "", "There is no such calendar.")
-            ids = [row.id]
-        rows = busy_rows(session, principal_id, (start, end), ids)
-    periods = coalesce([(low, high, kind) for low, high, kind, _id in rows], (start, end))
-    body = render_vfreebusy(periods, (start, end), uid=str(uuid4()), stamp=storage.now())
+    if address.name or not address.principal:
+        raise DavError(
+            HTTPStatus.FORBIDDEN, "<supported-report/>", "Ask a calendar or the calendar home."
+        )
+    principal = get_principal(storage.session(), address.principal)
+    if address.calendar:
+        body = _of_calendar(storage, principal, address.calendar, (start, end))
+    else:
+        body = vfreebusy(storage, principal, (start, end))
     return HTTPStatus.OK, {"Content-Type": "text/calendar"}, body.decode(), None
+
+
+def vfreebusy(storage: Storage, principal: Principal, window: Interval) -> bytes:
+    """Render what the JSON face would say of a principal: one engine for every face (R23)."""
+    now = storage.now()
+    found = free_busy(
+        storage.session(),
+        principal,
+        window,
+        now=now,
+        fresh_for_s=storage.gateway.settings.fresh_for_s,
+    )
+    periods = [BusyPeriod(*row) for row in found.busy]
+    return render_vfreebusy(periods, window, uid=str(uuid4()), stamp=now)
+
+
+def _of_calendar(storage: Storage, principal: Principal, calendar: str, window: Interval) -> bytes:
+    session = storage.session()
+    row = find_collection(session, principal.id, calendar)
+    if row is None:
+        raise DavError(HTTPStatus.NOT_FOUND, "", "There is no such calendar.")
+    rows = busy_rows(session, principal.id, window, [row.id])
+    periods = coalesce([(start, end, fbtype) for start, end, fbtype, _id in rows], window)
+    return render_vfreebusy(periods, window, uid=str(uuid4()), stamp=storage.now())

@@ -28,24 +28,29 @@ _FAR = 2**40
 
 
 def find_matching(
-    session: Session, row: Collection, filters: list[CompFilter]
+    session: Session, row: Collection, filters: list[CompFilter], *, with_bodies: bool = True
 ) -> Iterable[StoredObject]:
-    """Return the members of a collection that match every filter, with their bodies."""
+    """Return the members of a collection that match every filter, by name."""
     component = component_of(filters)
     if component is not None and component not in row.components:
         return []
-    members = _candidates(session, row, ranges_of(filters))
+    with_bodies = with_bodies or needs_text(filters)
+    members = _candidates(session, row, ranges_of(filters), with_bodies=with_bodies)
     chosen = [m for m in members if component in (None, m.component)]
     if needs_text(filters):
         chosen = [m for m in chosen if matches_text(filters, m.body)]
     return chosen
 
 
-def _candidates(session: Session, row: Collection, ranges: list[TimeRange]) -> list[StoredObject]:
+def _candidates(
+    session: Session, row: Collection, ranges: list[TimeRange], *, with_bodies: bool
+) -> list[StoredObject]:
     if not ranges:
-        return list_objects(session, row.id, with_bodies=True)
+        return list_objects(session, row.id, with_bodies=with_bodies)
     names = set.intersection(*(_names_in(session, row, span) for span in ranges))
-    return sorted(find_objects(session, row.id, names).values(), key=lambda m: m.name)
+    return sorted(
+        find_objects(session, row.id, names, with_bodies=with_bodies).values(), key=lambda m: m.name
+    )
 
 
 def _names_in(session: Session, row: Collection, span: TimeRange) -> set[str]:

@@ -6,28 +6,25 @@ the principal, decide, and write object, appointment row, ledger and errand in t
 """
 
 from dataclasses import dataclass
-from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from gateway.core.content_lines import unescape_text, unfold
-from gateway.core.errors import Conflict, InvalidCalendarData
+from gateway.core.errors import Conflict, InvalidCalendarData, NotAllowed
 from gateway.core.fbtype import FBType
 from gateway.core.instances import default_window, expand
 from gateway.core.intervals import Interval, intersect, merge, subtract
 from gateway.core.objects import CalendarObject, parse_calendar_object
 from gateway.core.reader import Component, read_calendar
 from gateway.core.rows import BusyRules
+from gateway.services.pushes import push_appointment, withdraw_appointment
 from gateway.store.bookings import (
     AppointmentStatus,
-    PushTarget,
     create_appointment,
-    drop_errands,
     find_appointment_by_object,
-    find_push_target,
     holds_in,
+    owner_addresses,
     span_of_object,
     update_appointment,
-    was_tried,
 )
 from gateway.store.busy import busy_rows, list_sources
 from gateway.store.collections import Collection
@@ -39,18 +36,10 @@ from gateway.store.objects import (
     delete_objects,
     find_object,
     get_object,
+    rename_object,
     save_object,
 )
-from gateway.store.outbox import (
-    Action,
-    LedgerRow,
-    create_ledger_row,
-    enqueue,
-    find_ledger_by_object,
-    park_all,
-    update_ledger,
-)
-from gateway.store.principals import LoginKind, Principal
+from gateway.store.principals import LoginKind, Principal, get_principal
 
 KIND_PROPERTY = "X-GATEWAY-KIND"
 """How a platform says that an object is its Blocked Slot, not an appointment (R19)."""
@@ -160,7 +149,7 @@ def put_platform_object(
     stored = save_object(session, collection, prepared, now=now)
     if is_appointment:
         _note_appointment(session, draft, stored, now=now)
-        _push(session, stored, is_new=known is None, now=now)
+        push_appointment(session, stored, is_new=known is None, now=now)
     return stored
 
 
@@ -191,10 +180,47 @@ def delete_local_object(
         row = find_appointment_by_object(session, found.id)
         if row is not None:
             update_appointment(session, row.id, now=now, status="cancelled", object_id=None)
-        _withdraw(session, found, now=now)
+        withdraw_appointment(session, found, now=now)
 
 
 delete_platform_object = delete_local_object
+
+
+def move_object(
+    session: Session,
+    *,
+    source: Collection,
+    name: str,
+    target: Collection,
+    new_name: str,
+    now: int,
+) -> None:
+    """Move an object under another name or into another calendar; its kind goes with it.
+
+    An appointment stays in ``platform/`` (its kind never changes, R19): raises
+    :class:`NotAllowed`. An object already at the destination is replaced.
+    """
+    lock_principal(session, source.principal_id)
+    found = get_object(session, source.id, name)
+    if source.id == target.id:
+        rename_object(session, source, name, new_name, now=now)
+        return
+    if found.kind != "blocked-slot":
+        raise NotAllowed("An appointment cannot leave its calendar.", code="appointment-stays")
+    principal = get_principal(session, source.principal_id)
+    prepared = prepare_draft(
+        read_draft(found.body),
+        name=new_name,
+        kind="blocked-slot",
+        principal=principal,
+        addresses=owner_addresses(session, principal.id),
+        now=now,
+    )
+    there = find_object(session, target.id, new_name)
+    if there is not None and there.kind != "blocked-slot":
+        raise NotAllowed("An appointment cannot be replaced so.", code="appointment-stays")
+    delete_objects(session, source, [name], now=now)
+    save_object(session, target, prepared, now=now)
 
 
 def check_span_free(
@@ -283,69 +309,6 @@ def _note_appointment(session: Session, draft: Draft, stored: StoredObject, *, n
             start=span[0],
             end=span[1],
             status=status,
-        )
-
-
-def _push(session: Session, stored: StoredObject, *, is_new: bool, now: int) -> None:
-    """Allow a new appointment upstream when a calendar is linked; send a known one again."""
-    target = find_push_target(session, stored.principal_id)
-    ledger = find_ledger_by_object(session, stored.id)
-    if ledger is None:
-        if not is_new or target is None:
-            return
-        ledger = _allow(session, stored, target, now=now)
-    if ledger is not None and ledger.state != "deleted":
-        _send(session, ledger, target, "put", now=now)
-
-
-def _allow(
-    session: Session, stored: StoredObject, target: PushTarget, *, now: int
-) -> LedgerRow | None:
-    if target.calendar_id is None or target.calendar_path is None:
-        return None
-    if target.state == "disconnected":
-        return None
-    return create_ledger_row(
-        session,
-        principal_id=stored.principal_id,
-        object_id=stored.id,
-        account_index=target.account_index,
-        upstream_calendar_id=target.calendar_id,
-        upstream_path=target.calendar_path,
-        upstream_uid=str(uuid4()),
-        now=now,
-    )
-
-
-def _withdraw(session: Session, gone: StoredObject, *, now: int) -> None:
-    """Take a deleted appointment back from iCloud, unless it never got there."""
-    ledger = find_ledger_by_object(session, gone.id)
-    if ledger is None:
-        return
-    update_ledger(session, ledger.id, now=now, object_id=None)
-    may_be_there = ledger.state == "pushed" or ledger.upstream_etag or ledger.sent_hash
-    if may_be_there or was_tried(session, ledger.id):
-        if ledger.state != "deleted":
-            target = find_push_target(session, gone.principal_id)
-            _send(session, ledger, target, "delete", now=now)
-    else:
-        drop_errands(session, ledger.id)
-        update_ledger(session, ledger.id, now=now, state="deleted")
-
-
-def _send(
-    session: Session, ledger: LedgerRow, target: PushTarget | None, action: Action, *, now: int
-) -> None:
-    """Write the errand; only the account the object lives in may run it (R3)."""
-    same = target is not None and target.account_index == ledger.account_index
-    connection_id = target.connection_id if target is not None and same else None
-    enqueue(session, ledger_id=ledger.id, connection_id=connection_id, action=action, now=now)
-    if target is not None and target.state == "disconnected":
-        park_all(
-            session,
-            target.connection_id,
-            reason="disconnected",
-            detail="The iCloud account is not connected.",
         )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import delete, insert, select, update
 
 from gateway.core.errors import NotFound
 from gateway.store.engine import Session, new_id
-from gateway.store.tables import collections
+from gateway.store.tables import collections, revisions
 
 CollectionKind = Literal["platform", "mirror", "local"]
 PLATFORM_NAME = "platform"
@@ -193,3 +193,16 @@ def update_collection(
 def delete_collection(session: Session, collection_id: str) -> None:
     """Erase a collection with its members, revisions and instances."""
     session.execute(delete(collections).where(collections.c.id == collection_id))
+
+
+def numbered_changes(session: Session, collection_id: str, revision: int) -> list[tuple[str, int]]:
+    """Return (name, revision) of each member changed after ``revision``, in that order.
+
+    A page of changes may end only between two revisions: a batch is written under one.
+    """
+    query = (
+        select(revisions.c.name, revisions.c.revision)
+        .where(revisions.c.collection_id == collection_id, revisions.c.revision > revision)
+        .order_by(revisions.c.revision, revisions.c.name)
+    )
+    return [(row.name, row.revision) for row in session.execute(query)]

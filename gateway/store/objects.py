@@ -113,6 +113,20 @@ def delete_objects(
     return len(known)
 
 
+def rename_object(
+    session: Session, collection: Collection, name: str, new_name: str, *, now: int
+) -> None:
+    """Give a member another name, which must be free; its id and all that hangs on it stay."""
+    revision = next_revision(session, collection.id, now=now)
+    session.execute(
+        update(objects)
+        .where(objects.c.collection_id == collection.id, objects.c.name == name)
+        .values(name=new_name, revision=revision, updated_at=now)
+    )
+    _note_revisions(session, collection.id, [name], revision, True, now)
+    _note_revisions(session, collection.id, [new_name], revision, False, now)
+
+
 def find_object(session: Session, collection_id: str, name: str) -> StoredObject | None:
     """Return one member with its body, or None."""
     row = session.execute(
@@ -206,19 +220,6 @@ def changes_since(session: Session, collection_id: str, revision: int) -> list[t
         .order_by(revisions.c.revision, revisions.c.name)
     )
     return [(row.name, row.deleted) for row in session.execute(query)]
-
-
-def numbered_changes(session: Session, collection_id: str, revision: int) -> list[tuple[str, int]]:
-    """Return (name, revision) of each member changed after ``revision``, in that order.
-
-    A page of changes may end only between two revisions: a batch is written under one.
-    """
-    query = (
-        select(revisions.c.name, revisions.c.revision)
-        .where(revisions.c.collection_id == collection_id, revisions.c.revision > revision)
-        .order_by(revisions.c.revision, revisions.c.name)
-    )
-    return [(row.name, row.revision) for row in session.execute(query)]
 
 
 def bump_generation(session: Session, principal_id: str) -> None:

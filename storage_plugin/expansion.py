@@ -1,0 +1,121 @@
+"""C:expand (RFC 4791 9.6.5): a series as its instances in a window, in UTC.
+
+The engine says when the instances are; the lines of master or override are copied around those
+times. Which override stands for which instance is asked of the engine too, one override alone.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gateway.core.content_lines import Property, fold, split_line, unfold
+from gateway.core.instances import expand
+from gateway.core.intervals import DAY, Interval
+from gateway.core.rows import BusyRules, Instance
+
+_TIMES = {"DTSTART", "DTEND", "DURATION", "RECURRENCE-ID", "RRULE", "RDATE", "EXDATE", "EXRULE"}
+_WIDE = 400 * 366 * DAY
+
+
+@dataclass
+class _Block:
+    """One VEVENT: its own lines, and those of its alarms as they are."""
+
+    lines: list[Property]
+    raw: list[str]
+
+    @property
+    def is_override(self) -> bool:
+        return any(line.name == "RECURRENCE-ID" for line in self.lines)
+
+    @property
+    def all_day(self) -> bool:
+        start = next((line for line in self.lines if line.name == "DTSTART"), None)
+        return start is not None and (
+            start.parameter("VALUE") == "DATE" or len(start.value.strip()) == 8
+        )
+
+
+def expand_text(body: bytes, window: Interval, rules: BusyRules) -> str:
+    """Return the object with the instances of the window alone; whole when that cannot be told."""
+    head, blocks, zones = _split(unfold(body))
+    expansion = expand(body, window, rules)
+    if not blocks or any(problem.start is not None for problem in expansion.problems):
+        return body.decode("utf-8", "replace")
+    master = next((block for block in blocks if not block.is_override), None)
+    overrides = _overrides(blocks, head, zones, rules)
+    lines = [*head]
+    for instance in expansion.instances:
+        block = overrides.get(instance.recurrence_id, master)
+        if block is not None:
+            lines += _instance_lines(block, instance, rules)
+    lines.append("END:VCALENDAR")
+    return b"".join(fold(line) for line in lines).decode()
+
+
+def _overrides(
+    blocks: list[_Block], head: list[str], zones: list[str], rules: BusyRules
+) -> dict[int | None, _Block]:
+    """Return the overrides by the instant they stand for."""
+    found: dict[int | None, _Block] = {}
+    for block in blocks:
+        if not block.is_override:
+            continue
+        lines = [*head, *zones, "BEGIN:VEVENT", *block.raw, "END:VEVENT", "END:VCALENDAR", ""]
+        alone = expand("\r\n".join(lines).encode(), (-_WIDE, _WIDE), rules)
+        if alone.instances:
+            found[alone.instances[0].recurrence_id] = block
+    return found
+
+
+def _instance_lines(block: _Block, instance: Instance, rules: BusyRules) -> list[str]:
+    recurring = instance.recurrence_id is not None
+    lines = ["BEGIN:VEVENT", _time("DTSTART", instance.start, block, rules)]
+    if instance.end > instance.start:
+        lines.append(_time("DTEND", instance.end, block, rules))
+    if recurring and instance.recurrence_id is not None:
+        lines.append(_time("RECURRENCE-ID", instance.recurrence_id, block, rules))
+    depth = 0
+    for raw in block.raw:
+        prop = split_line(raw)
+        depth += prop is not None and prop.name == "BEGIN"
+        if depth or prop is None or prop.name not in _TIMES:
+            lines.append(raw)
+        depth -= prop is not None and prop.name == "END"
+    return [*lines, "END:VEVENT"]
+
+
+def _time(name: str, instant: int, block: _Block, rules: BusyRules) -> str:
+    if block.all_day:
+        return f"{name};VALUE=DATE:{datetime.fromtimestamp(instant, rules.zone):%Y%m%d}"
+    return f"{name}:{datetime.fromtimestamp(instant, UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _split(text: str) -> tuple[list[str], list[_Block], list[str]]:
+    """Return the lines before the components, the events, and the lines of the zones."""
+    head: list[str] = []
+    blocks: list[_Block] = []
+    zones: list[str] = []
+    stack: list[str] = []
+    for raw in text.split("\n"):
+        prop = split_line(raw)
+        if prop is None:
+            continue
+        name, value = prop.name, prop.value.strip().upper()
+        if name == "BEGIN":
+            stack.append(value)
+            if stack == ["VCALENDAR", "VEVENT"]:
+                blocks.append(_Block([], []))
+                continue
+        inside = stack[1] if len(stack) > 1 else ""
+        is_end_of_event = name == "END" and stack == ["VCALENDAR", "VEVENT"]
+        if inside == "VEVENT" and not is_end_of_event:
+            blocks[-1].raw.append(raw)
+            if len(stack) == 2:
+                blocks[-1].lines.append(prop)
+        elif inside == "VTIMEZONE":
+            zones.append(raw)
+        elif not inside and name != "END":
+            head.append(raw)
+        if name == "END" and stack:
+            stack.pop()
+    return head, blocks, zones

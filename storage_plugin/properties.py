@@ -1,0 +1,270 @@
+"""Live and dead properties of the four kinds of resources, each written in one place.
+
+A property is a function from a resource to inner XML, None where the resource has none (404).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from radicale.xmlutils import make_clark
+
+from gateway.settings import Settings
+from gateway.store.collections import Collection
+from gateway.store.engine import Session
+from gateway.store.objects import StoredObject
+from gateway.store.principals import Principal, get_principal
+from storage_plugin.calendars import TRANSPARENCY
+from storage_plugin.collection import CalendarCollection, http_date, quoted
+from storage_plugin.multistatus import element, href, text
+
+D, C, CS = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}", "{http://calendarserver.org/ns/}"
+A = "{http://apple.com/ns/ical/}"
+
+CALENDAR_DATA = f"{C}calendar-data"
+_READ = ("<read/>", "<read-current-user-privilege-set/>", "<C:read-free-busy/>")
+_WRITE = ("<write/>", "<write-content/>", "<write-properties/>", "<bind/>", "<unbind/>")
+_CALENDAR_REPORTS = (
+    "<C:calendar-query/>",
+    "<C:calendar-multiget/>",
+    "<C:free-busy-query/>",
+    "<sync-collection/>",
+)
+
+
+@dataclass
+class Viewer:
+    """Who asks, and what properties need beside the resource itself."""
+
+    principal_id: str
+    base_prefix: str
+    settings: Settings
+    session: Callable[[], Session]
+
+    @cached_property
+    def principal(self) -> Principal:
+        """The principal, read once and only when a property wants it."""
+        return get_principal(self.session(), self.principal_id)
+
+    def link(self, path: str) -> str:
+        """Write an href element of a path on this server."""
+        return f"<href>{href(self.base_prefix + path)}</href>"
+
+    @property
+    def home(self) -> str:
+        """The path of the principal, which is its calendar home."""
+        return f"/{self.principal_id}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One thing with properties: ``row`` for calendars, ``member`` for objects."""
+
+    kind: str  # root | home | calendar | object
+    path: str
+    row: Collection | None = None
+    member: StoredObject | None = None
+
+
+Property = Callable[[Resource, Viewer], str | None]
+
+
+def write_properties(
+    resource: Resource, viewer: Viewer, tags: Iterable[str]
+) -> tuple[str, list[str]]:
+    """Return the written properties and the tags of those the resource has not."""
+    found: list[str] = []
+    missing: list[str] = []
+    for tag in tags:
+        live = LIVE.get(tag)
+        inner = live(resource, viewer) if live is not None else _dead(resource, tag)
+        if inner is None:
+            missing.append(tag)
+        else:
+            found.append(element(tag, inner))
+    return "".join(found), missing
+
+
+def all_tags(resource: Resource) -> list[str]:
+    """Return what ``allprop`` means: the properties of RFC 4918 and the dead ones."""
+    dead = dead_properties(resource.row) if resource.kind == "calendar" else {}
+    return [*_ALLPROP, *dead]
+
+
+def names_of(resource: Resource, viewer: Viewer) -> list[str]:
+    """Return what ``propname`` lists."""
+    tags = dict.fromkeys([*LIVE, *all_tags(resource)])
+    missing = set(write_properties(resource, viewer, tags)[1])
+    return [tag for tag in tags if tag not in missing]
+
+
+def dead_properties(row: Collection | None) -> Mapping[str, str]:
+    """Return the dead properties of a calendar by Clark name; stored short names are read too."""
+    return {make_clark(key): value for key, value in row.properties.items()} if row else {}
+
+
+def _dead(resource: Resource, tag: str) -> str | None:
+    if resource.kind != "calendar":
+        return None
+    value = dead_properties(resource.row).get(tag)
+    return None if value is None else text(value)
+
+
+# --- live properties ---
+
+
+def _resource_type(resource: Resource, _viewer: Viewer) -> str:
+    return {
+        "root": "<collection/>",
+        "home": "<collection/><principal/>",
+        "calendar": "<collection/><C:calendar/>",
+        "object": "",
+    }[resource.kind]
+
+
+def _display_name(resource: Resource, viewer: Viewer) -> str | None:
+    if resource.kind == "calendar" and resource.row is not None:
+        return text(resource.row.display_name)
+    return text(viewer.principal.name) if resource.kind == "home" else None
+
+
+def _privileges(resource: Resource, viewer: Viewer) -> str:
+    """What this login may really do here (RFC 3744 5.4)."""
+    row = resource.row
+    may: tuple[str, ...]
+    if row is None:
+        may = _READ[:2]
+        if resource.kind == "home" and viewer.settings.local_calendars:
+            may = (*may, "<bind/>", "<unbind/>")
+    elif row.kind == "mirror":
+        may = _READ
+    else:
+        may = (*_READ, *_WRITE)
+    return "".join(f"<privilege>{privilege}</privilege>" for privilege in may)
+
+
+def _reports(resource: Resource, _viewer: Viewer) -> str:
+    known: tuple[str, ...] = ("<expand-property/>", "<principal-property-search/>")
+    known = (*known, "<principal-search-property-set/>")
+    if resource.kind == "calendar":
+        known = (*known, *_CALENDAR_REPORTS)
+    elif resource.kind == "home":
+        known = (*known, "<C:free-busy-query/>")
+    return "".join(
+        f"<supported-report><report>{report}</report></supported-report>" for report in known
+    )
+
+
+def _addresses(resource: Resource, viewer: Viewer) -> str | None:
+    if resource.kind != "home":
+        return None
+    email = viewer.principal.email
+    mail = f"<href>{text(f'mailto:{email}')}</href>" if email else ""
+    return mail + viewer.link(viewer.home)
+
+
+def _components(resource: Resource, _viewer: Viewer) -> str | None:
+    if resource.row is None or resource.kind != "calendar":
+        return None
+    return "".join(f'<C:comp name="{name}"/>' for name in resource.row.components)
+
+
+def _etag(resource: Resource, _viewer: Viewer) -> str | None:
+    if resource.member is not None:
+        return text(quoted(resource.member.etag))
+    return _ctag(resource, _viewer)
+
+
+def _ctag(resource: Resource, _viewer: Viewer) -> str | None:
+    if resource.kind != "calendar" or resource.row is None:
+        return None
+    return f'"{resource.row.incarnation}-{resource.row.revision}"'
+
+
+def _sync_token(resource: Resource, _viewer: Viewer) -> str | None:
+    if resource.kind != "calendar" or resource.row is None:
+        return None
+    return CalendarCollection.token_of(resource.row)
+
+
+def _modified(resource: Resource, _viewer: Viewer) -> str | None:
+    if resource.member is not None:
+        return http_date(resource.member.updated_at)
+    return http_date(resource.row.updated_at) if resource.row is not None else None
+
+
+def _created(resource: Resource, _viewer: Viewer) -> str | None:
+    if resource.member is None:
+        return None
+    at = datetime.fromtimestamp(resource.member.created_at, UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _content_type(resource: Resource, _viewer: Viewer) -> str | None:
+    if resource.member is not None:
+        return f"text/calendar;charset=utf-8;component={resource.member.component}"
+    return "text/calendar" if resource.kind == "calendar" else None
+
+
+def _length(resource: Resource, _viewer: Viewer) -> str | None:
+    return str(resource.member.size) if resource.member is not None else None
+
+
+def _transparency(resource: Resource, _viewer: Viewer) -> str | None:
+    if resource.row is None or resource.kind != "calendar":
+        return None
+    return "<C:transparent/>" if resource.row.transparent else "<C:opaque/>"
+
+
+def _calendar_only(inner: str) -> Property:
+    return lambda resource, _viewer: inner if resource.kind == "calendar" else None
+
+
+def _home_only(written: Callable[[Viewer], str]) -> Property:
+    return lambda resource, viewer: written(viewer) if resource.kind == "home" else None
+
+
+LIVE: dict[str, Property] = {
+    f"{D}resourcetype": _resource_type,
+    f"{D}displayname": _display_name,
+    f"{D}getetag": _etag,
+    f"{D}getlastmodified": _modified,
+    f"{D}getcontenttype": _content_type,
+    f"{D}getcontentlength": _length,
+    f"{D}creationdate": _created,
+    f"{D}sync-token": _sync_token,
+    f"{D}current-user-principal": lambda _r, viewer: viewer.link(viewer.home),
+    f"{D}current-user-privilege-set": _privileges,
+    f"{D}principal-URL": _home_only(lambda viewer: viewer.link(viewer.home)),
+    f"{D}principal-collection-set": lambda _r, viewer: viewer.link("/"),
+    f"{D}owner": lambda r, viewer: None if r.kind == "root" else viewer.link(viewer.home),
+    f"{D}supported-report-set": _reports,
+    f"{CS}getctag": _ctag,
+    f"{C}calendar-home-set": _home_only(lambda viewer: viewer.link(viewer.home)),
+    f"{C}calendar-user-address-set": _addresses,
+    f"{C}calendar-user-type": _home_only(lambda _viewer: "INDIVIDUAL"),
+    f"{C}supported-calendar-component-set": _components,
+    f"{C}supported-calendar-data": _calendar_only(
+        '<C:calendar-data content-type="text/calendar" version="2.0"/>'
+    ),
+    f"{C}supported-collation-set": _calendar_only(
+        "<C:supported-collation>i;ascii-casemap</C:supported-collation>"
+        "<C:supported-collation>i;octet</C:supported-collation>"
+        "<C:supported-collation>i;unicode-casemap</C:supported-collation>"
+    ),
+    f"{C}max-resource-size": lambda r, viewer: (
+        str(viewer.settings.max_resource_size) if r.kind == "calendar" else None
+    ),
+    TRANSPARENCY: _transparency,
+}
+
+_ALLPROP = (
+    f"{D}resourcetype",
+    f"{D}displayname",
+    f"{D}creationdate",
+    f"{D}getetag",
+    f"{D}getlastmodified",
+    f"{D}getcontenttype",
+    f"{D}getcontentlength",
+)

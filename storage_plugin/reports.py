@@ -1,0 +1,230 @@
+"""REPORT: calendar-query, calendar-multiget and sync-collection (RFC 4791 7, RFC 6578).
+
+Nothing here parses a body, but C:expand, one object at a time and inside its window. An object
+that cannot be expanded is served whole: one bad object never fails a report.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
+
+from radicale import types
+from radicale.pathutils import sanitize_path
+
+from gateway.core.intervals import Interval
+from gateway.core.rows import BusyRules
+from gateway.store.collections import numbered_changes
+from gateway.store.objects import StoredObject, find_objects, list_objects
+from storage_plugin.collection import CalendarCollection, CalendarItem, to_text
+from storage_plugin.errors import DavError
+from storage_plugin.expansion import expand_text
+from storage_plugin.filters import read_filters, read_time_range
+from storage_plugin.multistatus import (
+    element,
+    gone,
+    multistatus,
+    prefers_minimal,
+    response,
+    text,
+)
+from storage_plugin.properties import (
+    CALENDAR_DATA,
+    C,
+    D,
+    Resource,
+    Viewer,
+    write_properties,
+)
+from storage_plugin.propfind import viewer_of
+from storage_plugin.query import find_matching
+from storage_plugin.storage import Storage
+
+_EMPTY_ANSWERS = {
+    f"{D}principal-property-search",
+    f"{D}principal-search-property-set",
+    f"{D}expand-property",
+}
+
+
+@dataclass
+class Wanted:
+    """Which properties a report asks for, and in which form the data."""
+
+    tags: list[str]
+    with_data: bool
+    window: Interval | None
+    minimal: bool
+
+
+@dataclass
+class Report:
+    """One report on one calendar, inside an open read unit."""
+
+    storage: Storage
+    calendar: CalendarCollection
+    viewer: Viewer
+    wanted: Wanted
+
+    def response(self, member: StoredObject) -> str:
+        """Write the response of a member."""
+        row = self.calendar.row
+        resource = Resource("object", f"/{self.calendar.path}/{member.name}", row, member)
+        found, missing = write_properties(resource, self.viewer, self.wanted.tags)
+        if self.wanted.with_data:
+            found += element(CALENDAR_DATA, text(self._data(member)))
+        path = self.viewer.base_prefix + resource.path
+        return response(path, found, () if self.wanted.minimal else missing)
+
+    def gone(self, name: str) -> str:
+        """Write the response of a member that is not there."""
+        return gone(f"{self.viewer.base_prefix}/{self.calendar.path}/{name}")
+
+    def _data(self, member: StoredObject) -> str:
+        window = self.wanted.window
+        if window is None or member.component != "VEVENT":
+            return to_text(member.body)
+        rules = BusyRules(zone=ZoneInfo(self.viewer.principal.time_zone))
+        return expand_text(member.body, window, rules)
+
+
+def answer(
+    storage: Storage, environ: Mapping[str, Any], base_prefix: str, path: str, root: Any
+) -> types.WSGIResponse:
+    """Answer a report; needs an open read unit."""
+    if root is None:
+        raise DavError(HTTPStatus.BAD_REQUEST, "", "REPORT needs a body.")
+    found = next(iter(storage.discover(path)), None)
+    if found is None:
+        raise DavError(HTTPStatus.NOT_FOUND, "", "There is nothing at this address.")
+    if root.tag in _EMPTY_ANSWERS:
+        return multistatus(())
+    calendar = found.calendar if isinstance(found, CalendarItem) else found
+    if not isinstance(calendar, CalendarCollection):
+        raise _unsupported()
+    minimal = prefers_minimal(environ)
+    report = Report(
+        storage, calendar, viewer_of(storage, base_prefix), _read_wanted(root, minimal=minimal)
+    )
+    if root.tag == f"{C}calendar-multiget":
+        return multistatus(_multiget(report, root))
+    if root.tag == f"{C}calendar-query":
+        only = found.href if isinstance(found, CalendarItem) else None
+        return multistatus(_query(report, root, only))
+    if root.tag == f"{D}sync-collection" and found is calendar:
+        return _sync(report, root, path)
+    raise _unsupported()
+
+
+def _read_wanted(root: Any, *, minimal: bool) -> Wanted:
+    props = root.find(f"{D}prop")
+    tags = list(dict.fromkeys(prop.tag for prop in props)) if props is not None else []
+    data = props.find(CALENDAR_DATA) if props is not None else None
+    expand = data.find(f"{C}expand") if data is not None else None
+    window = None
+    if expand is not None:
+        start, end = read_time_range(expand)
+        if start is None or end is None:
+            raise DavError(HTTPStatus.FORBIDDEN, "<C:valid-filter/>", "expand needs start and end.")
+        window = (start, end)
+    return Wanted([t for t in tags if t != CALENDAR_DATA], data is not None, window, minimal)
+
+
+def _multiget(report: Report, root: Any) -> Iterable[str]:
+    """Answer each href asked for, in that order, once."""
+    names: dict[str, str | None] = {}
+    for node in root.findall(f"{D}href"):
+        path = sanitize_path(unquote(urlsplit((node.text or "").strip()).path))
+        names.setdefault(path, _name_in(report, path))
+    known = find_objects(
+        report.storage.session(),
+        report.calendar.row.id,
+        [name for name in names.values() if name is not None],
+        with_bodies=report.wanted.with_data,
+    )
+    for path, name in names.items():
+        member = known.get(name) if name is not None else None
+        yield report.response(member) if member is not None else gone(path)
+
+
+def _name_in(report: Report, path: str) -> str | None:
+    """Return the name an href has in this calendar, None for a foreign one."""
+    inside = path.removeprefix(f"{report.viewer.base_prefix}/{report.calendar.path}/")
+    return inside if inside != path and inside and "/" not in inside else None
+
+
+def _query(report: Report, root: Any, only: str | None) -> Iterable[str]:
+    filters = read_filters(root.findall(f"{C}filter"))
+    session, row = report.storage.session(), report.calendar.row
+    members = find_matching(session, row, filters, with_bodies=report.wanted.with_data)
+    return (report.response(m) for m in members if only is None or m.name == only)
+
+
+def _sync(report: Report, root: Any, path: str) -> types.WSGIResponse:
+    """Tell what changed since a token; deletions are 404 responses (RFC 6578 3.5)."""
+    calendar, session = report.calendar, report.storage.session()
+    token = (root.findtext(f"{D}sync-token") or "").strip()
+    limit = _limit(root)
+    if not token and limit is None:
+        members = list_objects(session, calendar.row.id, with_bodies=report.wanted.with_data)
+        every = (report.response(member) for member in members)
+        return multistatus(every, element(f"{D}sync-token", calendar.token()))
+    try:
+        since = calendar.revision_of(token) if token else 0
+    except ValueError as error:
+        raise DavError(
+            HTTPStatus.FORBIDDEN, "<valid-sync-token/>", f"Synchronise afresh: {error}."
+        ) from None
+    changes = numbered_changes(session, calendar.row.id, since)
+    page, last = _page(changes, limit)
+    names = [name for name, _revision in page]
+    known = find_objects(session, calendar.row.id, names, with_bodies=report.wanted.with_data)
+    lines = [
+        report.response(known[name]) if name in known else report.gone(name)
+        for name in names
+        if token or name in known
+    ]
+    if last is not None:
+        reason = "<error><number-of-matches-within-limits/></error>"
+        here = report.viewer.base_prefix + path
+        lines.append(gone(here, HTTPStatus.INSUFFICIENT_STORAGE, reason))
+    return multistatus(
+        lines, element(f"{D}sync-token", CalendarCollection.token_of(calendar.row, last))
+    )
+
+
+def _limit(root: Any) -> int | None:
+    found = root.findtext(f"{D}limit/{D}nresults")
+    if found is None:
+        return None
+    if not found.strip().isdigit() or int(found) < 1:
+        raise DavError(HTTPStatus.BAD_REQUEST, "", "nresults is a positive number.")
+    return int(found)
+
+
+def _page(
+    changes: list[tuple[str, int]], limit: int | None
+) -> tuple[list[tuple[str, int]], int | None]:
+    """Return the changes that fit and the revision they reach, None when all fit.
+
+    A page ends between two revisions; a revision too large for one page cannot be cut.
+    """
+    if limit is None or len(changes) <= limit:
+        return changes, None
+    cut = changes[limit][1]
+    page = [change for change in changes[:limit] if change[1] < cut]
+    if not page:
+        raise DavError(
+            HTTPStatus.INSUFFICIENT_STORAGE,
+            "<number-of-matches-within-limits/>",
+            "This many changes cannot be split; ask without a limit.",
+        )
+    return page, page[-1][1]
+
+
+def _unsupported() -> DavError:
+    return DavError(
+        HTTPStatus.FORBIDDEN, "<supported-report/>", "This report is not answered here."
+    )

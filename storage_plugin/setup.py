@@ -1,0 +1,76 @@
+"""What a person meets: a word of help in a browser, and Apple's configuration profile."""
+
+import plistlib
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import NAMESPACE_URL, uuid5
+
+from radicale import types
+
+from gateway.store.principals import get_principal
+from storage_plugin.state import current_state
+from storage_plugin.storage import Storage
+
+PROFILE_PATH = "/.mobileconfig"
+_IDENTIFIER = "org.icloud-caldav-gateway.account"
+_WELCOME = (
+    "This is a CalDAV server. Add this address, with your device login and its password, as a\n"
+    "CalDAV account in your calendar app. On an Apple device open /.mobileconfig here instead.\n"
+)
+
+
+def welcome() -> types.WSGIResponse:
+    """Answer a browser at the root."""
+    return HTTPStatus.OK, {"Content-Type": "text/plain"}, _WELCOME, None
+
+
+def profile(storage: Storage, environ: Mapping[str, Any], base_prefix: str) -> types.WSGIResponse:
+    """Return a profile that sets up this account on an Apple device: CalDAV only, no password.
+
+    Payload keys are those of Apple's ``com.apple.caldav.account``. Needs an open read unit.
+    """
+    state = current_state()
+    principal = get_principal(storage.session(), state.principal_id)
+    login = state.login.login if state.login is not None else principal.id
+    host, port, secure = _public(storage, environ)
+    account = f"{host}:{port}/{login}"
+    payload = {
+        "PayloadType": "com.apple.caldav.account",
+        "PayloadVersion": 1,
+        "PayloadIdentifier": f"{_IDENTIFIER}.{login}.caldav",
+        "PayloadUUID": str(uuid5(NAMESPACE_URL, f"caldav:{account}")).upper(),
+        "PayloadDisplayName": "Calendars",
+        "CalDAVAccountDescription": f"Calendars of {principal.name}",
+        "CalDAVHostName": host,
+        "CalDAVPort": port,
+        "CalDAVUseSSL": secure,
+        "CalDAVUsername": login,
+        "CalDAVPrincipalURL": f"{base_prefix}/{principal.id}/",
+    }
+    whole = {
+        "PayloadType": "Configuration",
+        "PayloadVersion": 1,
+        "PayloadIdentifier": f"{_IDENTIFIER}.{login}",
+        "PayloadUUID": str(uuid5(NAMESPACE_URL, f"profile:{account}")).upper(),
+        "PayloadDisplayName": f"Calendars of {principal.name}",
+        "PayloadDescription": "Sets up the calendar account. The password is asked for.",
+        "PayloadContent": [payload],
+    }
+    headers = {
+        "Content-Type": "application/x-apple-aspen-config",
+        "Content-Disposition": 'attachment; filename="calendars.mobileconfig"',
+    }
+    return HTTPStatus.OK, headers, plistlib.dumps(whole).decode(), None
+
+
+def _public(storage: Storage, environ: Mapping[str, Any]) -> tuple[str, int, bool]:
+    """Return host, port and whether TLS is used, as a device sees them."""
+    url = storage.gateway.settings.public_url
+    if not url:
+        host = environ.get("HTTP_X_FORWARDED_HOST") or environ.get("HTTP_HOST") or "localhost"
+        url = f"{environ['wsgi.url_scheme']}://{host}"
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    return parts.hostname or "localhost", parts.port or (443 if secure else 80), secure
