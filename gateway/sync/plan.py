@@ -6,7 +6,7 @@ for that very href proves it gone (R11).
 
 from dataclasses import dataclass
 
-from gateway.core.errors import SyncTokenExpired
+from gateway.core.errors import SyncTokenExpired, UpstreamUnreachable
 from gateway.store import collections, objects, outbox
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.collections import Collection
@@ -77,9 +77,14 @@ async def make_plan(
         return await _listing_plan(client, calendar, held, token=calendar.sync_token)
     if calendar.sync_token:
         try:
-            return await _sync_plan(client, calendar.path, calendar.sync_token)
+            plan = await _sync_plan(client, calendar.path, calendar.sync_token)
         except SyncTokenExpired:
             pass
+        else:
+            if plan.versions or plan.removed or calendar.listed_ctag in (None, calendar.ctag):
+                return plan
+            # The calendar moved and nothing in it did: an empty answer proves nothing.
+            return await _listing_plan(client, calendar, held, token=plan.token)
     try:
         plan = await _sync_plan(client, calendar.path, None)
     except SyncTokenExpired:
@@ -94,12 +99,14 @@ async def _sync_plan(client: UpstreamClient, path: str, token: str | None) -> Pl
     removed: set[str] = set()
     for _ in range(_MAX_PAGES):
         page = sync_changes(await client.sync_collection(path, token), path)
+        if page.token is None:  # RFC 6578 3.4: a whole answer has one
+            raise UpstreamUnreachable("iCloud's answer was not complete.", status=207)
         for name in page.removed:
             versions.pop(name, None)
         removed = (removed | page.removed) - page.changed.keys()
         versions.update(page.changed)
-        stuck = page.token in (None, token)
-        token = page.token or token
+        stuck = page.token == token
+        token = page.token
         if not page.truncated or stuck:
             break
     return Plan(versions, frozenset(removed), token=token)
