@@ -1,0 +1,177 @@
+"""A gateway installation in a folder, filled through the store: nothing is synced."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from benchmarks.events import OWNER, ZONE, Made
+from gateway.cli.setup import initialise
+from gateway.core.instances import default_window
+from gateway.core.rows import BusyRules
+from gateway.services.booking import prepare_draft, read_draft
+from gateway.services.roles import set_calendar_roles
+from gateway.settings import Settings
+from gateway.store import accounts, calendars, collections, keys, principals
+from gateway.store.accounts import Credential, Keyring
+from gateway.store.engine import Database, Session
+from gateway.store.objects import PreparedObject, save_objects
+from gateway.store.principals import Principal
+from gateway.sync.prepare import MirrorRules, RawObject, prepare_mirrored
+
+_AT_ONCE = 250
+Prepare = Callable[[Made], PreparedObject]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A filled installation, with everything a client needs."""
+
+    folder: Path
+    principal_id: str
+    key: str
+    device: tuple[str, str]
+    platform: tuple[str, str]
+    mirrors: tuple[str, ...]
+
+
+def fill(folder: Path, mirrored: Sequence[Sequence[Made]], platform: Sequence[Made] = ()) -> Filled:
+    """Make an installation with one connected principal.
+
+    ``mirrored`` are the objects of each upstream calendar, the first one linked, the others
+    conflict calendars; ``platform`` are Blocked Slots of the principal's own collection.
+    """
+    settings = Settings(data_dir=folder)
+    key = initialise(settings).admin_key
+    database, keyring = Database(settings.database), Keyring.load(settings.keyring)
+    now = int(time.time())
+    try:
+        with database.write() as session:
+            principal = _principal(session, now)
+            logins = [_login(session, principal, kind, now) for kind in ("device", "platform")]
+            ids = _mirrors(session, keyring, principal, len(mirrored), now)
+            key = keys.create_key(
+                session,
+                name="booking page",
+                scopes=frozenset({"freebusy:read"}),
+                subaccount_id=principal.subaccount_id,
+                now=now,
+            )[1]
+        for collection_id, objects in zip(ids, mirrored, strict=True):
+            _save(database, collection_id, objects, _as_mirrored(now), now)
+        with database.read() as session:
+            own = collections.find_collection(session, principal.id, collections.PLATFORM_NAME)
+            names = [collections.get_collection(session, one).name for one in ids]
+        assert own is not None
+        _save(database, own.id, platform, _as_blocked_slot(principal, now), now)
+    finally:
+        database.close()
+    return Filled(folder, principal.id, key, logins[0], logins[1], tuple(names))
+
+
+def _principal(session: Session, now: int) -> Principal:
+    subaccount = principals.create_subaccount(session, name="Practice", now=now)
+    return principals.create_principal(
+        session,
+        subaccount_id=subaccount.id,
+        name="Anna Example",
+        email=OWNER,
+        time_zone=ZONE,
+        now=now,
+    )
+
+
+def _login(session: Session, principal: Principal, kind: str, now: int) -> tuple[str, str]:
+    made, secret = principals.create_login(
+        session,
+        principal_id=principal.id,
+        kind="device" if kind == "device" else "platform",
+        now=now,
+    )
+    return made.login, secret
+
+
+def _mirrors(
+    session: Session, keyring: Keyring, principal: Principal, count: int, now: int
+) -> list[str]:
+    """Connect an account with ``count`` calendars in use and return their mirrors' ids."""
+    connection = accounts.create_connection(
+        session,
+        keyring,
+        principal_id=principal.id,
+        credential=Credential(OWNER, "abcd-efgh-ijkl-mnop"),
+        account_number="10000000001",
+        principal_path="/10000000001/principal/",
+        home_path="/10000000001/calendars/",
+        addresses=[OWNER],
+        trust_for_s=86_400,
+        now=now,
+    )
+    ids = [
+        calendars.create_calendar(
+            session,
+            connection_id=connection.id,
+            path=f"/10000000001/calendars/{number}/",
+            values={"name": f"Calendar {number}", "kind": "calendar", "writable": True},
+        )
+        for number in range(count)
+    ]
+    if ids:
+        set_calendar_roles(session, principal.id, linked=ids[0], conflicts=ids[1:], now=now)
+    mirrors = []
+    for calendar_id in ids:
+        calendars.update_calendar(session, calendar_id, state="ok", synced_at=now)
+        mirror = collections.find_mirror(session, calendar_id)
+        assert mirror is not None
+        mirrors.append(mirror.id)
+    return mirrors
+
+
+def _as_mirrored(now: int) -> Prepare:
+    rules = MirrorRules(
+        busy=BusyRules(zone=ZoneInfo(ZONE), owner_addresses=frozenset({OWNER})),
+        window=default_window(now),
+        detail="full",
+    )
+
+    def prepare(made: Made) -> PreparedObject:
+        ready = prepare_mirrored(RawObject(made.name, f'"{made.uid[:8]}"', made.body), rules)
+        return PreparedObject(
+            name=ready.name,
+            uid=ready.uid,
+            kind="mirrored",
+            component=ready.component,
+            etag=ready.etag,
+            body=ready.body,
+            expansion=ready.expansion,
+            served=ready.served,
+            upstream_name=ready.upstream_name,
+            upstream_etag=ready.upstream_etag,
+        )
+
+    return prepare
+
+
+def _as_blocked_slot(principal: Principal, now: int) -> Prepare:
+    def prepare(made: Made) -> PreparedObject:
+        return prepare_draft(
+            read_draft(made.body),
+            name=made.name,
+            kind="blocked-slot",
+            principal=principal,
+            addresses=frozenset({OWNER}),
+            now=now,
+        )
+
+    return prepare
+
+
+def _save(
+    database: Database, collection_id: str, objects: Sequence[Made], prepare: Prepare, now: int
+) -> None:
+    for first in range(0, len(objects), _AT_ONCE):
+        prepared = [prepare(made) for made in objects[first : first + _AT_ONCE]]
+        with database.write() as session:
+            collection = collections.lock_collection(session, collection_id)
+            save_objects(session, collection, prepared, now=now)

@@ -1,0 +1,135 @@
+"""Two plain HTTP clients: many requests at a time, or one after the other.
+
+They write the same bytes again and again and read no more of an answer than its status and
+length, so that the client takes little from the machine it shares with the server.
+"""
+
+import asyncio
+import base64
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_END = b"\r\n\r\n"
+
+
+class Refused(Exception):
+    """The server answered something else than expected."""
+
+
+def request_bytes(
+    method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> bytes:
+    """Return an HTTP/1.1 request that keeps the connection open."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", "Connection: keep-alive"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    if body or method in ("PUT", "POST"):
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def basic(login: tuple[str, str]) -> dict[str, str]:
+    """Return the Authorization header of a login and its password."""
+    return {"Authorization": "Basic " + base64.b64encode(":".join(login).encode()).decode()}
+
+
+# --- many at a time ---
+
+
+async def hammer(address: tuple[str, int], request: bytes, *, times: int, at_once: int) -> None:
+    """Send ``request`` ``times`` times over ``at_once`` connections; all answers must be 200."""
+    shares = [times // at_once + (number < times % at_once) for number in range(at_once)]
+    await asyncio.gather(*(_repeat(address, request, share) for share in shares))
+
+
+async def _repeat(address: tuple[str, int], request: bytes, times: int) -> None:
+    reader, writer = await asyncio.open_connection(*address, limit=2**20)
+    try:
+        for _ in range(times):
+            writer.write(request)
+            head = await reader.readuntil(_END)
+            _check(head, 200)
+            await reader.readexactly(_length(head))
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+# --- one after the other ---
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, head and body of an answer."""
+
+    status: int
+    head: bytes
+    body: bytes
+
+
+class Connection:
+    """One kept-open connection; opens a new one when the server closed it."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.address = address
+        self._socket: socket.socket | None = None
+        self._rest = b""
+        self.wall_s = 0.0
+
+    def send(self, request: bytes) -> Answer:
+        """Send one request and read the whole answer; adds to ``wall_s``."""
+        if self._socket is None:
+            self._socket = socket.create_connection(self.address, timeout=300)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._rest = b""
+        began = time.perf_counter()
+        self._socket.sendall(request)
+        head = self._read_until(_END)
+        body = self._read_chunked() if b"chunked" in head.lower() else self._read(_length(head))
+        self.wall_s += time.perf_counter() - began
+        if b"connection: close" in head.lower():
+            self.close()
+        return Answer(int(head[9:12]), head, body)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _fill(self) -> None:
+        assert self._socket is not None
+        data = self._socket.recv(2**18)
+        if not data:
+            raise Refused("the server closed the connection")
+        self._rest += data
+
+    def _read_until(self, mark: bytes) -> bytes:
+        while mark not in self._rest:
+            self._fill()
+        found, self._rest = self._rest.split(mark, 1)
+        return found + mark
+
+    def _read(self, size: int) -> bytes:
+        while len(self._rest) < size:
+            self._fill()
+        found, self._rest = self._rest[:size], self._rest[size:]
+        return found
+
+    def _read_chunked(self) -> bytes:
+        parts = []
+        while size := int(self._read_until(b"\r\n").split(b";")[0], 16):
+            parts.append(self._read(size + 2)[:-2])
+        self._read_until(b"\r\n")
+        return b"".join(parts)
+
+
+def _length(head: bytes) -> int:
+    at = head.lower().find(b"content-length:")
+    return int(head[at + 15 : head.index(b"\r\n", at)]) if at >= 0 else 0
+
+
+def _check(head: bytes, status: int) -> None:
+    if int(head[9:12]) != status:
+        raise Refused(f"{head.decode(errors='replace')[:300]}")

@@ -1,0 +1,90 @@
+"""Server processes on free ports of this machine, and what they cost."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from benchmarks.measure import cpu_s
+
+_GATEWAY = ("-c", "from gateway.cli.main import main; main()")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: its process and the JSON line it printed when it was ready."""
+
+    name: str
+    pid: int
+    ready: Mapping[str, str]
+
+    def cpu_s(self) -> float:
+        """CPU seconds used so far by all its threads."""
+        return cpu_s(self.pid)
+
+    def address(self, part: str) -> tuple[str, int]:
+        """Host and port of a URL of the ready line."""
+        parts = urlsplit(self.ready[part])
+        return parts.hostname or "127.0.0.1", parts.port or 80
+
+
+@contextmanager
+def gateway_part(part: str, folder: Path, **settings: str) -> Iterator[Server]:
+    """Run ``gateway api`` or ``gateway caldav`` on the installation in a folder."""
+    environment = {
+        "GATEWAY_DATA_DIR": str(folder),
+        "GATEWAY_API_BIND": "127.0.0.1:0",
+        "GATEWAY_CALDAV_BIND": "127.0.0.1:0",
+        "GATEWAY_LOG_LEVEL": "WARNING",
+        **{f"GATEWAY_{name.upper()}": value for name, value in settings.items()},
+    }
+    arguments = [*_GATEWAY, part, "--json", "--until-stdin-closes"]
+    with running(part, arguments, environment) as server:
+        yield server
+
+
+@contextmanager
+def launcher(module: str, *arguments: str) -> Iterator[Server]:
+    """Run one of our own launchers, ``python -m benchmarks.<module> …``."""
+    with running(module, ["-m", f"benchmarks.{module}", *arguments], {}) as server:
+        yield server
+
+
+@contextmanager
+def running(
+    name: str, arguments: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[Server]:
+    """Run a Python process until the block ends; it must print one JSON line when ready."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**clean, **environment},
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.startswith("{"):
+                errors.seek(0)
+                raise RuntimeError(f"{name} did not start: {line}{errors.read()[-2000:]}")
+            yield Server(name, process.pid, json.loads(line))
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
