@@ -41,8 +41,11 @@ class Source:
     connection_state: str | None = None
 
 
+_ROLES = ("platform", "linked", "conflict", "local")
+
+
 def list_sources(session: Session, principal_id: str) -> list[Source]:
-    """List the collections whose instances block the principal's time."""
+    """List the collections whose instances block the principal's time, by role, then by age."""
     upstream = upstream_calendars.c
     blocking = or_(
         collections.c.kind == "platform",
@@ -69,7 +72,7 @@ def list_sources(session: Session, principal_id: str) -> list[Source]:
         .where(collections.c.principal_id == principal_id, blocking)
         .order_by(collections.c.kind != "platform", collections.c.created_at, collections.c.id)
     )
-    return [
+    found = [
         Source(
             collection_id=row.id,
             calendar_id=row.calendar_id or row.id,
@@ -82,6 +85,7 @@ def list_sources(session: Session, principal_id: str) -> list[Source]:
         )
         for row in session.execute(query)
     ]
+    return sorted(found, key=lambda source: _ROLES.index(source.role))
 
 
 def busy_rows(
