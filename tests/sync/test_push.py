@@ -1,0 +1,278 @@
+"""Outbox to upstream: only appointments, exactly once, whatever breaks (R13-R16)."""
+
+import pytest
+
+from gateway.core.objects import peek_uid
+from gateway.store import collections, objects, outbox
+from gateway.sync import push
+from tests.sync.conftest import Site, event
+
+PUSHED = ["PUT", "GET"]
+
+
+def writes(site: Site) -> list[tuple[str, str | None, int]]:
+    return [
+        (entry.method, entry.calendar, entry.status)
+        for entry in site.log()
+        if entry.method not in ("PROPFIND", "REPORT", "GET", "OPTIONS")
+    ]
+
+
+@pytest.mark.rule("R13", "R15", "R16")
+async def test_an_appointment_arrives_once_in_the_linked_calendar_and_nowhere_else(
+    site: Site,
+) -> None:
+    site.book()
+    report = await site.sync()
+    assert report.pushed == 1
+    assert site.requests() == [*PUSHED, "PROPFIND", "REPORT sync-collection"]
+    assert writes(site) == [("PUT", "home", 201)]
+    (row,) = site.ledger()
+    assert site.upstream_names("home") == {row.upstream_name}
+    stored = site.account.calendar("home").resources[row.upstream_name]
+    assert (row.state, row.upstream_etag) == ("pushed", stored.etag)
+    assert row.upstream_name == f"{row.upstream_uid}.ics"
+    assert stored.uid == row.upstream_uid != "local-1"
+    assert b"ATTENDEE" not in stored.data
+    assert site.errands() == []
+    assert site.mirrored("home") == {}
+    assert (await site.sync()).ok
+    assert site.requests() == ["PROPFIND"]
+
+
+@pytest.mark.rule("R16")
+async def test_an_update_names_the_version_it_replaces(site: Site) -> None:
+    site.book()
+    await site.sync()
+    site.book(body=event("local-1", "20261002T090000", "20261002T100000"))
+    await site.sync()
+    assert [w[2] for w in writes(site)] == [201, 204]
+    last = site.log(method="PUT")[-1]
+    assert last.if_match not in (None, "*")
+    (row,) = site.ledger()
+    data = site.account.get("home", row.upstream_name)
+    assert b"20261002T090000Z" in data
+    assert b"SEQUENCE:1" in data
+
+
+async def test_two_edits_in_a_row_make_one_put_and_no_change_none(site: Site) -> None:
+    site.book()
+    site.book(body=event("local-1", summary="Second thought"))
+    await site.sync()
+    assert len(site.log(method="PUT")) == 1
+    site.book(body=event("local-1", summary="Second thought"))
+    await site.sync()
+    assert len(site.log(method="PUT")) == 1
+    assert site.errands() == []
+
+
+@pytest.mark.rule("R13")
+async def test_a_deletion_goes_up_and_a_second_time_does_no_harm(site: Site) -> None:
+    site.book()
+    await site.sync()
+    site.cancel()
+    await site.sync()
+    assert site.upstream_names("home") == set()
+    assert site.ledger()[0].state == "deleted"
+    assert [e.depth for e in site.log(method="DELETE")] == [None]
+    assert (await site.sync()).ok
+    assert site.errands() == []
+
+
+@pytest.mark.rule("R13")
+async def test_what_is_gone_already_counts_as_deleted(site: Site) -> None:
+    site.book()
+    await site.sync()
+    site.cancel()
+    site.account.delete("home", site.ledger()[0].upstream_name)
+    await site.sync()
+    assert site.ledger()[0].state == "deleted"
+    assert site.log(method="DELETE") == []
+
+
+@pytest.mark.rule("R14")
+async def test_objects_without_ledger_row_never_go_up(site: Site) -> None:
+    site.book(push=False)
+    await site.sync()
+    assert writes(site) == []
+
+
+@pytest.mark.rule("R16")
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_lost_answer_neither_loses_nor_doubles_a_push(site: Site, when: str) -> None:
+    site.book()
+    site.fault("reset", method="PUT", when=when, times=1)
+    report = await site.sync()
+    assert report.pushed == 0
+    assert site.errands()[0].in_doubt
+    assert site.errands()[0].due_at > site.clock.time
+    await site.sync()
+    assert len(site.log(method="PUT")) == 1
+    site.clock.advance(120)
+    site.requests()
+    assert (await site.sync()).pushed == 1
+    assert site.requests()[:2] == (["GET", "PROPFIND"] if when == "after" else ["GET", "PUT"])
+    assert len(site.upstream_names("home")) == 1
+    assert site.errands() == []
+    assert site.mirrored("home") == {}
+
+
+@pytest.mark.rule("R16")
+@pytest.mark.parametrize("after_step", ["mark_in_doubt", "put"])
+async def test_a_crash_between_sending_and_recording_does_not_double(
+    site: Site, monkeypatch: pytest.MonkeyPatch, after_step: str
+) -> None:
+    site.book()
+
+    class Crash(BaseException):
+        pass
+
+    async def crash_before(*args, **kwargs):
+        raise Crash
+
+    async def crash_after(*args, **kwargs):
+        await original(*args, **kwargs)
+        raise Crash
+
+    original = push.write_upstream
+    crash = crash_after if after_step == "put" else crash_before
+    with monkeypatch.context() as patch:
+        patch.setattr(push, "write_upstream", crash)
+        with pytest.raises(Crash):
+            await site.sync()
+    site.clock.advance(3600)
+    assert (await site.sync()).ok
+    assert len(site.upstream_names("home")) == 1
+    assert site.ledger()[0].state == "pushed"
+    assert site.errands() == []
+    assert site.mirrored("home") == {}
+
+
+@pytest.mark.rule("R16")
+@pytest.mark.parametrize("fault", ["status", "throttle", "calendar-error"])
+async def test_an_upstream_in_trouble_postpones_and_the_push_survives(
+    site: Site, fault: str
+) -> None:
+    site.book()
+    site.fault(fault, method="PUT", times=1)
+    await site.sync()
+    (errand,) = site.errands()
+    assert (errand.state, errand.attempts) == ("pending", 1)
+    assert 20 <= errand.due_at - site.clock.time <= 3600
+    site.clock.advance(3600)
+    await site.sync()
+    assert len(site.upstream_names("home")) == 1
+    assert site.errands() == []
+
+
+@pytest.mark.rule("R16")
+async def test_a_body_icloud_refuses_is_parked_after_three_attempts(site: Site) -> None:
+    site.book()
+    site.fault("status", method="PUT", code=404)
+    for _ in range(5):
+        await site.sync()
+        site.clock.advance(4000)
+    assert len(site.log(method="PUT")) == 3
+    (errand,) = site.errands()
+    assert (errand.state, errand.reason) == ("parked", "upstream-refused")
+    assert (site.ledger()[0].state, site.ledger()[0].reason) == ("parked", "upstream-refused")
+    site.server.world.faults.clear("status")
+    with site.database.write() as session:
+        outbox.unpark(session, errand.id, now=int(site.clock.time))
+    await site.sync()
+    assert len(site.upstream_names("home")) == 1
+
+
+@pytest.mark.rule("R11")
+async def test_a_push_into_a_vanished_calendar_parks_and_cancels_nothing(site: Site) -> None:
+    site.book()
+    site.account.drop_calendar("home")
+    await site.sync()
+    (errand,) = site.errands()
+    assert (errand.state, errand.reason) == ("parked", "linked-calendar-gone")
+    assert site.platform_object() is not None
+    assert [a.status for a in site.appointments()] == ["confirmed"]
+
+
+@pytest.mark.rule("R11")
+async def test_a_pushed_appointment_outlives_its_calendar(site: Site) -> None:
+    site.book()
+    await site.sync()
+    site.account.drop_calendar("home")
+    for _ in range(3):
+        await site.sync()
+        site.clock.advance(400)
+    assert site.calendar("Home").state == "gone"
+    assert site.platform_object() is not None
+    assert [a.status for a in site.appointments()] == ["confirmed"]
+    site.book(body=event("local-1", summary="Changed"))
+    await site.sync()
+    assert site.errands()[0].reason == "linked-calendar-gone"
+
+
+async def test_an_etag_that_drifts_costs_one_more_attempt_and_no_change(site: Site) -> None:
+    site.book()
+    await site.sync()
+    (row,) = site.ledger()
+    site.account.calendar("home").contents.touch(row.upstream_name, site.clock())
+    site.book(body=event("local-1", summary="Ours"))
+    await site.sync()
+    assert site.errands() == []
+    assert b"Ours" in site.account.get("home", row.upstream_name)
+    assert site.mirrored("home") == {}
+
+
+async def test_a_tombstoned_name_gets_a_new_one(site: Site) -> None:
+    site.book()
+    (row,) = site.ledger()
+    site.account.put("home", event(row.upstream_uid))
+    site.account.delete("home", row.upstream_name)
+    await site.sync()
+    site.clock.advance(120)
+    await site.sync()
+    (renamed,) = site.ledger()
+    assert renamed.state == "pushed"
+    assert renamed.upstream_uid != row.upstream_uid
+    assert site.upstream_names("home") == {renamed.upstream_name}
+    assert len({peek_uid(r.data) for r in site.account.calendar("home").resources.values()}) == 1
+
+
+async def test_reads_that_lag_behind_a_put_do_not_loop(site: Site) -> None:
+    site.fault("lag", after=20)
+    site.book()
+    await site.sync()
+    assert site.errands() == []
+    for _ in range(4):
+        site.clock.advance(15)
+        await site.sync()
+    assert len(site.log(method="PUT")) == 1
+    assert site.ledger()[0].state == "pushed"
+    assert site.mirrored("home") == {}
+    assert [a.status for a in site.appointments()] == ["confirmed"]
+    assert site.platform_object() is not None
+
+
+@pytest.mark.rule("R15")
+async def test_guests_of_a_local_appointment_are_never_mailed(site: Site) -> None:
+    guest = "ATTENDEE;CN=Guest:mailto:guest@example.com"
+    host = "ORGANIZER:mailto:robin@icloud.com"
+    site.book(body=event("local-1", "20261001T090000", "20261001T100000", host, guest))
+    await site.sync()
+    site.book(body=event("local-1", "20261001T110000", "20261001T120000", host, guest))
+    await site.sync()
+    site.cancel()
+    await site.sync()
+    assert site.server.world.mails == []
+    assert [w[0] for w in writes(site)] == ["PUT", "PUT", "DELETE"]
+
+
+@pytest.mark.rule("R4")
+async def test_a_revoked_password_keeps_the_push_for_later(site: Site) -> None:
+    site.book()
+    site.account.revoke()
+    report = await site.sync()
+    assert report.state == "credential-revoked"
+    assert site.errands()[0].state == "pending"
+    assert len(site.log(method="PUT")) == 1
+    mirror = site.read(collections.find_mirror, site.calendar("home").id)
+    assert site.read(objects.list_names, mirror.id) == []
