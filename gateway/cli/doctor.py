@@ -8,8 +8,8 @@ from typing import Annotated
 import aiohttp
 import typer
 
-from gateway.cli.options import ConfigOption, DataOption, JsonFlag, Opened, opened, read_settings
-from gateway.cli.output import REFUSED, refusals, show, stdout, table
+from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_settings
+from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stdout, table
 from gateway.settings import Settings
 from gateway.store import accounts, calendars, objects, outbox, principals
 from gateway.store.engine import Session

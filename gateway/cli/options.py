@@ -1,25 +1,20 @@
 """Options that several commands share, and how they open the store."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from gateway.core.errors import InvalidInput, StoreError
-from gateway.core.intervals import Interval
+from gateway.core.errors import StoreError
 from gateway.observe import set_up_logging
 from gateway.settings import Settings, load_settings
 from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.schema import is_current
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", help="Settings file (TOML); GATEWAY_… variables win over it."),
@@ -27,6 +22,9 @@ ConfigOption = Annotated[
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Data folder; wins over the settings.")
 ]
+
+
+CaldavBind = Annotated[str | None, typer.Option("--caldav-bind", help="host:port of CalDAV.")]
 
 
 @dataclass(frozen=True)
@@ -77,44 +75,3 @@ def _exists(settings: Settings) -> bool:
     if settings.database_url and not settings.database_url.startswith("sqlite"):
         return True
     return Path(settings.database.removeprefix("sqlite:///")).exists()
-
-
-def parse_zone(name: str) -> ZoneInfo:
-    """Return the IANA zone; raises :class:`InvalidInput` for any other name."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidInput(
-            f"“{name}” is not an IANA time zone.", code="unknown-time-zone"
-        ) from None
-
-
-def parse_time(text: str, zone: ZoneInfo) -> int:
-    """Read a time given by a person as UTC epoch seconds; without offset it is in ``zone``.
-
-    Also takes a plain date (its midnight). Raises :class:`InvalidInput`.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput(
-            f"“{text}” is not a time like 2026-11-30T09:00 or a date.", code="invalid-time"
-        ) from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
-
-
-def parse_window(start: str | None, end: str | None, days: int, zone: ZoneInfo) -> Interval:
-    """Return the window asked for; by default ``days`` days from now on.
-
-    Raises :class:`InvalidInput` when it ends before it starts.
-    """
-    first = parse_time(start, zone) if start else int(time.time()) // 60 * 60
-    last = parse_time(end, zone) if end else first + days * 86_400
-    if last <= first:
-        raise InvalidInput("The end must lie after the start.", code="window-reversed")
-    return first, last
-
-
-def render_time(epoch: int, zone: ZoneInfo) -> str:
-    """Write epoch seconds as RFC 3339 with the zone's offset."""
-    return datetime.fromtimestamp(epoch, zone).isoformat()

@@ -5,13 +5,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from gateway.core.errors import GatewayError
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 DONE, REFUSED, USAGE = 0, 1, 2
 """Exit codes of every command (scripts rely on them)."""
@@ -29,6 +31,11 @@ def show(value: Any, *, as_json: bool, text: Callable[[], None] | str) -> None:
         text()
     else:
         stdout.print(text)
+
+
+def announce(part: str, as_json: bool) -> Callable[[str], None]:
+    """Return what a server calls with its URL when it is ready."""
+    return lambda url: show({part: url}, as_json=as_json, text=f"{part}  {url}")
 
 
 def table(*columns: str, rows: list[list[str]], empty: str) -> None:

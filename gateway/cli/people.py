@@ -10,14 +10,13 @@ import typer
 from gateway.cli.options import (
     ConfigOption,
     DataOption,
-    JsonFlag,
     Opened,
     opened,
-    parse_zone,
     read_settings,
 )
-from gateway.cli.output import refusals, show, stderr, stdout, table
+from gateway.cli.output import JsonFlag, refusals, show, stderr, stdout, table
 from gateway.cli.sidecar import open_sidecar
+from gateway.cli.times import parse_zone
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.services.roles import set_calendar_roles
 from gateway.store import accounts, calendars, principals

@@ -1,4 +1,4 @@
-"""``gateway serve`` and its parts: ``caldav``, ``api``, ``worker``.
+"""``gateway serve``, and the parts that hold the key: ``api`` and ``worker``.
 
 ``serve`` runs the CalDAV server as a child process without the key, and the sidecar (API and
 sync worker) in this one. Each part also runs alone, any number of times, against PostgreSQL.
@@ -6,8 +6,6 @@ sync worker) in this one. Each part also runs alone, any number of times, agains
 
 import asyncio
 import os
-import signal
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,21 +13,19 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.options import (
+    CaldavBind,
     ConfigOption,
     DataOption,
-    JsonFlag,
     Opened,
     opened,
     read_settings,
 )
-from gateway.cli.output import fail, refusals, show, stderr
+from gateway.cli.output import JsonFlag, announce, fail, refusals, show
 from gateway.cli.processes import Child, UntilStdinCloses, stop_event, stop_with_parent
 from gateway.cli.sidecar import open_sidecar
 from gateway.settings import Settings
-from storage_plugin.server import serve as serve_caldav
 
 ApiBind = Annotated[str | None, typer.Option("--api-bind", help="host:port of the API.")]
-CaldavBind = Annotated[str | None, typer.Option("--caldav-bind", help="host:port of CalDAV.")]
 
 KEY_VARIABLES = ("GATEWAY_KEYRING", "GATEWAY_KEYRING_FILE")
 
@@ -90,26 +86,6 @@ async def _until(stop: asyncio.Event, **parts: asyncio.Future[Any]) -> str | Non
     return None
 
 
-def caldav(
-    config: ConfigOption = None,
-    data: DataOption = None,
-    caldav_bind: CaldavBind = None,
-    as_json: JsonFlag = False,
-    until_stdin_closes: UntilStdinCloses = False,
-) -> None:
-    """Run the CalDAV server alone; it never opens the key."""
-    stop_with_parent(until_stdin_closes)
-    signal.signal(signal.SIGTERM, _interrupt)
-    with refusals(as_json=as_json):
-        settings = read_settings(config, data, caldav_bind=caldav_bind)
-        with opened(settings, with_key=False):
-            pass
-        try:
-            serve_caldav(settings, ready=_announce("caldav", as_json))
-        except KeyboardInterrupt:
-            stderr.print("CalDAV server stopped")
-
-
 def api(
     config: ConfigOption = None,
     data: DataOption = None,
@@ -152,17 +128,9 @@ async def _serve_part(gateway: Opened, part: str, *, as_json: bool) -> str | Non
         )
         if part == "api":
             url = await stack.enter_async_context(sidecar.api())
-            _announce("api", as_json)(url)
+            announce("api", as_json)(url)
             await stop.wait()
             return None
         running = await stack.enter_async_context(sidecar.running_worker())
-        _announce("worker", as_json)("running")
+        announce("worker", as_json)("running")
         return await _until(stop, worker=running)
-
-
-def _announce(part: str, as_json: bool) -> Callable[[str], None]:
-    return lambda url: show({part: url}, as_json=as_json, text=f"{part}  {url}")
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt

@@ -3,8 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from gateway.cli.options import ConfigOption, DataOption, JsonFlag, read_settings
-from gateway.cli.output import refusals, show
+from gateway.cli.options import ConfigOption, DataOption, read_settings
+from gateway.cli.output import JsonFlag, refusals, show
 from gateway.core.errors import Conflict
 from gateway.settings import Settings
 from gateway.store import keys

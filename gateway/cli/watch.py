@@ -13,16 +13,14 @@ from gateway.api.freebusy import check_window, render_free_busy
 from gateway.cli.options import (
     ConfigOption,
     DataOption,
-    JsonFlag,
     Opened,
     opened,
-    parse_window,
-    parse_zone,
     read_settings,
 )
-from gateway.cli.output import REFUSED, refusals, show, stderr, stdout, table
+from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stderr, stdout, table
 from gateway.cli.people import PrincipalArgument
 from gateway.cli.sidecar import open_sidecar
+from gateway.cli.times import parse_window, parse_zone
 from gateway.core.errors import NotFound
 from gateway.services.availability import free_busy
 from gateway.store import accounts, principals

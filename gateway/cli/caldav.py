@@ -1,0 +1,32 @@
+"""``gateway caldav``: the CalDAV server alone, in a process that never opens the key."""
+
+import signal
+
+from gateway.cli.options import CaldavBind, ConfigOption, DataOption, opened, read_settings
+from gateway.cli.output import JsonFlag, announce, refusals, stderr
+from gateway.cli.processes import UntilStdinCloses, stop_with_parent
+from storage_plugin.server import serve as serve_caldav
+
+
+def caldav(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    caldav_bind: CaldavBind = None,
+    as_json: JsonFlag = False,
+    until_stdin_closes: UntilStdinCloses = False,
+) -> None:
+    """Run the CalDAV server alone; it never opens the key."""
+    stop_with_parent(until_stdin_closes)
+    signal.signal(signal.SIGTERM, _interrupt)
+    with refusals(as_json=as_json):
+        settings = read_settings(config, data, caldav_bind=caldav_bind)
+        with opened(settings, with_key=False):
+            pass
+        try:
+            serve_caldav(settings, ready=announce("caldav", as_json))
+        except KeyboardInterrupt:
+            stderr.print("CalDAV server stopped")
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
