@@ -9,12 +9,14 @@ from xml.sax.saxutils import escape
 
 from radicale import types
 
+from gateway.core.busy import format_utc
 from gateway.core.errors import (
     Conflict,
     GatewayError,
     InvalidCalendarData,
     NotAllowed,
     NotFound,
+    SlotTaken,
     StoreBusy,
     StoreFull,
 )
@@ -85,8 +87,12 @@ def from_gateway_error(error: GatewayError) -> DavError:
     match error:
         case InvalidCalendarData():
             return DavError(HTTPStatus.FORBIDDEN, "<C:valid-calendar-data/>", text)
-        case Conflict(code="slot-taken"):
-            return DavError(HTTPStatus.CONFLICT, "<G:slot-taken/>", text)
+        case SlotTaken():
+            gaps = "".join(
+                f'<G:next-free start="{format_utc(start)}" end="{format_utc(end)}"/>'
+                for start, end in error.next_free
+            )
+            return DavError(HTTPStatus.CONFLICT, f"<G:slot-taken>{gaps}</G:slot-taken>", text)
         case Conflict():
             return DavError(HTTPStatus.CONFLICT, f"<G:{error.code}/>", text)
         case NotFound():

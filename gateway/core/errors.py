@@ -14,6 +14,7 @@ and the CalDAV face translate, each in one place.
     │   ├── NotAuthenticated          unknown caller
     │   ├── NotFound                  no such thing for this caller
     │   └── Conflict                  collides with what is already there
+    │       └── SlotTaken             the time is busy or held
     ├── UpstreamError                 iCloud did not do what was asked
     │   ├── UpstreamUnreachable       no answer, broken answer, 5xx      (retryable)
     │   ├── UpstreamThrottled         429 or 503 with Retry-After        (retryable)
@@ -87,6 +88,19 @@ class Conflict(Refused):
     """The request collides with what is already there."""
 
     default_code = "conflict"
+
+
+class SlotTaken(Conflict):
+    """The time is busy or held (R27); ``next_free`` are the next gaps that are long enough.
+
+    Pairs of UTC epoch seconds, soonest first.
+    """
+
+    default_code = "slot-taken"
+
+    def __init__(self, detail: str, *, next_free: tuple[tuple[int, int], ...] = ()) -> None:
+        super().__init__(detail)
+        self.next_free = next_free
 
 
 class UpstreamError(GatewayError):

@@ -9,13 +9,21 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from gateway.core.content_lines import unescape_text, unfold
-from gateway.core.errors import Conflict, InvalidCalendarData, NotAllowed
+from gateway.core.errors import Conflict, InvalidCalendarData, NotAllowed, SlotTaken
 from gateway.core.fbtype import FBType
 from gateway.core.instances import default_window, expand
-from gateway.core.intervals import Interval, intersect, merge, subtract
+from gateway.core.intervals import (
+    Interval,
+    clip,
+    complement,
+    intersect,
+    merge,
+    subtract,
+)
 from gateway.core.objects import CalendarObject, parse_calendar_object
 from gateway.core.reader import Component, read_calendar
 from gateway.core.rows import BusyRules
+from gateway.services.availability import source_states
 from gateway.services.pushes import push_appointment, withdraw_appointment
 from gateway.store.bookings import (
     AppointmentStatus,
@@ -35,6 +43,7 @@ from gateway.store.objects import (
     StoredObject,
     delete_objects,
     find_object,
+    get_coverage,
     get_object,
     rename_object,
     save_object,
@@ -44,7 +53,8 @@ from gateway.store.principals import LoginKind, Principal, get_principal
 KIND_PROPERTY = "X-GATEWAY-KIND"
 """How a platform says that an object is its Blocked Slot, not an appointment (R19)."""
 
-SLOT_TAKEN = "slot-taken"
+NEXT_WITHIN_S = 14 * 86_400
+_FOREVER = 2**40
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,20 +242,64 @@ def check_span_free(
     without_object: str | None = None,
     without_hold: str | None = None,
 ) -> None:
-    """Raise :class:`Conflict` ``slot-taken`` when any of the spans touches busy or held time.
+    """Raise :class:`SlotTaken` when a span touches busy or held time, and :class:`Conflict`
+    ``availability-unknown`` when it touches time of which a source says nothing (R25, R27).
 
-    Call it inside the unit that writes, after :func:`lock_principal` (R27). ``spans`` are merged.
+    Call it inside the unit that writes, after :func:`lock_principal`. ``spans`` are merged.
     """
     if not spans:
         return
     window = (spans[0][0], spans[-1][1])
-    sources = [source.collection_id for source in list_sources(session, principal_id)]
-    rows = busy_rows(session, principal_id, window, sources, without_object=without_object)
+    taken, unknown = _time_taken(
+        session,
+        principal_id,
+        window,
+        now=now,
+        without_object=without_object,
+        without_hold=without_hold,
+    )
+    if intersect(spans, taken):
+        length = spans[0][1] - spans[0][0]
+        raise SlotTaken(
+            "This time is taken; nothing was booked.",
+            next_free=next_free(session, principal_id, length, after=spans[0][0], now=now),
+        )
+    if intersect(spans, clip(unknown, (now, _FOREVER))):
+        raise Conflict(
+            "It is not known whether this time is free: a calendar has no current data, or the "
+            "time is farther ahead than the gateway looks.",
+            code="availability-unknown",
+        )
+
+
+def next_free(
+    session: Session, principal_id: str, length: int, *, after: int, now: int, count: int = 3
+) -> tuple[Interval, ...]:
+    """Return the next times of ``length`` seconds that nothing blocks, within two weeks."""
+    window = (max(after, now), max(after, now) + NEXT_WITHIN_S)
+    taken, unknown = _time_taken(session, principal_id, window, now=now)
+    gaps = complement(clip(merge([*taken, *unknown]), window), window)
+    return tuple((start, start + length) for start, end in gaps if end - start >= length)[:count]
+
+
+def _time_taken(
+    session: Session,
+    principal_id: str,
+    window: Interval,
+    *,
+    now: int,
+    without_object: str | None = None,
+    without_hold: str | None = None,
+) -> tuple[list[Interval], list[Interval]]:
+    """Return what is busy or held, and what is unknown, both merged."""
+    sources = list_sources(session, principal_id)
+    ids = [source.collection_id for source in sources]
+    rows = busy_rows(session, principal_id, window, ids, without_object=without_object)
     taken = [(start, end) for start, end, _fbtype, _collection in rows]
     held = holds_in(session, principal_id, window, now=now)
     taken += [(hold.start, hold.end) for hold in held if hold.id != without_hold]
-    if intersect(spans, merge(taken)):
-        raise Conflict("This time is taken; nothing was booked.", code=SLOT_TAKEN)
+    states = source_states(session, principal_id, sources, window, now=now)
+    return merge(taken), merge(span for state in states for span in state.unknown)
 
 
 def _check_free(
@@ -257,13 +311,11 @@ def _check_free(
     now: int,
 ) -> None:
     """Refuse time the object did not have before and somebody else has."""
-    wanted = merge(
-        (instance.busy_start, instance.busy_end)
-        for instance in prepared.expansion.instances
-        if instance.fbtype != FBType.FREE
-    )
-    if known is not None:
-        wanted = subtract(wanted, _own_time(session, principal_id, known, wanted))
+    wanted = _blocking_spans(session, principal_id, prepared)
+    if known is not None and wanted:
+        window = (wanted[0][0], wanted[-1][1])
+        own = busy_rows(session, principal_id, window, [known.collection_id], only_object=known.id)
+        wanted = subtract(wanted, merge((start, end) for start, end, _type, _id in own))
     check_span_free(
         session,
         principal_id,
@@ -273,14 +325,22 @@ def _check_free(
     )
 
 
-def _own_time(
-    session: Session, principal_id: str, known: StoredObject, wanted: list[Interval]
+def _blocking_spans(
+    session: Session, principal_id: str, prepared: PreparedObject
 ) -> list[Interval]:
-    if not wanted:
-        return []
-    window = (wanted[0][0], wanted[-1][1])
-    rows = busy_rows(session, principal_id, window, [known.collection_id], only_object=known.id)
-    return merge((start, end) for start, end, _fbtype, _collection in rows)
+    """Return the time an object would take; of a series only what can be compared."""
+    expansion = prepared.expansion
+    spans = merge(
+        (instance.busy_start, instance.busy_end)
+        for instance in expansion.instances
+        if instance.fbtype != FBType.FREE
+    )
+    if expansion.recurring:
+        coverage = get_coverage(session, principal_id)
+        return clip(spans, coverage) if coverage is not None else spans
+    start, end = expansion.first_start, expansion.last_end
+    is_beyond = not expansion.instances and start is not None and start >= expansion.window[1]
+    return [(start, end)] if is_beyond and start is not None and end is not None else spans
 
 
 def _note_appointment(session: Session, draft: Draft, stored: StoredObject, *, now: int) -> None:

@@ -9,12 +9,20 @@ import pytest
 
 from gateway.core.instances import default_window, expand
 from gateway.core.objects import parse_calendar_object
-from gateway.core.rows import BusyRules
+from gateway.core.rows import BusyRules, Expansion
 from gateway.settings import Settings
 from gateway.store import tables
-from gateway.store.collections import create_collection, get_collection
+from gateway.store.bookings import Appointment, list_appointments
+from gateway.store.collections import create_collection, find_collection, get_collection
 from gateway.store.engine import Database
-from gateway.store.objects import PreparedObject, delete_objects, save_object
+from gateway.store.objects import (
+    PreparedObject,
+    StoredObject,
+    delete_objects,
+    find_object,
+    save_object,
+)
+from gateway.store.outbox import LedgerRow, list_errands, list_ledger
 from gateway.store.principals import create_login, create_principal, create_subaccount
 from storage_plugin.server import build_application
 from tests.storage_plugin.dav import Dav
@@ -59,10 +67,12 @@ class World:
             )
         return Dav(self.application, login.login, secret)
 
-    def mirror_put(self, name: str, body: bytes) -> None:
+    def mirror_put(self, name: str, body: bytes, expansion: Expansion | None = None) -> None:
         """Let the sync write an object into the mirror."""
         parsed = parse_calendar_object(body)
-        expansion = expand(body, default_window(now()), BusyRules(ZoneInfo("Europe/Berlin")))
+        expansion = expansion or expand(
+            body, default_window(now()), BusyRules(ZoneInfo("Europe/Berlin"))
+        )
         with self.database.write() as session:
             save_object(
                 session,
@@ -79,6 +89,30 @@ class World:
                 ),
                 now=now(),
             )
+
+    def ledger(self) -> list[LedgerRow]:
+        with self.database.read() as session:
+            return list_ledger(session, self.principal_id)
+
+    def errands(self) -> list[tuple[str, str, str | None]]:
+        """(action, state, connection) of everything in the outbox."""
+        with self.database.read() as session:
+            found = list_errands(session, self.principal_id)
+        return [(errand.action, errand.state, errand.connection_id) for errand, _row in found]
+
+    def object(self, name: str, collection: str = "platform") -> StoredObject | None:
+        with self.database.read() as session:
+            row = find_collection(session, self.principal_id, collection)
+            return find_object(session, row.id, name)
+
+    def appointments(self) -> list[Appointment]:
+        with self.database.read() as session:
+            return list_appointments(session, [self.principal_id])
+
+    def change(self, table, **values) -> None:
+        """Change every row of a table."""
+        with self.database.write() as session:
+            session.execute(table.update().values(**values))
 
     def mirror_delete(self, name: str) -> None:
         with self.database.write() as session:

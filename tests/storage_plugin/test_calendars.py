@@ -1,0 +1,214 @@
+"""Local calendars, properties and privileges (R18), and discovery."""
+
+import plistlib
+
+import pytest
+
+from gateway.store import tables
+from tests.storage_plugin.conftest import at, make_world
+from tests.storage_plugin.dav import C, D, event
+
+TODO = (
+    "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VTODO\r\nUID:todo\r\n"
+    "DTSTAMP:20260101T000000Z\r\nSUMMARY:Buy milk\r\nEND:VTODO\r\nEND:VCALENDAR\r\n"
+)
+COLOR = "<a:calendar-color>#FF0000FF</a:calendar-color>"
+
+
+def busy(world) -> list[str]:
+    answer = world.device.freebusy(world.home, at(0), at(24))
+    return [line.partition(":")[2] for line in answer.text.splitlines() if "FBTYPE" in line]
+
+
+@pytest.mark.rule("R18")
+@pytest.mark.parametrize("verb", ["mkcalendar", "mkcol"])
+def test_a_device_makes_a_calendar_that_works(both_world, verb):
+    world, path = both_world, f"{both_world.home}holidays/"
+    kind = "<d:resourcetype><d:collection/><c:calendar/></d:resourcetype>"
+    inner = f"<d:displayname>Holidays</d:displayname>{COLOR}" + (kind if verb == "mkcol" else "")
+    assert getattr(world.device, verb)(path, inner).status == 201
+    assert getattr(world.device, verb)(path, inner).conditions == [f"{D}resource-must-be-null"]
+    props = world.device.propfind(path, "d:displayname", "a:calendar-color", "d:resourcetype")
+    found = props.props(path)
+    assert found[f"{D}displayname"].text == "Holidays"
+    assert found["{http://apple.com/ns/ical/}calendar-color"].text == "#FF0000FF"
+    assert [node.tag for node in found[f"{D}resourcetype"]] == [f"{D}collection", f"{C}calendar"]
+    assert world.device.put(f"{path}h.ics", event("h", at(9), at(10))).status == 201
+    assert world.object("h.ics", "holidays").kind == "blocked-slot"
+    assert busy(world) == [f"{at(9)}/{at(10)}"]
+    assert world.device.delete(path).status == 204
+    assert world.device.propfind(path, "d:displayname").status == 404
+    assert busy(world) == []
+
+
+@pytest.mark.rule("R18")
+def test_transparency_decides_whether_a_local_calendar_blocks(world):
+    path = f"{world.home}quiet/"
+    clear = "<c:schedule-calendar-transp><c:transparent/></c:schedule-calendar-transp>"
+    opaque = "<c:schedule-calendar-transp><c:opaque/></c:schedule-calendar-transp>"
+    world.device.mkcalendar(path, clear)
+    world.device.put(f"{path}q.ics", event("q", at(9), at(10)))
+    assert busy(world) == []
+    answer = world.device.proppatch(path, f"<d:set><d:prop>{opaque}</d:prop></d:set>")
+    assert answer.statuses(path) == {f"{C}schedule-calendar-transp": 200}
+    assert busy(world) == [f"{at(9)}/{at(10)}"]
+    shown = world.device.propfind(path, "c:schedule-calendar-transp").props(path)
+    assert [n.tag for n in shown[f"{C}schedule-calendar-transp"]] == [f"{C}opaque"]
+    for fixed in (world.platform_path, world.mirror_path):
+        refused = world.device.proppatch(fixed, f"<d:set><d:prop>{clear}</d:prop></d:set>")
+        assert refused.statuses(fixed) == {f"{C}schedule-calendar-transp": 403}
+
+
+@pytest.mark.rule("R18")
+def test_reminders_live_where_they_were_asked_for(world):
+    path = f"{world.home}tasks/"
+    comps = (
+        "<c:supported-calendar-component-set><c:comp name='VTODO'/>"
+        "</c:supported-calendar-component-set>"
+    )
+    assert world.device.mkcalendar(path, comps).status == 201
+    shown = world.device.propfind(path, "c:supported-calendar-component-set").props(path)
+    names = [n.get("name") for n in shown[f"{C}supported-calendar-component-set"]]
+    assert names == ["VTODO"]
+    assert world.device.put(f"{path}t.ics", TODO).status == 201
+    assert world.device.query(path, "", component="VTODO").hrefs == [f"{path}t.ics"]
+    span = f'<c:time-range start="{at(0)}" end="{at(24)}"/>'
+    assert world.device.query(path, span, component="VTODO").hrefs == [f"{path}t.ics"]
+    refused = f"{C}supported-calendar-component"
+    into = world.device.put(f"{world.platform_path}t.ics", TODO)
+    assert (into.status, into.conditions) == (403, [refused])
+    assert world.device.put(f"{path}e.ics", event("e", at(9), at(10))).conditions == [refused]
+    world.device.put(f"{world.platform_path}e.ics", event("e", at(9), at(10)))
+    moved = world.device.move(f"{world.platform_path}e.ics", f"{path}e.ics")
+    assert moved.conditions == [refused]
+
+
+@pytest.mark.rule("R18")
+def test_calendars_can_be_renamed_and_coloured_property_by_property(world):
+    path = f"{world.home}mine/"
+    world.device.mkcalendar(path)
+    step = f"<d:set><d:prop><d:displayname>Ö &amp; co</d:displayname>{COLOR}</d:prop></d:set>"
+    assert set(world.device.proppatch(path, step).statuses(path).values()) == {200}
+    gone = "<d:remove><d:prop><a:calendar-color/></d:prop></d:remove>"
+    assert world.device.proppatch(path, gone).status == 207
+    found = world.device.propfind(path, "d:displayname", "a:calendar-color")
+    assert found.props(path)[f"{D}displayname"].text == "Ö & co"
+    assert found.statuses(path)["{http://apple.com/ns/ical/}calendar-color"] == 404
+
+
+@pytest.mark.rule("R18", "R20")
+def test_mirrors_and_protected_properties_are_refused_one_by_one(world):
+    step = f"<d:set><d:prop><d:displayname>X</d:displayname>{COLOR}</d:prop></d:set>"
+    answer = world.device.proppatch(world.mirror_path, step)
+    assert (answer.status, set(answer.statuses(world.mirror_path).values())) == (207, {403})
+    mixed = (
+        "<d:set><d:prop><d:displayname>X</d:displayname><d:getetag>y</d:getetag>"
+        "<d:sync-token>z</d:sync-token><cs:getctag>c</cs:getctag></d:prop></d:set>"
+    )
+    statuses = world.device.proppatch(world.platform_path, mixed).statuses(world.platform_path)
+    assert statuses[f"{D}displayname"] == 424
+    assert {code for tag, code in statuses.items() if tag != f"{D}displayname"} == {403}
+    assert "Appointments" in world.device.propfind(world.platform_path, "d:displayname").text
+    home = world.device.proppatch(world.home, step)
+    assert (home.status, set(home.statuses(world.home).values())) == (207, {403})
+
+
+@pytest.mark.rule("R18")
+def test_platform_and_mirrors_cannot_be_made_deleted_or_replaced(world):
+    assert world.device.mkcalendar(world.platform_path).status == 409
+    assert world.device.mkcol(world.platform_path).status == 403
+    assert world.device.mkcalendar(world.mirror_path).status == 403
+    for path in (world.platform_path, world.mirror_path):
+        assert world.device.delete(path).conditions == [f"{D}need-privileges"]
+        assert world.device.put(path, event("a", at(9), at(10))).status == 405
+        assert world.device.move(path, f"{world.home}other/").status == 403
+    assert world.device.put(f"{world.home}a.ics", event("a", at(9), at(10))).status == 405
+    for path in (f"{world.home}mirror-mine/", f"{world.home}.hidden/"):
+        assert world.device.mkcalendar(path).conditions == [f"{D}need-privileges"]
+    assert world.device.mkcol(f"{world.home}plain/").conditions == [f"{D}valid-resourcetype"]
+    nested = world.device.mkcalendar(f"{world.platform_path}inner/")
+    assert nested.conditions == [f"{C}calendar-collection-location-ok"]
+    assert world.device.mkcalendar("/somebody/new/").status == 403
+
+
+@pytest.mark.rule("R18")
+def test_the_switch_forbids_local_calendars(sqlite_database, settings):
+    closed = make_world(sqlite_database, settings.model_copy(update={"local_calendars": False}))
+    path = f"{closed.home}mine/"
+    assert closed.device.mkcalendar(path).conditions == [f"{D}need-privileges"]
+    props = closed.device.propfind(closed.home, "d:current-user-privilege-set").props(closed.home)
+    assert f"{D}bind" not in [node[0].tag for node in props[f"{D}current-user-privilege-set"]]
+
+
+@pytest.mark.rule("R18")
+def test_each_login_chooses_whether_mirrors_show(world):
+    quiet = world.new_login("device", show_mirrors=False)
+    shown = world.device.propfind(world.home, "d:displayname", depth="1").hrefs
+    hidden = quiet.propfind(world.home, "d:displayname", depth="1").hrefs
+    assert shown == [world.home, world.platform_path, world.mirror_path]
+    assert hidden == [world.home, world.platform_path]
+    assert quiet.propfind(world.mirror_path, "d:displayname").status == 404
+
+
+def test_nobody_sees_anybody_else(world):
+    assert world.device.propfind("/", "d:displayname", depth="1").hrefs == ["/", world.home]
+    assert world.device.propfind("/p_somebody/", "d:displayname").status == 403
+    assert world.device.get("/p_somebody/platform/a.ics").status == 403
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_discovery_leads_from_the_root_to_the_calendars(world, slash):
+    redirect = world.device.request("PROPFIND", f"/.well-known/caldav{slash}")
+    assert (redirect.status, redirect.headers["Location"]) == (301, "/")
+    root = world.device.propfind("/", "d:current-user-principal").props("/")
+    principal = root[f"{D}current-user-principal"].findtext(f"{D}href")
+    assert principal == world.home
+    found = world.device.propfind(
+        principal.rstrip("/") + slash,
+        "c:calendar-home-set",
+        "c:calendar-user-address-set",
+        "d:principal-URL",
+        "d:displayname",
+    ).props(world.home)
+    assert found[f"{C}calendar-home-set"].findtext(f"{D}href") == world.home
+    assert found[f"{D}principal-URL"].findtext(f"{D}href") == world.home
+    assert found[f"{D}displayname"].text == "Anna Example"
+    addresses = [n.text for n in found[f"{C}calendar-user-address-set"]]
+    assert addresses == ["mailto:anna@example.org", world.home]
+    listed = world.device.propfind(world.home.rstrip("/") + slash, "d:resourcetype", depth="1")
+    assert listed.hrefs == [world.home, world.platform_path, world.mirror_path]
+    calendar = world.device.propfind(world.platform_path.rstrip("/") + slash, "d:displayname")
+    assert calendar.hrefs == [world.platform_path]
+
+
+def test_what_is_announced_is_true(world):
+    answer = world.device.options(world.home)
+    assert answer.headers["DAV"] == "1, 3, calendar-access, extended-mkcol"
+    allowed = set(answer.headers["Allow"].split(", "))
+    assert {"PROPFIND", "REPORT", "MKCALENDAR", "COPY", "MOVE"} <= allowed
+    assert "LOCK" not in allowed
+    assert world.device.request("LOCK", world.platform_path).status == 405
+
+
+def test_names_and_colours_come_from_icloud(world):
+    world.change(
+        tables.collections,
+        properties='{"ICAL:calendar-color": "#1BADF8FF", "ICAL:calendar-order": "3"}',
+    )
+    props = world.device.propfind(world.mirror_path, "a:calendar-color", "a:calendar-order")
+    found = props.props(world.mirror_path)
+    assert [node.text for node in found.values()] == ["#1BADF8FF", "3"]
+
+
+def test_apple_devices_get_a_profile(world):
+    answer = world.device.get("/.mobileconfig")
+    assert answer.headers["Content-Type"].startswith("application/x-apple-aspen-config")
+    whole = plistlib.loads(answer.body)
+    (payload,) = whole["PayloadContent"]
+    assert payload["PayloadType"] == "com.apple.caldav.account"
+    assert payload["CalDAVUsername"] == world.device.login
+    assert payload["CalDAVPrincipalURL"] == world.home
+    assert (payload["CalDAVHostName"], payload["CalDAVUseSSL"]) == ("localhost", False)
+    assert world.device.secret.encode() not in answer.body
+    anonymous = type(world.device)(world.application)
+    assert anonymous.get("/.mobileconfig").status == 401
