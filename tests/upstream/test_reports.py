@@ -1,0 +1,203 @@
+"""Bodies and answers: what is sent, and what an answer proves."""
+
+import pytest
+from lxml import etree
+
+from gateway.core.errors import UpstreamUnreachable
+from gateway.upstream.reports import (
+    DAV,
+    Fetched,
+    decode_path,
+    encode_path,
+    fetched_objects,
+    listed_members,
+    multiget_body,
+    parse_multistatus,
+    parse_xml,
+    path_of,
+    propfind_body,
+    sync_body,
+    sync_changes,
+    time_range_body,
+)
+
+HOME = "/111/calendars/home/"
+
+
+def multistatus(*responses: str, token: str = "") -> str:
+    tail = f"<sync-token>{token}</sync-token>" if token else ""
+    return f"<multistatus xmlns='DAV:'>{''.join(responses)}{tail}</multistatus>"
+
+
+def member(name: str, etag: str = '"e"', status: str = "HTTP/1.1 200 OK") -> str:
+    return (
+        f"<response xmlns='DAV:'><href>{HOME}{name}</href><propstat><prop>"
+        f"<getetag>{etag}</getetag></prop><status>{status}</status></propstat></response>"
+    )
+
+
+def parsed(text: str):
+    return parse_multistatus(parse_xml(text.encode()))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        propfind_body(("D:resourcetype", "CS:getctag")),
+        sync_body(None),
+        sync_body("a<b&c"),
+        multiget_body(HOME, ["a b.ics", "ü@x.ics"]),
+        time_range_body("20260101T000000Z", "20260201T000000Z"),
+    ],
+)
+def test_every_element_of_a_request_has_a_prefix_and_nothing_stands_before_the_head(body) -> None:
+    assert body.startswith("<?xml")
+    for element in etree.fromstring(body.encode()).iter():
+        assert element.prefix is not None
+        assert element.nsmap.get(None) is None
+
+
+def test_a_token_is_escaped_and_hrefs_are_encoded() -> None:
+    root = etree.fromstring(sync_body("a<b&c").encode())
+    assert root.findtext(f"{DAV}sync-token") == "a<b&c"
+    root = etree.fromstring(multiget_body(HOME, ["a b.ics", "ü@x.ics"]).encode())
+    assert [h.text for h in root.iterfind(f"{DAV}href")] == [
+        f"{HOME}a%20b.ics",
+        f"{HOME}%C3%BC@x.ics",
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/b/", "/111/cal@x/ü ä.ics", "/a/50%25.ics", "/a/with%2Fslash.ics", "/q?/x#y"]
+)
+def test_paths_survive_encoding(path: str) -> None:
+    assert decode_path(encode_path(path)) == path
+
+
+def test_hrefs_in_every_spelling_are_the_same_path() -> None:
+    spellings = [
+        "/111/calendars/a%40b.ics",
+        "/111/calendars/a@b.ics",
+        " https://p12-caldav.icloud.com:443/111/calendars/a%40b.ics ",
+    ]
+    assert {path_of(spelling) for spelling in spellings} == {"/111/calendars/a@b.ics"}
+
+
+def test_only_2xx_propstats_count_whatever_the_prefix() -> None:
+    answer = parsed(
+        "<x:multistatus xmlns:x='DAV:' xmlns:c='urn:ietf:params:xml:ns:caldav'><x:response>"
+        "<x:href>/111/</x:href>"
+        "<x:propstat><x:prop><x:displayname>Yes</x:displayname></x:prop>"
+        "<x:status>HTTP/1.1 200 OK</x:status></x:propstat>"
+        "<x:propstat><x:prop><x:displayname/><x:getetag/></x:prop>"
+        "<x:status>HTTP/1.1 404 Not Found</x:status></x:propstat>"
+        "<x:propstat><x:prop><x:sync-token/></x:prop><x:status></x:status></x:propstat>"
+        "</x:response></x:multistatus>"
+    )
+    (entry,) = answer.entries
+    assert entry.text(f"{DAV}displayname") == "Yes"
+    assert set(entry.properties) == {f"{DAV}displayname"}
+    assert entry.status is None
+
+
+@pytest.mark.rule("R11")
+def test_a_sync_answer_leaves_itself_and_doubles_out_and_tells_removals() -> None:
+    answer = parsed(
+        multistatus(
+            member("a.ics", '"1"'),
+            member("a.ics", '"2"'),
+            f"<response><href>{HOME}</href><propstat><prop><getetag>x</getetag></prop>"
+            "<status>HTTP/1.1 200 OK</status></propstat></response>",
+            f"<response><href>{HOME.rstrip('/')}</href><status>HTTP/1.1 200 OK</status></response>",
+            f"<response><href>{HOME}b.ics</href><status>HTTP/1.1 404 Not Found</status></response>",
+            f"<response><href>{HOME}c%40d.ics</href><status>HTTP/1.1 410 Gone</status></response>",
+            f"<response><href>{HOME}bad.ics</href><status>HTTP/1.1 500 Oops</status></response>",
+            token="t2",
+        )
+    )
+    changes = sync_changes(answer, HOME)
+    assert changes.changed == {"a.ics": '"2"'}
+    assert changes.removed == {"b.ics", "c@d.ics"}
+    assert (changes.token, changes.truncated) == ("t2", False)
+
+
+@pytest.mark.rule("R11")
+def test_listed_and_removed_at_once_is_not_removed() -> None:
+    answer = parsed(
+        multistatus(
+            f"<response><href>{HOME}a.ics</href><status>HTTP/1.1 404 Not Found</status></response>",
+            member("a.ics"),
+            token="t",
+        )
+    )
+    assert sync_changes(answer, HOME).removed == frozenset()
+
+
+@pytest.mark.parametrize("href", [HOME, HOME.rstrip("/")])
+def test_a_507_for_the_collection_means_there_is_more(href: str) -> None:
+    row = f"<response><href>{href}</href><status>HTTP/1.1 507 Insufficient</status></response>"
+    changes = sync_changes(parsed(multistatus(member("a.ics"), row, token="t")), HOME)
+    assert changes.truncated
+    assert changes.changed == {"a.ics": '"e"'}
+
+
+def test_a_listing_names_members_only() -> None:
+    answer = parsed(
+        multistatus(
+            f"<response><href>{HOME}</href><propstat><prop><getetag>x</getetag></prop>"
+            "<status>HTTP/1.1 200 OK</status></propstat></response>",
+            f"<response><href>{HOME}sub/</href><propstat><prop><getetag>x</getetag></prop>"
+            "<status>HTTP/1.1 200 OK</status></propstat></response>",
+            member("a.ics"),
+            member("failed.ics", status="HTTP/1.1 500 Oops"),
+        )
+    )
+    assert listed_members(answer, HOME) == {"a.ics": '"e"'}
+
+
+def test_a_multiget_answer_tells_found_gone_and_unanswered_apart() -> None:
+    answer = parsed(
+        multistatus(
+            f'<response><href>{HOME}a%20b.ics</href><propstat><prop><getetag>"1"</getetag>'
+            "<calendar-data xmlns='urn:ietf:params:xml:ns:caldav'>"
+            "<![CDATA[BEGIN:VCALENDAR\nX:<&>\nEND:VCALENDAR\n]]></calendar-data></prop>"
+            "<status>HTTP/1.1 200 OK</status></propstat></response>",
+            f"<response><href>{HOME}gone.ics</href>"
+            "<status>HTTP/1.1 404 Not Found</status></response>",
+            member("listed-without-data.ics"),
+        )
+    )
+    assert fetched_objects(answer) == {
+        "a b.ics": Fetched("a b.ics", 200, '"1"', b"BEGIN:VCALENDAR\r\nX:<&>\r\nEND:VCALENDAR\r\n"),
+        "gone.ics": Fetched("gone.ics", 404),
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><body>400 Bad Request</body></html>",
+        b"<multistatus xmlns='DAV:'><response>",
+        b"<!DOCTYPE x [<!ENTITY a 'b'>]><multistatus xmlns='DAV:'>&a;</multistatus>",
+        b"<!DOCTYPE x SYSTEM 'file:///etc/passwd'><multistatus xmlns='DAV:'/>",
+        b"<multistatus>no namespace</multistatus>",
+        b"\xff\xfe\x00garbage",
+        b"<multistatus xmlns='DAV:'>" + b"<a>" * 5000 + b"</a>" * 5000 + b"</multistatus>",
+    ],
+    ids=["empty", "html", "cut", "entity", "external", "namespace", "garbage", "deep"],
+)
+def test_what_is_no_answer_is_an_unreachable_upstream(body: bytes) -> None:
+    with pytest.raises(UpstreamUnreachable):
+        parse_multistatus(parse_xml(body))
+
+
+def test_a_page_quoted_in_calendar_data_is_not_a_document_type() -> None:
+    data = "<calendar-data xmlns='urn:ietf:params:xml:ns:caldav'><![CDATA[<!DOCTYPE html>]]>"
+    answer = parsed(
+        multistatus(
+            f"<response><href>{HOME}a.ics</href><propstat><prop>{data}</calendar-data></prop>"
+            "<status>HTTP/1.1 200 OK</status></propstat></response>"
+        )
+    )
+    assert fetched_objects(answer)["a.ics"].body == b"<!DOCTYPE html>"
