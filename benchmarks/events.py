@@ -17,7 +17,11 @@ _ZONES = {
     "Europe/Berlin": ("+0100", "+0200", "-1SU", "3", "-1SU", "10", "CET", "CEST"),
     "America/New_York": ("-0500", "-0400", "2SU", "3", "1SU", "11", "EST", "EDT"),
 }
-_WORDS = ["team", "review", "planning", "budget", "customer", "call", "interview", "lunch", "training", "quarterly", "roadmap", "design", "Besprechung", "Zahnarzt", "Elternabend", "übergabe", "café", "handover", "weekly", "retrospective", "onboarding"]
+_TEXT = (
+    "team review planning budget customer call interview lunch training quarterly roadmap design "
+    "Besprechung Zahnarzt Elternabend übergabe café handover weekly retrospective onboarding"
+)
+_WORDS = _TEXT.split()
 _NAMES = ("Chris Miller", "Dana Weber", "Eli Schmidt", "Noor Haddad", "Robin Köhler", "Sam Ito")
 _DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _WEEKLY = ("FREQ=WEEKLY", "FREQ=WEEKLY", "FREQ=WEEKLY;INTERVAL=2", "FREQ=WEEKLY;BYDAY={two}")
