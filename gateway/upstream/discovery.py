@@ -212,7 +212,7 @@ def _kind(entry: Entry, path: str) -> str | None:
     """Tell what a collection is; a subscription is one whatever else it claims to be (R8)."""
     types = entry.properties.get(f"{DAV}resourcetype")
     tags = {child.tag for child in types.iterchildren()} if types is not None else set()
-    if f"{CALENDARSERVER}subscribed" in tags or f"{CALENDARSERVER}source" in entry.properties:
+    if f"{CALENDARSERVER}subscribed" in tags or _has_source(entry):
         return "subscribed"
     scheduling = {f"{CALDAV}schedule-inbox", f"{CALDAV}schedule-outbox"}
     if tags & scheduling or f"{CALENDARSERVER}notification" in tags:
@@ -224,6 +224,12 @@ def _kind(entry: Entry, path: str) -> str | None:
     components = entry.properties.get(f"{CALDAV}supported-calendar-component-set")
     names = {c.get("name", "").upper() for c in components} if components is not None else set()
     return "calendar" if not names or "VEVENT" in names else "reminders"
+
+
+def _has_source(entry: Entry) -> bool:
+    """Whether CS:source names something; Radicale 3.9 lists it empty on every calendar."""
+    source = entry.properties.get(f"{CALENDARSERVER}source")
+    return source is not None and bool("".join(map(str, source.itertext())).strip())
 
 
 def _is_writable(entry: Entry) -> bool:
