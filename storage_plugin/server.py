@@ -6,10 +6,14 @@ It never opens the keyring: what it stores goes upstream by the worker.
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import radicale.config
 from radicale.log import logger as radicale_logger
-from waitress.server import create_server
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.server import TcpWSGIServer
+from waitress.task import WSGITask
 
 from gateway.settings import Settings
 from gateway.store.engine import Database
@@ -36,22 +40,38 @@ def build_application(settings: Settings, database: Database) -> Application:
     )
 
 
+class _Task(WSGITask):
+    """waitress closes the connection after each 204 and 304, which have no length to tell."""
+
+    def set_close_on_finish(self) -> None:
+        """Close when the client asked for it, or when the end of a body shows in no other way."""
+        asked = self.request.headers.get("CONNECTION", "").lower()
+        if self.has_body or self.version != "1.1" or asked == "close":
+            super().set_close_on_finish()
+
+
+class _Channel(HTTPChannel):
+    task_class = _Task
+
+
 def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
     """Serve until interrupted; ``ready`` gets the URL with the real port once it is bound."""
     database = Database(settings.database)
     host, _, port = settings.caldav_bind.rpartition(":")
+    adjustments = Adjustments(  # type: ignore[no-untyped-call]
+        listen=f"{host}:{port}",
+        threads=settings.caldav_threads,
+        connection_limit=CONNECTIONS,
+        channel_timeout=IDLE_S,
+        asyncore_use_poll=True,  # select() ends at 1024 descriptors
+        max_request_body_size=_max_body(settings),
+        clear_untrusted_proxy_headers=False,  # the middleware decides whom to believe
+        ident="",
+    )
     try:
-        server = create_server(  # type: ignore[no-untyped-call]
-            build_application(settings, database),
-            host=host.strip("[]"),
-            port=int(port),
-            threads=settings.caldav_threads,
-            connection_limit=CONNECTIONS,
-            channel_timeout=IDLE_S,
-            max_request_body_size=_max_body(settings),
-            clear_untrusted_proxy_headers=False,  # the middleware decides whom to believe
-            ident="",
-        )
+        application = build_application(settings, database)
+        server: Any = TcpWSGIServer(application, adj=adjustments)  # type: ignore[no-untyped-call]
+        server.channel_class = _Channel
         if ready is not None:
             ready(f"http://{host}:{server.effective_port}/")
         server.run()
