@@ -1,0 +1,238 @@
+"""Who is synced when: due times, back-off, leases, revoked passwords, outages (R4)."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from gateway.core.errors import Conflict
+from gateway.store import accounts, leases
+from gateway.sync import account
+from gateway.sync.account import leased
+from gateway.sync.connect import connect
+from gateway.sync.scheduler import Worker, sync_account
+from tests.sync.conftest import Site, create_principal, event, make_context
+
+HOUR = 3600
+
+
+def due_in(site: Site) -> float:
+    return site.connection().next_sync_at - site.clock.time
+
+
+async def run_due(site: Site) -> int:
+    worker = Worker(site.context)
+    started = await worker.tick()
+    await worker.idle()
+    return started
+
+
+async def test_idle_accounts_are_due_in_3_to_5_minutes_active_ones_in_30_to_40_s(
+    site: Site,
+) -> None:
+    delays = []
+    for _ in range(20):
+        await site.sync()
+        delays.append(due_in(site))
+    assert all(180 <= delay <= 300 for delay in delays)
+    assert max(delays) - min(delays) > 10
+    with site.database.write() as session:
+        accounts.update_connection(
+            session, site.connection_id, active_until=int(site.clock.time) + 600
+        )
+    for _ in range(20):
+        await site.sync()
+        assert 30 <= due_in(site) <= 40
+
+
+async def test_only_due_accounts_are_run(site: Site) -> None:
+    assert await run_due(site) == 0
+    site.clock.advance(due_in(site))
+    assert await run_due(site) == 1
+    assert site.requests() == ["PROPFIND"]
+    assert await run_due(site) == 0
+    site.roles(linked="home", conflicts=("work", "Family"))
+    assert await run_due(site) == 1
+    assert site.calendar("Family").state == "ok"
+
+
+@pytest.mark.rule("R16")
+async def test_the_outbox_is_looked_at_whatever_the_due_time(site: Site) -> None:
+    site.book()
+    assert await run_due(site) == 1
+    assert site.requests() == ["PUT", "GET"]
+    assert due_in(site) > 100
+    assert await run_due(site) == 0
+
+
+@pytest.mark.parametrize("form", ["503", "503-bare", "429", "html-502"])
+async def test_back_off_grows_is_kept_and_ends(site: Site, form: str) -> None:
+    site.fault("throttle", form=form, block=10_000, retry_after=5)
+    delays = []
+    for _ in range(7):
+        site.clock.advance(max(0, due_in(site)))
+        assert await run_due(site) == 1
+        delays.append(due_in(site))
+    assert 25 <= delays[0] <= 35
+    assert all(later > 1.5 * earlier for earlier, later in pairwise(delays[:5]))
+    assert delays[-1] <= 1000
+    assert site.connection().failures == 7
+    assert site.connection().problem in ("upstream-throttled", "upstream-unreachable")
+    assert len(site.requests()) == 7
+    site.server.world.faults.clear("throttle")
+    site.clock.advance(due_in(site))
+    await run_due(site)
+    assert (site.connection().failures, site.connection().problem) == (0, None)
+    assert 180 <= due_in(site) <= 300
+
+
+@pytest.mark.rule("R4")
+async def test_a_revoked_password_stops_polling_after_three_single_probes(site: Site) -> None:
+    site.account.put("home", event("kept"))
+    await site.sync()
+    site.account.revoke()
+    site.requests()
+    delays = []
+    for _ in range(4):
+        site.clock.advance(max(0, due_in(site)))
+        assert await run_due(site) == 1
+        delays.append(due_in(site))
+    assert delays[:3] == [900, 2 * HOUR, 24 * HOUR]
+    assert delays[3] > 365 * 24 * HOUR
+    assert site.requests() == ["PROPFIND"] * 4
+    connection = site.connection()
+    assert (connection.state, connection.problem) == ("credential-revoked", "credential-rejected")
+    assert set(site.mirrored("home")) == {"kept.ics"}
+    assert site.calendar("home").state == "ok"
+    assert connection.synced_at < site.clock.time - 24 * HOUR
+
+
+@pytest.mark.rule("R4")
+async def test_a_probe_that_succeeds_brings_the_account_back(site: Site) -> None:
+    site.fault("calendar-switched-off")
+    site.book()
+    site.clock.advance(due_in(site))
+    await run_due(site)
+    assert site.connection().state == "credential-revoked"
+    assert await run_due(site) == 0
+    site.server.world.faults.clear("calendar-switched-off")
+    site.account.put("home", event("new"))
+    site.clock.advance(900)
+    assert await run_due(site) == 1
+    assert site.connection().state == "ok"
+    assert set(site.mirrored("home")) == {"new.ics"}
+    await run_due(site)
+    assert site.ledger()[0].state == "pushed"
+
+
+@pytest.mark.rule("R4")
+@pytest.mark.parametrize(("refused", "dead"), [(3, 0), (2, 2)])
+async def test_many_401s_at_once_are_an_outage_and_nobody_is_declared_dead(
+    site: Site, refused: int, dead: int
+) -> None:
+    connections = [site.connection_id]
+    world = site.server.world
+    for number in range(10):
+        account = world.add_account(f"a{number}@icloud.com")
+        principal_id = create_principal(site.database)
+        made = await connect(
+            site.context, principal_id, account.email, account.issue_app_password()
+        )
+        connections.append(made.id)
+    for number in range(refused):
+        world.faults.set("calendar-switched-off", f"a{number}@icloud.com")
+    site.clock.advance(HOUR)
+    for connection_id in reversed(connections[1:]):
+        await sync_account(site.context, connection_id)
+    await site.sync()
+    states = [site.read(accounts.get_connection, c).state for c in connections]
+    assert states.count("credential-revoked") == dead
+    if not dead:
+        problems = [site.read(accounts.get_connection, c).problem for c in connections]
+        assert problems.count("upstream-outage") == refused
+        due = [site.read(accounts.get_connection, c).next_sync_at for c in connections]
+        assert all(site.clock.time < at < site.clock.time + 1000 for at in due)
+
+
+# --- leases and single flight ---
+
+
+async def test_callers_that_wait_share_a_run_and_a_later_caller_gets_a_new_one(site: Site) -> None:
+    worker = Worker(site.context)
+    await asyncio.gather(*(worker.sync_now(site.connection_id) for _ in range(5)))
+    assert site.requests() == ["PROPFIND"]
+    site.account.put("home", event("a"))
+    await worker.sync_now(site.connection_id)
+    assert set(site.mirrored("home")) == {"a.ics"}
+
+
+async def test_two_processes_never_work_on_one_account(site: Site, keyring) -> None:
+    async for other in make_context(site.context.settings, site.database, keyring, site.clock):
+        assert other.owner != site.context.owner
+        site.fault("slow", by=0.2)
+        first = asyncio.create_task(site.sync())
+        while site.connection().id and not _leased(site):
+            await asyncio.sleep(0.005)
+        with pytest.raises(Conflict):
+            async with leased(other, site.connection_id, wait_s=0):
+                raise AssertionError
+        second = asyncio.create_task(sync_account(other, site.connection_id))
+        reports = await asyncio.gather(first, second)
+        assert [report.ok for report in reports] == [True, True]
+        site.clock.advance(HOUR)
+        workers = [Worker(site.context), Worker(other)]
+        assert sum(await asyncio.gather(*(worker.tick() for worker in workers))) == 1
+        for worker in workers:
+            await worker.idle()
+
+
+def _leased(site: Site) -> bool:
+    with site.database.read() as session:
+        until = session.exec_driver_sql("SELECT lease_until FROM connections").scalar()
+    return until > site.clock.time
+
+
+async def test_a_dead_processs_accounts_are_taken_over_when_the_lease_runs_out(
+    site: Site,
+) -> None:
+    site.clock.advance(HOUR)
+    with site.database.write() as session:
+        assert leases.claim_due(
+            session, owner="killed", now=site.clock.time, lease_s=60, limit=5
+        ) == [site.connection_id]
+    assert await run_due(site) == 0
+    site.clock.advance(60)
+    assert await run_due(site) == 1
+
+
+async def test_the_worker_runs_until_told_to_stop(site: Site) -> None:
+    site.clock.advance(HOUR)
+    stop = asyncio.Event()
+    worker = Worker(site.context, tick_s=0.01)
+    running = asyncio.create_task(worker.run(stop))
+    while site.connection().polled_at != int(site.clock.time):
+        await asyncio.sleep(0.01)
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    assert not _leased(site)
+
+
+async def test_one_accounts_crash_does_not_stop_the_others(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = site.server.world.add_account("sam@icloud.com")
+    principal_id = create_principal(site.database)
+    made = await connect(site.context, principal_id, other.email, other.issue_app_password())
+    original = account.push_account
+
+    async def crash(pusher):
+        if pusher.connection.id == site.connection_id:
+            raise RuntimeError("a bug")
+        return await original(pusher)
+
+    monkeypatch.setattr(account, "push_account", crash)
+    site.clock.advance(HOUR)
+    assert await run_due(site) == 2
+    assert site.read(accounts.get_connection, made.id).synced_at == int(site.clock.time)
+    assert due_in(site) > 10
+    assert not _leased(site)
