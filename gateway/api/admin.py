@@ -1,7 +1,8 @@
 """Handlers: subaccounts and API keys."""
 
 from gateway.api import schemas
-from gateway.api.paging import cut_page, link_next, read_cursor
+from gateway.api.paging import cut_page, link_next
+from gateway.api.people import no_subaccount
 from gateway.api.routing import AnyCall, Call, Result, json_answer
 from gateway.api.times import render_instant, render_known
 from gateway.core.errors import InvalidInput, NotAllowed, NotFound
@@ -23,7 +24,7 @@ async def list_subaccounts(call: Call[schemas.PageQuery, None]) -> Result:
     rows = await call.read(
         principals.list_subaccounts,
         only=call.key.subaccount_id,
-        after=read_cursor(call.query),
+        after=call.query.cursor,
         limit=call.query.limit + 1,
     )
     page, cursor = cut_page(rows, call.query)
@@ -106,6 +107,8 @@ async def create_key(call: Call[schemas.NoQuery, schemas.NewKey]) -> Result:
     subaccount_id = _subaccount_of_new_key(call)
 
     def unit(session: Session) -> schemas.KeyWithSecret:
+        if subaccount_id and not principals.list_subaccounts(session, only=subaccount_id):
+            raise no_subaccount()
         created, secret = keys.create_key(
             session,
             name=call.body.name,
@@ -123,9 +126,7 @@ def _subaccount_of_new_key(call: Call[schemas.NoQuery, schemas.NewKey]) -> str |
     bound, wanted = call.key.subaccount_id, call.body.subaccount
     if bound is not None:
         if wanted not in (None, bound):
-            raise InvalidInput(
-                "There is no such subaccount.", code="not-found", pointer="/subaccount"
-            )
+            raise no_subaccount()
         return bound
     if wanted is None and "admin" not in call.body.scopes:
         raise InvalidInput(

@@ -1,15 +1,11 @@
 """Cursor paging: a page says where the next one starts, in the body and as ``Link`` (RFC 8288)."""
 
-import re
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 
 from gateway.api.schemas import PageQuery
-from gateway.core.errors import InvalidInput
-
-_CURSOR = re.compile(r"(\d{1,12})-([A-Za-z0-9_]{1,50})")
 
 
 class Listed(Protocol):
@@ -27,18 +23,6 @@ class Listed(Protocol):
 
 
 R = TypeVar("R", bound=Listed)
-
-
-def read_cursor(query: PageQuery) -> tuple[int, str] | None:
-    """Return where the page starts; raises :class:`InvalidInput` ``cursor-invalid``."""
-    if query.cursor is None:
-        return None
-    found = _CURSOR.fullmatch(query.cursor)
-    if found is None:
-        raise InvalidInput(
-            "The cursor is not one this list gave out.", code="cursor-invalid", pointer="/cursor"
-        )
-    return int(found[1]), found[2]
 
 
 def cut_page(rows: Sequence[R], query: PageQuery) -> tuple[list[R], str | None]:

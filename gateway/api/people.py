@@ -1,7 +1,7 @@
 """Handlers: principals and their logins."""
 
 from gateway.api import schemas
-from gateway.api.paging import cut_page, link_next, read_cursor
+from gateway.api.paging import cut_page, link_next
 from gateway.api.routing import AnyCall, Call, Result, json_answer
 from gateway.api.times import render_instant, render_known
 from gateway.core.errors import InvalidInput
@@ -45,7 +45,7 @@ async def list_principals(call: Call[schemas.PrincipalQuery, None]) -> Result:
             principals.list_principals,
             subaccount_id=bound or query.subaccount,
             external_id=query.external_id,
-            after=read_cursor(query),
+            after=query.cursor,
             limit=query.limit + 1,
         )
     page, cursor = cut_page(rows, query)
@@ -59,7 +59,7 @@ async def create_principal(call: Call[schemas.NoQuery, schemas.NewPrincipal]) ->
 
     def unit(session: Session) -> schemas.PrincipalOut:
         if not principals.list_subaccounts(session, only=subaccount_id):
-            raise _no_subaccount()
+            raise no_subaccount()
         values = call.body.model_dump(exclude={"subaccount"})
         created = principals.create_principal(
             session, subaccount_id=subaccount_id, now=call.now, **values
@@ -72,7 +72,7 @@ async def create_principal(call: Call[schemas.NoQuery, schemas.NewPrincipal]) ->
 def _subaccount_of_new_principal(call: Call[schemas.NoQuery, schemas.NewPrincipal]) -> str:
     bound, wanted = call.key.subaccount_id, call.body.subaccount
     if bound is not None and wanted not in (None, bound):
-        raise _no_subaccount()
+        raise no_subaccount()
     chosen = bound or wanted
     if chosen is None:
         raise InvalidInput(
@@ -83,7 +83,8 @@ def _subaccount_of_new_principal(call: Call[schemas.NoQuery, schemas.NewPrincipa
     return chosen
 
 
-def _no_subaccount() -> InvalidInput:
+def no_subaccount() -> InvalidInput:
+    """Return the refusal of a subaccount this caller cannot name."""
     return InvalidInput("There is no such subaccount.", code="not-found", pointer="/subaccount")
 
 

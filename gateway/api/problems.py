@@ -12,6 +12,7 @@ from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.api.times import render_instant
 from gateway.core import errors
 
 PROBLEM_JSON = "application/problem+json"
@@ -99,9 +100,17 @@ def problem_response(error: BaseException, request_id: str) -> web.Response:
     if not isinstance(error, errors.GatewayError):
         return _render(status, "internal-error", "Something went wrong here.", request_id)
     headers = _headers_of(error, status)
-    extra = {"errors": faults_of(error)} if isinstance(error, errors.InvalidInput) else {}
-    extra.update(getattr(error, "members", None) or {})
-    return _render(status, error.code, error.detail, request_id, extra, headers)
+    return _render(status, error.code, error.detail, request_id, _members_of(error), headers)
+
+
+def _members_of(error: errors.GatewayError) -> dict[str, Any]:
+    """Return what a kind of problem carries besides the common members."""
+    if isinstance(error, errors.InvalidInput):
+        return {"errors": faults_of(error)}
+    if isinstance(error, errors.SlotTaken):
+        gaps = error.next_free
+        return {"next": [{"start": render_instant(a), "end": render_instant(b)} for a, b in gaps]}
+    return {}
 
 
 def http_problem_response(error: web.HTTPException, request_id: str) -> web.Response:

@@ -3,9 +3,17 @@
 Requests are strict and refuse unknown fields; answers may gain fields, never lose them.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from gateway.api.times import TimeText, ZoneName
@@ -58,14 +66,31 @@ def _whole_number(value: object) -> object:
     return int(value) if isinstance(value, str) else value
 
 
-PageSize = Annotated[int, BeforeValidator(_whole_number), Field(ge=1, le=200)]
+PageSize = Annotated[int, Field(ge=1, le=200), BeforeValidator(_whole_number)]
+
+_CURSOR = re.compile(r"([0-9]{1,12})-([A-Za-z0-9_]{1,50})")
+
+
+def _read_cursor(value: object) -> object:
+    found = _CURSOR.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise PydanticCustomError("cursor-invalid", "is not a cursor this list gave out")
+    return int(found[1]), found[2]
+
+
+Cursor = Annotated[
+    tuple[int, str],
+    BeforeValidator(_read_cursor),
+    WithJsonSchema({"type": "string", "pattern": f"^{_CURSOR.pattern}$"}),
+]
+"""Where a page starts: creation time and id of the last row of the page before."""
 
 
 class PageQuery(Query):
     """Cursor paging; ``cursor`` is what ``next`` of the page before said."""
 
     limit: PageSize = 100
-    cursor: Id | None = None
+    cursor: Cursor | None = None
 
 
 class Fault(Answer):

@@ -200,6 +200,7 @@ def test_every_error_of_the_tree_has_a_status() -> None:
         "NotAllowed": 403,
         "NotFound": 404,
         "Conflict": 409,
+        "SlotTaken": 409,
         "UpstreamError": 502,
         "UpstreamUnreachable": 502,
         "UpstreamThrottled": 503,
