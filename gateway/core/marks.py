@@ -1,11 +1,11 @@
-"""Finding the instance of a series that an EXDATE or a RECURRENCE-ID means."""
+"""Finding the instance of a series that an EXDATE, RDATE or RECURRENCE-ID means."""
 
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from gateway.core.values import DAY, Form, Moment
 from gateway.core.vevent import Event
-from gateway.core.zones import ZoneTable
+from gateway.core.zones import Zone, ZoneTable
 
 T = TypeVar("T")
 
@@ -28,14 +28,12 @@ class Marks(Generic[T]):
         elif moment.form is Form.DATE:
             self.days[moment.day] = mark
             self.by_day = True
-        elif moment.form is Form.FLOATING:
+        elif moment.form is Form.UTC or (
+            moment.form is Form.ZONED and self.zones.find(moment.tzid or "") is not None
+        ):
+            self.instants[place(moment, self.master.zone, self.zones)[0]] = mark
+        else:  # floating, or a zone unknown to us and so most likely the master's own
             self.walls[moment.wall] = mark
-        else:
-            zone = self.zones.find(moment.tzid) if moment.tzid else None
-            if moment.tzid and zone is None:
-                self.walls[moment.wall] = mark  # unknown, so most likely the master's own zone
-            else:
-                self.instants[zone.to_utc(moment.wall) if zone else moment.wall] = mark
 
     def find(self, instant: int, wall: int) -> T | None:
         """The mark of an instance, or None."""
@@ -44,6 +42,28 @@ class Marks(Generic[T]):
         if wall in self.walls:
             return self.walls[wall]
         return self.days.get(wall // DAY) if self.days else None
+
+    def find_moment(self, moment: Moment) -> T | None:
+        """The mark of the instance that ``moment`` names, or None."""
+        if self.master.all_day:
+            return self.days.get(day_of_all_day(moment, self.zones))
+        return self.find(*place(moment, self.master.zone, self.zones))
+
+
+def place(moment: Moment, home: Zone, zones: ZoneTable) -> tuple[int, int]:
+    """Instant, and wall time in the zone ``home``, of a time as written.
+
+    A floating time is read in ``home``; so is one whose zone is unknown, because the components of
+    one series nearly always share their zone.
+    """
+    if moment.form is Form.UTC:
+        return moment.wall, home.to_wall(moment.wall)
+    if moment.form is Form.ZONED:
+        zone = zones.find(moment.tzid or "")
+        if zone is not None and zone is not home:
+            instant = zone.to_utc(moment.wall)
+            return instant, home.to_wall(instant)
+    return home.to_utc(moment.wall), moment.wall
 
 
 def day_of_all_day(moment: Moment, zones: ZoneTable) -> int:

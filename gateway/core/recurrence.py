@@ -271,6 +271,13 @@ class Walk:
     def _aligned(self, day: int) -> Iterator[int]:
         """The times of one day that lie on the rule's step, limited and expanded by BY parts."""
         freq, spend = self._rule.freq, self._budget.spend
+        if not self._hours and (freq == "HOURLY" or not self._minutes):
+            unit, first = _UNIT[freq], day * DAY
+            offset = (self._start // unit - first // unit) % self._rule.interval
+            for index in range(offset, DAY // unit, self._rule.interval):
+                spend()
+                yield from self._group(first + index * unit)
+            return
         for hour in self._hours or range(24):
             begin = day * DAY + hour * 3600
             if freq == "HOURLY":
@@ -291,20 +298,20 @@ class Walk:
         return (wall // unit - self._start // unit) % self._rule.interval == 0
 
     def _group(self, begin: int) -> list[int]:
-        """The instances inside one hour or minute."""
+        """The instances inside one hour, minute or second."""
+        freq = self._rule.freq
         _, minute, second = self._clock
-        minutes = (self._minutes or (minute,)) if self._rule.freq == "HOURLY" else (0,)
-        walls = [begin + m * 60 + s for m in minutes for s in self._seconds or (second,)]
+        if freq == "SECONDLY":
+            walls = [begin] if not self._seconds or begin % 60 in self._seconds else []
+        else:
+            minutes = (self._minutes or (minute,)) if freq == "HOURLY" else (0,)
+            walls = [begin + m * 60 + s for m in minutes for s in self._seconds or (second,)]
         return self._positions(walls) if self._setpos else walls
 
     def _seconds_of(self, moment: int) -> Iterator[int]:
         interval = self._rule.interval
-        offset = (self._start - moment) % interval
-        if self._setpos and 1 not in self._setpos and -1 not in self._setpos:
-            return  # the set of one second has one member
-        for second in range(offset, 60, interval):
-            if not self._seconds or second in self._seconds:
-                yield moment + second
+        for second in range((self._start - moment) % interval, 60, interval):
+            yield from self._group(moment + second)
 
 
 def _weekday_of(day: int) -> int:

@@ -4,7 +4,7 @@ Decided here, where RFC 5545 leaves a choice or real data breaks it:
 
 * DTSTART is an instance even when its rule would not yield it, or UNTIL lies before it.
 * An override counts at its own time even when no instance has its RECURRENCE-ID, and even when an
-  EXDATE names that too (Apple's calendar store keeps detached instances as rows of their own).
+  EXDATE names that too, unless the master's SEQUENCE says that the deletion came later.
 * Of components with the same role the highest SEQUENCE stands; of masters with equal SEQUENCE all.
 * A DATE in EXDATE or RECURRENCE-ID of a timed series means that day, as a last resort.
 * RANGE=THISANDFUTURE moves what follows by the same difference on the clock face.
@@ -17,7 +17,7 @@ from gateway.core.budget import BudgetExceededError
 from gateway.core.classify import classify
 from gateway.core.collector import Collector
 from gateway.core.fbtype import FBType
-from gateway.core.marks import Marks, day_of_all_day
+from gateway.core.marks import Marks, day_of_all_day, place
 from gateway.core.reader import Component
 from gateway.core.recurrence import Walk
 from gateway.core.rules import Rule
@@ -41,6 +41,7 @@ def expand_events(components: list[Component], into: Collector) -> None:
     )
     for event in [*events, *changed]:
         _report(event, into)
+    changed = [e for e in changed if not any(_is_superseded(e, m, into) for m in events)]
     for master in events:
         _Series(master, changed, into).expand()
     for override in changed:
@@ -119,18 +120,29 @@ def _report(event: Event, into: Collector) -> None:
         into.recurring = True
 
 
+def _is_superseded(override: Event, master: Event, into: Collector) -> bool:
+    """Whether a later revision of the master deleted the instance that an older override changed.
+
+    RFC 5545 3.8.7.4: SEQUENCE tells the order of revisions.
+    """
+    if override.recurrence_id is None or not master.exdates:
+        return False
+    if _sequence(override.component) >= _sequence(master.component):
+        return False
+    excluded: Marks[bool] = Marks(master, into.zones)
+    for moment in master.exdates:
+        excluded.add(moment, True)
+    return excluded.find_moment(override.recurrence_id) is not None
+
+
 def _add_override(event: Event, masters: list[Event], into: Collector) -> None:
     original = None
     if event.recurrence_id is not None:
         moment = event.recurrence_id
-        if masters and masters[0].all_day and moment.form is not Form.DATE:
+        if masters and masters[0].all_day:
             moment = Moment(day_of_all_day(moment, into.zones) * DAY, Form.DATE)
-        zone = into.zones.find(moment.tzid) if moment.tzid else None
-        if moment.form is Form.UTC:
-            original = moment.wall
-        else:
-            home = masters[0].zone if masters else into.zones.own
-            original = (zone or home).to_utc(moment.wall)
+        home = masters[0].zone if masters else into.zones.own
+        original, _ = place(moment, home, into.zones)
     into.add(event, event.start_of(event.start), event.end_of(event.start), original)
 
 
@@ -162,13 +174,7 @@ class _Series:
     def _shift(self, event: Event, moment: Moment) -> tuple[int, int, Event]:
         """From which wall time on THISANDFUTURE moves instances, and by how much on the clock."""
         zone = self._master.zone
-        if moment.form in (Form.DATE, Form.FLOATING) or (
-            moment.tzid and self._into.zones.find(moment.tzid) in (None, zone)
-        ):
-            original = moment.wall
-        else:
-            found = self._into.zones.find(moment.tzid) if moment.tzid else None
-            original = zone.to_wall(found.to_utc(moment.wall) if found else moment.wall)
+        _, original = place(moment, zone, self._into.zones)
         return original, zone.to_wall(event.start_of(event.start)) - original, event
 
     def expand(self) -> None:
@@ -235,27 +241,17 @@ class _Series:
                 wall = day_of_all_day(moment, into.zones) * DAY
                 instant = master.start_of(wall)
             else:
-                instant, wall = self._place(moment)
+                instant, wall = place(moment, master.zone, into.zones)
             found[instant] = wall
             if isinstance(item, Period) and not master.all_day:
                 self._ends[instant] = self._period_length(item, instant)
             into.bound(instant, instant)
 
-    def _place(self, moment: Moment) -> tuple[int, int]:
-        """Instant and wall time, in the master's zone, of a time as written."""
-        master, zones = self._master, self._into.zones
-        if moment.form is Form.FLOATING:
-            return master.start_of(moment.wall), moment.wall
-        zone = zones.find(moment.tzid) if moment.tzid else None
-        if moment.tzid and zone is None:
-            return master.start_of(moment.wall), moment.wall
-        instant = zone.to_utc(moment.wall) if zone else moment.wall
-        return instant, master.zone.to_wall(instant)
-
     def _period_length(self, period: Period, instant: int) -> Length:
         if isinstance(period.end, Length):
             return period.end
-        return Length(0, max(self._place(period.end)[0] - instant, 0))
+        end, _ = place(period.end, self._master.zone, self._into.zones)
+        return Length(0, max(end - instant, 0))
 
     def _unknown_day(self, moment: Moment) -> None:
         """An RDATE of a timed series that names a day only: some time of that day."""
@@ -309,8 +305,8 @@ class _Series:
             return wall // DAY > until.day
         if until.form is Form.FLOATING:
             return wall // DAY > until.day if self._master.all_day else wall > until.wall
-        if self._master.all_day and until.wall % DAY == 0 and wall // DAY <= until.day:
-            return False  # a DATE written as a UTC midnight
+        if self._master.all_day and until.wall % DAY in (0, DAY - 1):
+            return wall // DAY > until.day  # a DATE written as 00:00:00Z or 23:59:59Z
         return self._master.zone.to_utc(wall) > until.wall
 
     def _extent(self, rule: Rule, walk: Walk) -> None:

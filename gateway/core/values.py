@@ -17,7 +17,7 @@ T = TypeVar("T")
 DAY = 86_400
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
-_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)$")
+_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)[Zz]?$")
 _DATE_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)[Tt](\d\d)(\d\d)(\d\d)?([Zz])?$")
 _DURATION = re.compile(
     r"([+-])?P(?:(\d{1,6})W)?(?:(\d{1,6})D)?"
@@ -78,7 +78,7 @@ def parse_moment(value: str, tzid: str | None = None, *, as_date: bool = False) 
 
     ``tzid`` is ignored for a UTC value (RFC 5545 3.2.19) and for a DATE. ``as_date`` says that
     ``VALUE=DATE`` was declared: a midnight written as DATE-TIME is then a DATE. Seconds may be
-    missing, 24:00 is the next midnight.
+    missing, a DATE may end in Z, 24:00 is the next midnight.
     """
     text = value.strip()
     if match := _DATE.match(text):

@@ -246,6 +246,9 @@ def _read_travel(event: Event) -> None:
 def _read_recurrence(event: Event) -> None:
     component = event.component
     for prop in component.all("RRULE"):
+        if not prop.value.strip():
+            event.notes.append(("empty-rule", "RRULE is empty"))
+            continue
         try:
             rule = parse_rule(prop.value)
             if event.all_day and rule.freq in ("HOURLY", "MINUTELY", "SECONDLY"):
