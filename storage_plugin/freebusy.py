@@ -7,11 +7,12 @@ from uuid import uuid4
 from radicale import types
 
 from gateway.core.busy import BusyPeriod, coalesce, render_vfreebusy
+from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval
-from gateway.services.availability import free_busy
-from gateway.store.busy import busy_rows
-from gateway.store.collections import find_collection
+from gateway.services.availability import free_busy, source_states
+from gateway.store.busy import busy_rows, list_sources
 from gateway.store.principals import Principal, get_principal
+from storage_plugin.collection import CalendarCollection
 from storage_plugin.errors import DavError
 from storage_plugin.filters import read_time_range
 from storage_plugin.handlers import Address
@@ -36,7 +37,7 @@ def answer_query(storage: Storage, address: Address, root: Any) -> types.WSGIRes
         )
     principal = get_principal(storage.session(), address.principal)
     if address.calendar:
-        body = _of_calendar(storage, principal, address.calendar, (start, end))
+        body = _of_calendar(storage, principal, address, (start, end))
     else:
         body = vfreebusy(storage, principal, (start, end))
     return HTTPStatus.OK, {"Content-Type": "text/calendar"}, body.decode(), None
@@ -56,11 +57,18 @@ def vfreebusy(storage: Storage, principal: Principal, window: Interval) -> bytes
     return render_vfreebusy(periods, window, uid=str(uuid4()), stamp=now)
 
 
-def _of_calendar(storage: Storage, principal: Principal, calendar: str, window: Interval) -> bytes:
-    session = storage.session()
-    row = find_collection(session, principal.id, calendar)
-    if row is None:
+def _of_calendar(
+    storage: Storage, principal: Principal, address: Address, window: Interval
+) -> bytes:
+    """Render one calendar alone; what it does not know counts as on the home."""
+    found = next(iter(storage.discover(address.collection_path)), None)
+    if not isinstance(found, CalendarCollection):
         raise DavError(HTTPStatus.NOT_FOUND, "", "There is no such calendar.")
-    rows = busy_rows(session, principal.id, window, [row.id])
-    periods = coalesce([(start, end, fbtype) for start, end, fbtype, _id in rows], window)
-    return render_vfreebusy(periods, window, uid=str(uuid4()), stamp=storage.now())
+    session, now = storage.session(), storage.now()
+    sources = [s for s in list_sources(session, principal.id) if s.collection_id == found.row.id]
+    states = source_states(session, principal.id, sources, window, now=now)
+    rows = busy_rows(session, principal.id, window, [found.row.id])
+    known = [(start, end, fbtype) for start, end, fbtype, _id in rows]
+    unknown = [(*span, FBType.UNKNOWN) for state in states for span in state.unknown]
+    periods = coalesce([*known, *unknown], window)
+    return render_vfreebusy(periods, window, uid=str(uuid4()), stamp=now)
