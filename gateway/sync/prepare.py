@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gateway.core.errors import InvalidCalendarData
@@ -78,7 +78,7 @@ def prepare_mirrored(raw: RawObject, rules: MirrorRules) -> Ready:
         served = serve_mirrored(raw.body, rules.busy.owner_addresses, detail=rules.detail)
         served_object = parse_calendar_object(served)
     except InvalidCalendarData as error:
-        return _not_understood(raw, expansion, error.detail)
+        return _not_servable(raw, expansion, error.detail)
     return Ready(
         upstream_name=raw.name,
         upstream_etag=raw.etag,
@@ -92,9 +92,14 @@ def prepare_mirrored(raw: RawObject, rules: MirrorRules) -> Ready:
     )
 
 
-def _not_understood(raw: RawObject, expansion: Expansion, detail: str) -> Ready:
+def _not_servable(raw: RawObject, expansion: Expansion, detail: str) -> Ready:
+    """Keep what no CalDAV client could be given (RFC 4791 4.1); times the engine read count.
+
+    A resource with two UIDs or none is such a case: its events are busy where they are, and one
+    odd object does not make a whole year of somebody's time unknown.
+    """
     if not expansion.problems:
-        expansion = unknown_expansion(expansion.window, "not-understood", detail)
+        expansion = replace(expansion, problems=(Problem("not-servable", detail, None, None),))
     return Ready(
         upstream_name=raw.name,
         upstream_etag=raw.etag,
@@ -144,7 +149,7 @@ class Expander:
             return (await self._run([raw], rules))[0]
         except BrokenProcessPool:
             detail = "Reading this object broke the expansion worker."
-            return _not_understood(
+            return _not_servable(
                 raw, unknown_expansion(rules.window, "expansion-failed", detail), detail
             )
 
