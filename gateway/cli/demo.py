@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import tempfile
 import time
 from contextlib import AsyncExitStack
@@ -100,16 +101,26 @@ def demo(
     data: Annotated[
         Path | None, typer.Option(help="Data folder to keep; default a temporary one.")
     ] = None,
-    api_port: Annotated[int, typer.Option(help="Port of the API; 0 is any free one.")] = 8080,
-    caldav_port: Annotated[int, typer.Option(help="Port of CalDAV.")] = 5232,
-    lookalike_port: Annotated[int, typer.Option(help="Port of the look-alike.")] = 8180,
+    api_port: Annotated[
+        int | None, typer.Option(help="Port of the API; 0 is any free one.", show_default="8080")
+    ] = None,
+    caldav_port: Annotated[
+        int | None, typer.Option(help="Port of the CalDAV server.", show_default="5232")
+    ] = None,
+    lookalike_port: Annotated[
+        int | None, typer.Option(help="Port of the look-alike.", show_default="8180")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON line when ready.")
     ] = False,
 ) -> None:
     """See the product do its main job on this machine, with an iCloud look-alike as iCloud."""
     folder = data or Path(tempfile.mkdtemp(prefix="gateway-demo-"))
-    ports = {"api": api_port, "caldav": caldav_port, "lookalike": lookalike_port}
+    ports = {
+        "api": _free(8080) if api_port is None else api_port,
+        "caldav": _free(5232) if caldav_port is None else caldav_port,
+        "lookalike": _free(8180) if lookalike_port is None else lookalike_port,
+    }
     try:
         with refusals(as_json=as_json):
             ok = asyncio.run(_run(folder, ports, once=once, as_json=as_json))
@@ -118,6 +129,17 @@ def demo(
             shutil.rmtree(folder, ignore_errors=True)
     if not ok:
         raise typer.Exit(REFUSED)
+
+
+def _free(preferred: int) -> int:
+    """Return the preferred port, or 0 (any free one) when somebody has it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", preferred))
+        except OSError:
+            return 0
+    return preferred
 
 
 async def _run(folder: Path, ports: dict[str, int], *, once: bool, as_json: bool) -> bool:
