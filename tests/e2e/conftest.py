@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,10 +93,9 @@ def plain_environment(**more: str) -> dict[str, str]:
     return kept | more
 
 
-@pytest.fixture(scope="session")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """One installation for the session; tests make principals and accounts of their own."""
-    folder = tmp_path_factory.mktemp("installation")
+@contextmanager
+def start_installation(folder: Path, **settings: str) -> Iterator[Installation]:
+    """Run a look-alike and a gateway on it; ``settings`` are further ``GATEWAY_…`` variables."""
     lookalike = Process(["lookalike", "--no-seed"], plain_environment())
     environment = plain_environment(
         GATEWAY_DATA_DIR=str(folder / "data"),
@@ -107,6 +107,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         GATEWAY_POLL_IDLE_S="1",
         GATEWAY_UPSTREAM_REQUESTS_PER_MINUTE="6000",
         GATEWAY_LOG_LEVEL="WARNING",
+        **settings,
     )
     code, made, problem = run_gateway("init", environment=environment)
     assert code == 0, problem
@@ -114,6 +115,13 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     yield Installation(folder, environment, made["admin_key"], lookalike, serve)
     serve.stop()
     lookalike.stop()
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One installation for the session; tests make principals and accounts of their own."""
+    with start_installation(tmp_path_factory.mktemp("installation")) as running:
+        yield running
 
 
 @pytest.fixture
