@@ -29,8 +29,8 @@ class Ratio:
     case: str
     against: str
     value: float
-    ours: float
-    theirs: float
+    ours: float | None = None
+    theirs: float | None = None
     per: str = "request"
     target: float | None = None
     at_least: bool = False

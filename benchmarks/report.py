@@ -32,8 +32,8 @@ def _cells(row: Ratio) -> tuple[str, ...]:
         _number(row.value),
         "" if row.target is None else f"{sign} {_number(row.target)}",
         row.verdict,
-        f"{_number(row.ours)} ms",
-        f"{_number(row.theirs)} ms",
+        "" if row.ours is None else f"{_number(row.ours)} ms",
+        "" if row.theirs is None else f"{_number(row.theirs)} ms",
     )
 
 
