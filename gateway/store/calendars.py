@@ -129,6 +129,18 @@ def touch_synced(session: Session, ids: Sequence[str], *, now: int) -> None:
     )
 
 
+def has_unread(session: Session, connection_id: str) -> bool:
+    """Tell whether a calendar was given a use and no pull has looked at it yet."""
+    query = select(upstream_calendars.c.id).where(
+        upstream_calendars.c.connection_id == connection_id,
+        upstream_calendars.c.role.in_(("linked", "conflict", "tracked")),
+        upstream_calendars.c.state == "never",
+        upstream_calendars.c.problem.is_(None),
+        upstream_calendars.c.missing_since.is_(None),
+    )
+    return session.execute(query.limit(1)).first() is not None
+
+
 def delete_calendars(session: Session, connection_id: str) -> None:
     """Erase the calendars of a connection with their mirrors and all mirrored objects."""
     session.execute(

@@ -8,6 +8,9 @@ from gateway.store.calendars import UpstreamCalendar
 from gateway.store.engine import Session
 from gateway.upstream.discovery import Listed
 
+COLOR_PROPERTY = "{http://apple.com/ns/ical/}calendar-color"
+"""The dead property of a collection that holds its colour."""
+
 GONE_AFTER_S = 600
 """Two listings this far apart must both miss a calendar before it counts as gone."""
 
@@ -47,14 +50,14 @@ def apply_listing(
                 values={**values, "listed_ctag": item.ctag, "listed_token": item.sync_token},
             )
         else:
-            _follow(session, known, item)
+            _follow(session, known, item, now=now)
     for path, known in here.items():
         if path not in there and known.state != "gone":
             _miss(session, known, now=now)
     return calendars.list_calendars(session, connection_id)
 
 
-def _follow(session: Session, known: UpstreamCalendar, item: Listed) -> None:
+def _follow(session: Session, known: UpstreamCalendar, item: Listed, *, now: int) -> None:
     changes = {
         name: getattr(item, name)
         for name in _FOLLOWED
@@ -68,6 +71,27 @@ def _follow(session: Session, known: UpstreamCalendar, item: Listed) -> None:
         changes.update(state="never", sync_token=None, ctag=None, problem=None, problem_detail=None)
     if changes:
         calendars.update_calendar(session, known.id, **changes)
+    if changes.keys() & {"name", "color"}:
+        _rename_mirror(session, known, item, now=now)
+
+
+def _rename_mirror(session: Session, known: UpstreamCalendar, item: Listed, *, now: int) -> None:
+    """Mirrors carry iCloud's names and colours (R18)."""
+    mirror = collections.find_mirror(session, known.id)
+    if mirror is None:
+        return
+    properties = dict(mirror.properties)
+    properties.pop(COLOR_PROPERTY, None)
+    if item.color:
+        properties[COLOR_PROPERTY] = item.color
+    collections.update_collection(
+        session,
+        mirror.id,
+        display_name=item.name,
+        properties=properties,
+        transparent=mirror.transparent,
+        now=now,
+    )
 
 
 def _miss(session: Session, known: UpstreamCalendar, *, now: int) -> None:

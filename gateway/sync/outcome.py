@@ -1,7 +1,7 @@
 """What a run leaves behind on its connection: state, back-off, when it is due again (R4)."""
 
 from gateway.core.errors import CredentialRejected, GatewayError, UpstreamThrottled
-from gateway.store import accounts, leases
+from gateway.store import accounts, calendars, leases
 from gateway.store.accounts import Connection
 from gateway.store.engine import Session
 from gateway.store.objects import bump_generation
@@ -86,8 +86,8 @@ def _apply(session: Session, connection: Connection, changes: dict[str, object])
         return  # a person acted while the run was under way
     if changes.get("state", current.state) != current.state:
         bump_generation(session, connection.principal_id)
-    if current.next_sync_at != connection.next_sync_at and current.next_sync_at == 0:
-        changes.pop("next_sync_at", None)  # asked for at once meanwhile (roles changed)
+    if calendars.has_unread(session, connection.id):
+        changes["next_sync_at"] = 0.0  # roles were changed while the run was under way
     accounts.update_connection(session, connection.id, **changes)
 
 

@@ -19,7 +19,7 @@ from gateway.core.fbtype import FBType
 from gateway.core.instances import BusyRules, Expansion, Instance, expand
 from gateway.core.intervals import Interval
 from gateway.core.mirror import serve_mirrored
-from gateway.core.objects import parse_calendar_object, peek_uid
+from gateway.core.objects import etag_of, parse_calendar_object, peek_uid
 from gateway.core.rows import Problem
 
 INLINE_LIMIT = 20
@@ -75,18 +75,17 @@ def prepare_mirrored(raw: RawObject, rules: MirrorRules) -> Ready:
     expansion = expand(raw.body, rules.window, rules.busy)
     try:
         parsed = parse_calendar_object(raw.body)
-        served = serve_mirrored(raw.body, rules.busy.owner_addresses, detail=rules.detail)
-        served_object = parse_calendar_object(served)
     except InvalidCalendarData as error:
         return _not_servable(raw, expansion, error.detail)
+    served = serve_mirrored(raw.body, rules.busy.owner_addresses, detail=rules.detail)
     return Ready(
         upstream_name=raw.name,
         upstream_etag=raw.etag,
         name=local_name(raw.name),
         uid=parsed.uid,
         component=parsed.component,
-        etag=served_object.etag,
-        body=served_object.body,
+        etag=etag_of(served),
+        body=served,
         expansion=expansion,
         served=parsed.component == SERVED_COMPONENT,
     )

@@ -167,6 +167,7 @@ def _write_batch(
     now: int,
 ) -> int:
     mirror = _lock_mirror(session, principal_id, calendar_id, mirror_id)
+    assert mirror is not None
     objects.save_objects(session, mirror, [_prepared(item) for item in ready], now=now)
     accounts.erase_secrets(session, [f"{mirror_id}/{item.name}" for item in ready])
     for item in ready:
@@ -178,14 +179,14 @@ def _write_batch(
 
 
 def _lock_mirror(
-    session: Session, principal_id: str, calendar_id: str, mirror_id: str
-) -> Collection:
+    session: Session, principal_id: str, calendar_id: str, mirror_id: str | None
+) -> Collection | None:
     """Lock principal and mirror; raises :class:`Superseded` when the role changed meanwhile."""
     lock_principal(session, principal_id)
     current = collections.find_mirror(session, calendar_id)
-    if current is None or current.id != mirror_id:
-        raise Superseded("This calendar is not mirrored any more.")
-    return collections.lock_collection(session, mirror_id)
+    if (current.id if current else None) != mirror_id:
+        raise Superseded("The role of this calendar changed meanwhile.")
+    return collections.lock_collection(session, mirror_id) if mirror_id else None
 
 
 def _remove(session: Session, mirror: Collection, names: Iterable[str], *, now: int) -> int:
@@ -260,11 +261,8 @@ def _write_end(
     complete: bool,
     now: int,
 ) -> int:
-    removed = 0
-    lock_principal(session, principal_id)
-    if mirror_id is not None:
-        mirror = _lock_mirror(session, principal_id, calendar.id, mirror_id)
-        removed = _remove(session, mirror, gone, now=now)
+    mirror = _lock_mirror(session, principal_id, calendar.id, mirror_id)
+    removed = _remove(session, mirror, gone, now=now) if mirror is not None else 0
     if complete:
         changes = {
             "state": "ok",

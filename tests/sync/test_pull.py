@@ -6,6 +6,7 @@ import pytest
 
 from gateway.core.errors import UpstreamUnreachable
 from gateway.store import accounts, busy, calendars, collections, objects
+from gateway.sync import pull
 from gateway.sync.listing import apply_listing
 from tests.sync.conftest import Site, event
 
@@ -308,3 +309,41 @@ async def test_random_edits_on_the_phone_end_in_equality(site: Site) -> None:
         assert (await site.sync()).ok
         site.assert_mirror_equals("home")
         site.assert_mirror_equals("work")
+
+
+@pytest.mark.rule("R18")
+async def test_a_mirror_follows_the_name_and_colour_of_its_calendar(site: Site) -> None:
+    site.account.calendar("work").name = "Office"
+    site.account.calendar("work").color = "#112233FF"
+    await site.sync()
+    mirror = site.read(collections.find_mirror, site.calendar("work").id)
+    assert (mirror.display_name, dict(mirror.properties)) == (
+        "Office",
+        {"{http://apple.com/ns/ical/}calendar-color": "#112233"},
+    )
+
+
+@pytest.mark.rule("R7")
+async def test_a_role_changed_while_it_is_pulled_ends_in_the_new_role(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        site.account.put("home", event(f"h{number}"))
+        site.account.put("Family", event(f"f{number}"))
+    original = pull.make_plan
+
+    async def change_meanwhile(*args, **kwargs):
+        plan = await original(*args, **kwargs)
+        monkeypatch.setattr(pull, "make_plan", original)
+        site.roles(linked="work", conflicts=("Family",))
+        site.roles(linked="home", conflicts=("Family",))
+        return plan
+
+    monkeypatch.setattr(pull, "make_plan", change_meanwhile)
+    await site.sync()
+    assert site.connection().next_sync_at == 0
+    await site.sync()
+    site.assert_mirror_equals("home")
+    site.assert_mirror_equals("Family")
+    assert site.read(collections.find_mirror, site.calendar("work").id) is None
+    assert site.connection().next_sync_at > site.clock.time
