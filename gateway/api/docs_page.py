@@ -2,12 +2,13 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
 from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from gateway.api.codes import CODES
 
@@ -15,18 +16,21 @@ STYLE = """
 :root{color-scheme:light dark;--line:#8884}
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 code,pre{font-family:ui-monospace,monospace;font-size:.9em}
+code{overflow-wrap:break-word}
+td{overflow-wrap:anywhere}
 pre{border:1px solid var(--line);border-radius:6px;padding:.75rem;overflow-x:auto}
 table{border-collapse:collapse;width:100%}
 th,td{border-bottom:1px solid var(--line);padding:.3rem .6rem;text-align:left;vertical-align:top}
 section{border-top:1px solid var(--line);margin-top:2rem}
 nav ul{list-style:none;padding:0}
-:target{outline:2px solid Highlight}
+:target{outline:2px solid Highlight;outline-offset:.4rem}
 """
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 DOCS_POLICY = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_CODE_WORD = re.compile(r"`([^`]+)`")
 _templates = Environment(loader=PackageLoader("gateway.api"), autoescape=True)
 _METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -44,6 +48,14 @@ def render_docs(document: bytes) -> str:
 
 def _style() -> Markup:
     return Markup(STYLE)  # noqa: S704  # our own constant
+
+
+def _code_words(text: str) -> Markup:
+    """Show what the document writes between backticks as code."""
+    return Markup(_CODE_WORD.sub(r"<code>\1</code>", escape(text)))  # noqa: S704  # escaped first
+
+
+_templates.filters["code_words"] = _code_words
 
 
 def _operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
