@@ -160,7 +160,7 @@ def _problem_statuses(route: Route) -> list[int]:
     if "{" in route.path:
         statuses.add(404)
     if route.body is not None or route.method in ("POST", "PUT", "PATCH", "DELETE"):
-        statuses |= {400, 409, 413, 415, 422, 507}
+        statuses |= {400, 404, 409, 413, 415, 422, 507}
     if route.upstream:
         statuses.add(502)
     if len(route.query.model_fields):

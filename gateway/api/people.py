@@ -2,6 +2,7 @@
 
 from gateway.api import schemas
 from gateway.api.paging import cut_page, link_next
+from gateway.api.problems import ReferenceNotFound
 from gateway.api.routing import AnyCall, Call, Result, json_answer
 from gateway.api.times import render_instant, render_known
 from gateway.core.errors import InvalidInput
@@ -83,9 +84,9 @@ def _subaccount_of_new_principal(call: Call[schemas.NoQuery, schemas.NewPrincipa
     return chosen
 
 
-def no_subaccount() -> InvalidInput:
+def no_subaccount() -> ReferenceNotFound:
     """Return the refusal of a subaccount this caller cannot name."""
-    return InvalidInput("There is no such subaccount.", code="not-found", pointer="/subaccount")
+    return ReferenceNotFound("There is no such subaccount.", pointer="/subaccount")
 
 
 async def get_principal(call: Call[schemas.NoQuery, None]) -> Result:

@@ -3,6 +3,7 @@
 from gateway.api import admin, connection, freebusy, people, schemas, status, system
 from gateway.api import schemas_calendars as calendars
 from gateway.api import schemas_freebusy as times
+from gateway.api.routes_booking import BOOKING
 from gateway.api.routing import Route
 
 _SUBACCOUNT = "/v1/subaccounts/{subaccount}"
@@ -326,4 +327,11 @@ OPERATIONS = (
     Route("GET", "/docs", system.get_docs, "This page", "Operations", None, media="text/html"),
 )
 
-ROUTES: tuple[Route, ...] = (*FREE_BUSY, *CALENDARS, *PEOPLE, *STATUS, *OPERATIONS)
+ROUTES: tuple[Route, ...] = (
+    *FREE_BUSY,
+    *BOOKING,
+    *CALENDARS,
+    *PEOPLE,
+    *STATUS,
+    *OPERATIONS,
+)

@@ -23,7 +23,8 @@ class Scope:
     principal_id: str | None = None
 
 
-def _narrow(query: Select[Any], principal_id: Any, scope: Scope) -> Select[Any]:
+def narrow(query: Select[Any], principal_id: Any, scope: Scope) -> Select[Any]:
+    """Keep the rows of the principals in scope; ``principal_id`` is the column that names them."""
     if scope.principal_id is not None:
         query = query.where(principal_id == scope.principal_id)
     if scope.subaccount_id is not None:
@@ -34,21 +35,21 @@ def _narrow(query: Select[Any], principal_id: Any, scope: Scope) -> Select[Any]:
 
 def count_principals(session: Session, scope: Scope) -> int:
     """Count the principals in scope."""
-    query = _narrow(select(func.count()).select_from(principals), principals.c.id, scope)
+    query = narrow(select(func.count()).select_from(principals), principals.c.id, scope)
     return int(session.execute(query).scalar_one())
 
 
 def count_connections(session: Session, scope: Scope) -> Mapping[str, int]:
     """Count the connections in scope by state."""
     query = select(connections.c.state, func.count()).group_by(connections.c.state)
-    rows = session.execute(_narrow(query, connections.c.principal_id, scope))
+    rows = session.execute(narrow(query, connections.c.principal_id, scope))
     return {row[0]: row[1] for row in rows}
 
 
 def oldest_sync(session: Session, scope: Scope) -> int | None:
     """Return when the live connection that is furthest behind was synced last."""
     query = select(func.min(connections.c.synced_at)).where(connections.c.state == "ok")
-    found = session.execute(_narrow(query, connections.c.principal_id, scope)).scalar()
+    found = session.execute(narrow(query, connections.c.principal_id, scope)).scalar()
     return None if found is None else int(found)
 
 
@@ -59,21 +60,21 @@ def count_errands(session: Session, scope: Scope) -> Mapping[str, int]:
         .join(push_ledger, push_ledger.c.id == outbox.c.ledger_id)
         .group_by(outbox.c.state)
     )
-    rows = session.execute(_narrow(query, push_ledger.c.principal_id, scope))
+    rows = session.execute(narrow(query, push_ledger.c.principal_id, scope))
     return {row[0]: row[1] for row in rows}
 
 
 def count_problems(session: Session, scope: Scope) -> int:
     """Count the objects in scope that could not be understood."""
     query = select(func.count()).select_from(objects).where(objects.c.problem.is_not(None))
-    return int(session.execute(_narrow(query, objects.c.principal_id, scope)).scalar_one())
+    return int(session.execute(narrow(query, objects.c.principal_id, scope)).scalar_one())
 
 
 def errands_in(
     session: Session, scope: Scope, *, state: str | None = None, limit: int
 ) -> list[tuple[Errand, LedgerRow]]:
     """List what is pending or parked in scope, oldest first."""
-    query = _narrow(_errands(), push_ledger.c.principal_id, scope)
+    query = narrow(_errands(), push_ledger.c.principal_id, scope)
     if state is not None:
         query = query.where(outbox.c.state == state)
     rows = session.execute(query.order_by(outbox.c.id).limit(limit))
@@ -82,7 +83,7 @@ def errands_in(
 
 def errand_in(session: Session, scope: Scope, errand_id: int) -> tuple[Errand, LedgerRow]:
     """Return one errand in scope; raises :class:`NotFound` once it is done."""
-    query = _narrow(_errands(), push_ledger.c.principal_id, scope)
+    query = narrow(_errands(), push_ledger.c.principal_id, scope)
     row = session.execute(query.where(outbox.c.id == errand_id)).first()
     if row is None:
         raise NotFound("There is no such push, or it is done.")

@@ -115,7 +115,8 @@ async def test_a_bound_admin_never_gives_more_than_it_has(place: Place) -> None:
     bound = place.caller("acme-admin")
     body = {"name": "k", "scopes": ["admin"], "subaccount": place.bob.subaccount_id}
     status, problem = await bound.post("/v1/keys", body)
-    assert (status, problem["code"]) == (422, "not-found")
+    assert (status, problem["code"]) == (404, "not-found")
+    assert [fault["pointer"] for fault in problem["errors"]] == ["/subaccount"]
     status, made = await bound.post("/v1/keys", {"name": "k", "scopes": ["admin"]})
     assert (status, made["subaccount"]) == (201, place.ann.subaccount_id)
     assert (await bound.post("/v1/subaccounts", {"name": "mine"}))[0] == 403
