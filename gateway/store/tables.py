@@ -257,6 +257,8 @@ generations = Table(
     metadata,
     Column("principal_id", Text, _owned_by("principals.id"), primary_key=True),
     Column("generation", BigInteger, nullable=False),
+    # Raised by triggers (SQLite) when sources, their states or holds change.
+    Column("source_generation", BigInteger, nullable=False, server_default="0"),
     # All objects are expanded at least over this span; NULL while there is none.
     Column("covered_from", BigInteger),
     Column("covered_until", BigInteger),

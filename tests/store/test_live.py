@@ -1,0 +1,125 @@
+"""Live look-ups: every change an answer depends on changes the version, in every process."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gateway.store import accounts, bookings, calendars, collections, objects, principals
+from gateway.store.engine import Database, Session
+from gateway.store.keys import create_key, delete_key
+from gateway.store.live import Live, PostgresqlLive, Version, open_live
+from tests.store.conftest import NOW, Place, prepared
+
+
+@pytest.fixture
+def live(place: Place) -> Iterator[Live]:
+    """Look-ups of another process than the one that writes: a connection of its own."""
+    opened = open_live(place.database)
+    _until(lambda: opened.version(place.principal.id) is not None)
+    yield opened
+    opened.close()
+
+
+def _until(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+Change = Callable[[Session, Place], object]
+
+CHANGES: dict[str, Change] = {
+    "an object": lambda s, p: objects.save_object(
+        s, p.mirror, prepared("a.ics", (NOW, NOW + 60)), now=NOW
+    ),
+    "a sync": lambda s, p: calendars.update_calendar(s, p.calendar_id, synced_at=NOW),
+    "a role": lambda s, p: calendars.update_calendar(s, p.calendar_id, role="none"),
+    "a failure": lambda s, p: calendars.update_calendar(s, p.calendar_id, state="failed"),
+    "a state": lambda s, p: accounts.update_connection(
+        s, p.connection.id, state="credential-revoked"
+    ),
+    "a hold": lambda s, p: bookings.create_hold(
+        s, p.principal.id, (NOW, NOW + 60), expires_at=NOW + 300, now=NOW
+    ),
+    "a local calendar": lambda s, p: collections.create_collection(
+        s, principal_id=p.principal.id, name="x", kind="local", display_name="x", now=NOW
+    ),
+    "a mirror dropped": lambda s, p: collections.delete_collection(s, p.mirror.id),
+    "a time zone": lambda s, p: principals.update_principal(
+        s, p.principal.id, {"time_zone": "Asia/Tokyo"}
+    ),
+}
+
+
+@pytest.mark.rule("R23")
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_every_change_an_answer_depends_on_is_seen(
+    place: Place, live: Live, change: Change
+) -> None:
+    before = live.version(place.principal.id)
+    with place.database.write() as session:
+        change(session, place)
+    _until(lambda: live.version(place.principal.id) != before)
+
+
+def test_what_is_rolled_back_or_of_others_changes_nothing(place: Place, live: Live) -> None:
+    before = live.version(place.principal.id)
+    with place.database.write() as session:
+        other = principals.create_principal(
+            session,
+            subaccount_id=place.principal.subaccount_id,
+            name="Other",
+            time_zone="UTC",
+            now=NOW,
+        )
+    with pytest.raises(ZeroDivisionError), place.database.write() as session:
+        CHANGES["an object"](session, place)
+        raise ZeroDivisionError
+    with place.database.write() as session:
+        principals.update_principal(session, other.id, {"time_zone": "Asia/Tokyo"})
+    _settle(place, live)
+    assert live.version(place.principal.id) == before
+
+
+def _settle(place: Place, live: Live) -> None:
+    """Wait until everything written so far has been heard of: keys are told in order."""
+    if isinstance(live, PostgresqlLive):
+        heard: Version | None = live.version("keys")
+        with place.database.write() as session:
+            create_key(session, name="s", scopes=frozenset(), subaccount_id=None, now=NOW)
+        _until(lambda: live.version("keys") != heard)
+
+
+def test_a_revoked_key_is_not_found_any_more(place: Place, live: Live) -> None:
+    with place.database.write() as session:
+        key, secret = create_key(
+            session, name="k", scopes=frozenset({"platform"}), subaccount_id=None, now=NOW
+        )
+    _settle(place, live)
+    assert live.find_key(secret) == key
+    assert live.find_key(secret) == key
+    assert live.find_key("gw_unknown") is None
+    with place.database.write() as session:
+        delete_key(session, key.id)
+    _until(lambda: live.find_key(secret) is None)
+
+
+def test_a_principal_that_does_not_exist_has_no_version(sqlite_database: Database) -> None:
+    live = open_live(sqlite_database)
+    assert live.version("nobody") is None
+    live.close()
+
+
+def test_a_lost_connection_makes_every_version_void(postgresql_database: Database) -> None:
+    live = open_live(postgresql_database)
+    _until(lambda: live.version("p_x") is not None)
+    before = live.version("p_x")
+    with postgresql_database.write() as session:
+        session.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+    _until(lambda: live.version("p_x") not in (None, before))
+    live.close()
