@@ -4,6 +4,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
 from importlib.metadata import version
 
 from aiohttp import web
@@ -44,10 +45,16 @@ def build_api(
         middlewares=[_identify, _measure, _translate_errors], client_max_size=MAX_BODY
     )
     app[STATE] = ApiState(settings, StoreThreads(database), keyring, sync, clock)
-    app[DOCUMENT] = dump_document(build_document(ROUTES, version=version("icloud-caldav-gateway")))
+    app[DOCUMENT] = _document()
     app.cleanup_ctx.append(_threads)
     mount(app, ROUTES)
     return app
+
+
+@cache
+def _document() -> bytes:
+    """Render the OpenAPI document, once per process."""
+    return dump_document(build_document(ROUTES, version=version("icloud-caldav-gateway")))
 
 
 async def _threads(app: web.Application) -> AsyncIterator[None]:

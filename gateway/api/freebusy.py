@@ -84,8 +84,8 @@ def weak_etag(found: FreeBusy, group_by: str | None) -> str:
         found.on_unknown,
         found.on_tentative,
         group_by,
-        found.busy,
-        [(s.calendar, s.role, s.state, s.problem) for s in found.sources],
+        found.holds,
+        [(s.calendar, s.role, s.state, s.problem, s.unknown) for s in found.sources],
     )
     digest = hashlib.blake2b(orjson.dumps(parts), digest_size=15).hexdigest()
     return f'W/"{digest}"'

@@ -1,0 +1,197 @@
+"""The fast path of free/busy: timelines in memory, rendered once, sliced per question.
+
+An entry is used only while :mod:`gateway.store.live` names the same version it was built under;
+on any doubt it is built anew or the question goes the long way. Entries are bounded by bytes, the
+least recently used go first. The bytes are exactly those of the long way (a differential test).
+"""
+
+import asyncio
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from gateway.api.times import render_instant, render_known
+from gateway.core.errors import NotFound
+from gateway.core.intervals import Interval
+from gateway.services.availability import FreeBusy, SourceState
+from gateway.services.timeline import Timeline, build_timeline
+from gateway.store.live import Live, Version
+from gateway.store.threads import StoreThreads
+
+DEFAULT_BYTES = 64 * 1024 * 1024
+_ENTRY_OVERHEAD = 2_000
+
+
+class Rendered:
+    """One timeline with the JSON of its periods; ``size`` is its bytes in memory, roughly."""
+
+    def __init__(self, timeline: Timeline, version: Version) -> None:
+        self.timeline = timeline
+        self.version = version
+        self.zone = ZoneInfo(timeline.time_zone)
+        self._starts = array("q", (row[0] for row in timeline.rows))
+        self._ends = array("q", (row[1] for row in timeline.rows))
+        self._unknown = array("q", (n for n, r in enumerate(timeline.rows) if r[2] == "unknown"))
+        parts = [self._period(*row) for row in timeline.rows]
+        self._offsets = array("q", [0])
+        position = 0
+        for part in parts:
+            position += len(part) + 1
+            self._offsets.append(position)
+        self._text = b",".join(parts)
+        self.size = _ENTRY_OVERHEAD + len(self._text) + 200 * len(parts)
+
+    def _period(self, start: int, end: int, status: str) -> bytes:
+        first, last = render_instant(start, self.zone), render_instant(end, self.zone)
+        return f'{{"start":"{first}","end":"{last}","status":"{status}"}}'.encode()
+
+    def answer(
+        self, window: Interval, *, now: int, fresh_for_s: int
+    ) -> tuple[FreeBusy, bytes] | None:
+        """Return the answer (its ``busy`` left empty) and its JSON, or None: ask the long way."""
+        states = self.timeline.states(window, now=now, fresh_for_s=fresh_for_s)
+        if states is None:
+            return None
+        low = bisect_right(self._ends, window[0])
+        high = bisect_left(self._starts, window[1])
+        found = FreeBusy(
+            start=window[0],
+            end=window[1],
+            time_zone=self.timeline.time_zone,
+            revision=self.timeline.revision,
+            complete=not self._has_unknown(low, high),
+            on_unknown="block",
+            on_tentative="block",
+            busy=(),
+            sources=tuple(states),
+            holds=tuple(
+                name
+                for start, end, name in self.timeline.holds
+                if start < window[1] and end > window[0]
+            ),
+        )
+        return found, self._render(found, self._slice(low, high, window))
+
+    def _has_unknown(self, low: int, high: int) -> bool:
+        if not self._unknown:
+            return False
+        position = bisect_left(self._unknown, low)
+        return position < len(self._unknown) and self._unknown[position] < high
+
+    def _slice(self, low: int, high: int, window: Interval) -> bytes:
+        """Return the periods from ``low`` to ``high``; only first and last may need clipping."""
+        if low >= high:
+            return b""
+        first_cut = self._starts[low] < window[0]
+        last_cut = self._ends[high - 1] > window[1]
+        if not first_cut and not last_cut:
+            return self._text[self._offsets[low] : self._offsets[high] - 1]
+        inner_low, inner_high = low + first_cut, high - last_cut
+        parts = []
+        if first_cut:
+            parts.append(self._clipped(low, window))
+        if inner_low < inner_high:
+            parts.append(self._text[self._offsets[inner_low] : self._offsets[inner_high] - 1])
+        if last_cut and (high - 1 > low or not first_cut):
+            parts.append(self._clipped(high - 1, window))
+        return b",".join(parts)
+
+    def _clipped(self, number: int, window: Interval) -> bytes:
+        start, end, status = self.timeline.rows[number]
+        return self._period(max(start, window[0]), min(end, window[1]), status)
+
+    def _render(self, found: FreeBusy, busy: bytes) -> bytes:
+        complete = b"true" if found.complete else b"false"
+        return b"".join(
+            (
+                b'{"start":"',
+                render_instant(found.start, self.zone).encode(),
+                b'","end":"',
+                render_instant(found.end, self.zone).encode(),
+                b'","time_zone":',
+                orjson.dumps(found.time_zone),
+                b',"revision":',
+                str(found.revision).encode(),
+                b',"complete":',
+                complete,
+                b',"policy":{"on_unknown":"block","on_tentative":"block"},"busy":[',
+                busy,
+                b'],"sources":[',
+                b",".join(self._render_source(source) for source in found.sources),
+                b"]}",
+            )
+        )
+
+    def _render_source(self, source: SourceState) -> bytes:
+        return orjson.dumps(
+            {
+                "calendar": source.calendar,
+                "role": source.role,
+                "state": source.state,
+                "synced_at": render_known(source.synced_at, self.zone),
+                "age_s": source.age_s,
+                "problem": source.problem,
+            }
+        )
+
+
+class TimelineCache:
+    """The timelines of one process; ``capacity`` is in bytes. Belongs to one event loop."""
+
+    def __init__(self, live: Live, threads: StoreThreads, *, capacity: int = DEFAULT_BYTES) -> None:
+        self._live = live
+        self._threads = threads
+        self._capacity = capacity
+        self._entries: OrderedDict[str, Rendered] = OrderedDict()
+        self._building: dict[str, asyncio.Future[Rendered | None]] = {}
+        self.bytes = 0
+
+    async def find(self, principal_id: str, *, now: int) -> Rendered | None:
+        """Return a current timeline, built now if need be; None when it cannot be trusted.
+
+        Raises :class:`NotFound` for an unknown principal.
+        """
+        version = self._live.version(principal_id)
+        if version is None:
+            self._drop(principal_id)
+            return None
+        entry = self._entries.get(principal_id)
+        if entry is not None and entry.version == version and now < entry.timeline.valid_until:
+            self._entries.move_to_end(principal_id)
+            return entry
+        return await self._build_once(principal_id, version, now)
+
+    async def _build_once(self, principal_id: str, version: Version, now: int) -> Rendered | None:
+        running = self._building.get(principal_id)
+        if running is None:
+            running = asyncio.ensure_future(self._build(principal_id, version, now))
+            self._building[principal_id] = running
+            running.add_done_callback(lambda _: self._building.pop(principal_id, None))
+        built = await asyncio.shield(running)
+        return built if built is not None and built.version == version else None
+
+    async def _build(self, principal_id: str, version: Version, now: int) -> Rendered | None:
+        """Build under one version; if it moved meanwhile, nothing is kept."""
+        try:
+            timeline = await self._threads.read(build_timeline, principal_id, now=now)
+        except NotFound:
+            self._drop(principal_id)
+            return None
+        if self._live.version(principal_id) != version:
+            return None
+        entry = Rendered(timeline, version)
+        self._drop(principal_id)
+        self._entries[principal_id] = entry
+        self.bytes += entry.size
+        while self.bytes > self._capacity and self._entries:
+            _, oldest = self._entries.popitem(last=False)
+            self.bytes -= oldest.size
+        return entry
+
+    def _drop(self, principal_id: str) -> None:
+        entry = self._entries.pop(principal_id, None)
+        if entry is not None:
+            self.bytes -= entry.size
