@@ -21,12 +21,17 @@ _ECAL = (
 )
 
 
+TSDAV = Path(sys.prefix) / "tsdav"
+"""Where ``install.sh`` has npm put that package, as its lock in ``tests/system/tsdav`` says."""
+
+
 @dataclass(frozen=True)
 class Part:
     """One thing a test may need; ``is_here`` must not start anything that stays."""
 
     is_here: Callable[[], bool]
     packages: tuple[str, ...]
+    otherwise: str = ""  # how it is had when it is not a Debian package
 
 
 def _command(*names: str) -> Callable[[], bool]:
@@ -45,11 +50,23 @@ def _evolution_factory() -> bool:
     return any((folder / "evolution-calendar-factory").exists() for folder in folders)
 
 
+def _tsdav_is_here() -> bool:
+    """Tell whether the wanted version is there: npm writes the inner lock when all is done."""
+    lock = Path(__file__).parent / "tsdav" / "package-lock.json"
+    mine = TSDAV / lock.name
+    return (
+        bool(shutil.which("node"))
+        and (TSDAV / "node_modules" / ".package-lock.json").exists()
+        and mine.read_bytes() == lock.read_bytes()
+    )
+
+
 PARTS: dict[str, Part] = {
     "chromium": Part(_command("chromium"), ("chromium", "fonts-dejavu-core")),
     "nginx": Part(_command("nginx"), ("nginx",)),
     "openssl": Part(_command("openssl"), ("openssl",)),
     "node": Part(_command("node", "npm"), ("nodejs", "npm")),
+    "tsdav": Part(_tsdav_is_here, (), "fetched by npm"),
     "vdirsyncer": Part(_command("vdirsyncer"), ("vdirsyncer",)),
     "evolution": Part(
         _evolution_is_here, ("evolution-data-server", "gir1.2-ecal-2.0", "python3-gi", "dbus")
@@ -75,7 +92,7 @@ def main(arguments: list[str]) -> None:
         print(*(package for name in absent for package in PARTS[name].packages))
         return
     for name, part in PARTS.items():
-        lacking = f"absent; Debian packages: {' '.join(part.packages)}"
+        lacking = f"absent; {part.otherwise or 'Debian: ' + ' '.join(part.packages)}"
         print(f"{name:<12} {lacking if name in absent else 'here'}")
 
 

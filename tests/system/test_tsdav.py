@@ -1,0 +1,261 @@
+"""tsdav, the CalDAV client of web applications, as it comes from npm."""
+
+import asyncio
+import json
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import pytest
+
+from gateway.lookalike.client import LookalikeControl
+from tests.e2e.conftest import Installation
+from tests.e2e.person import DAY, HOUR, Person, event, make_person
+from tests.system.parts import TSDAV
+
+pytestmark = pytest.mark.system("tsdav")
+
+DRIVER = Path(__file__).parent / "tsdav" / "client.cjs"
+TOMORROW = int(time.time()) // DAY * DAY + DAY + 9 * HOUR
+
+
+class Tsdav:
+    """A node process that holds one client; every call is one of tsdav's functions."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    async def send(self, **wish: Any) -> Any:
+        """Send one line and return what came back; a thrown error fails the test."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(wish).encode() + b"\n")
+        await self._process.stdin.drain()
+        answer = json.loads(await self._process.stdout.readline())
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
+
+    async def call(self, name: str, **arguments: Any) -> Any:
+        """Call a function of the client."""
+        return await self.send(call=name, **{"with": arguments})
+
+
+@asynccontextmanager
+async def run_tsdav(person: Person, login: str) -> AsyncIterator[Tsdav]:
+    """Log in as tsdav's own documentation shows: server address, user name, password."""
+    node = await asyncio.create_subprocess_exec(
+        "node", str(DRIVER), str(TSDAV), stdin=PIPE, stdout=PIPE, limit=2**24
+    )
+    client = Tsdav(node)
+    credentials = person.logins[login]
+    await client.send(
+        options={
+            "serverUrl": person.installation.caldav,
+            "credentials": {
+                "username": credentials["login"],
+                "password": credentials["password"],
+            },
+            "authMethod": "Basic",
+            "defaultAccountType": "caldav",
+        }
+    )
+    yield client
+    assert node.stdin is not None
+    node.stdin.close()
+    assert await node.wait() == 0
+
+
+@pytest.fixture
+async def person(
+    installation: Installation, http: aiohttp.ClientSession, phone: LookalikeControl
+) -> Person:
+    """Somebody with Home linked and Work as conflict calendar with one event in it."""
+    someone = await make_person(installation, http, phone)
+    await someone.connect()
+    await phone.put(someone.email, "work", event(TOMORROW, summary="Dentist"))
+    await someone.choose("Home", "Work")
+    return someone
+
+
+@pytest.fixture
+async def client(person: Person) -> AsyncIterator[Tsdav]:
+    """A client with the device login."""
+    async with run_tsdav(person, "device") as running:
+        yield running
+
+
+@pytest.mark.rule("R10", "R18")
+async def test_it_finds_the_calendars_and_reads_the_mirror(client: Tsdav, person: Person) -> None:
+    found = {one["displayName"]: one for one in await client.call("fetchCalendars")}
+    home = person.installation.caldav + person.id
+    assert {name: one["url"] for name, one in found.items()} == {
+        "Appointments": f"{home}/platform/",
+        "Home": f"{home}/{_mirror(person, 'Home')}/",
+        "Work": f"{home}/{_mirror(person, 'Work')}/",
+    }
+    for calendar in found.values():
+        assert calendar["components"] == ["VEVENT"]
+        assert calendar["ctag"]
+        assert calendar["syncToken"]
+        assert "syncCollection" in calendar["reports"]
+    (dentist,) = await client.call("fetchCalendarObjects", calendar=found["Work"])
+    assert "SUMMARY:Dentist" in dentist["data"]
+    before = {"start": person_time(TOMORROW - DAY), "end": person_time(TOMORROW)}
+    assert await client.call("fetchCalendarObjects", calendar=found["Work"], timeRange=before) == []
+
+
+def _mirror(person: Person, name: str) -> str:
+    return str(person.calendars[name]["caldav"]).rstrip("/").rsplit("/", 1)[1]
+
+
+def person_time(epoch: int) -> str:
+    """ISO 8601 as tsdav wants it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
+
+
+async def calendar_named(client: Tsdav, name: str) -> dict[str, Any]:
+    """Fetch one calendar."""
+    (found,) = [one for one in await client.call("fetchCalendars") if one["displayName"] == name]
+    return dict(found)
+
+
+@pytest.mark.rule("R14", "R19")
+async def test_an_event_is_made_changed_and_deleted(client: Tsdav, person: Person) -> None:
+    calendar = await calendar_named(client, "Appointments")
+    uid = str(uuid4())
+
+    def body(start: int) -> str:
+        return event(start, summary="Gym", uid=uid).decode()
+
+    made = await client.call(
+        "createCalendarObject",
+        calendar=calendar,
+        filename=f"{uid}.ics",
+        iCalString=body(TOMORROW + HOUR),
+    )
+    assert made["status"] == 201
+    assert await person.is_busy(TOMORROW + HOUR, TOMORROW + 2 * HOUR)
+    (stored,) = await client.call("fetchCalendarObjects", calendar=calendar)
+    assert stored["data"].splitlines() == body(TOMORROW + HOUR).splitlines()
+    assert stored["etag"] == made["etag"]
+    changed = stored | {"data": body(TOMORROW + 5 * HOUR)}
+    moved = await client.call("updateCalendarObject", calendarObject=changed)
+    assert moved["status"] == 204
+    assert moved["etag"] != made["etag"]
+    assert not await person.is_busy(TOMORROW + HOUR, TOMORROW + 2 * HOUR)
+    assert await person.is_busy(TOMORROW + 5 * HOUR, TOMORROW + 6 * HOUR)
+    late = await client.call("updateCalendarObject", calendarObject=changed)  # with the old etag
+    assert late["status"] == 412
+    gone = await client.call(
+        "deleteCalendarObject", calendarObject=changed | {"etag": moved["etag"]}
+    )
+    assert gone["status"] in (200, 204)
+    assert not await person.is_busy(TOMORROW + 5 * HOUR, TOMORROW + 6 * HOUR)
+    await person.sync()
+    assert await person.writes_upstream() == []
+
+
+@pytest.mark.rule("R20")
+async def test_a_write_to_a_mirror_is_refused(client: Tsdav, person: Person) -> None:
+    calendar = await calendar_named(client, "Work")
+    refused = await client.call(
+        "createCalendarObject",
+        calendar=calendar,
+        filename="mine.ics",
+        iCalString=event(TOMORROW).decode(),
+    )
+    assert refused["status"] == 403
+    (dentist,) = await client.call("fetchCalendarObjects", calendar=calendar)
+    assert (await client.call("deleteCalendarObject", calendarObject=dentist))["status"] == 403
+    assert await person.is_busy(TOMORROW, TOMORROW + HOUR)
+
+
+@pytest.mark.rule("R21")
+async def test_a_sync_sees_each_change_once(client: Tsdav, person: Person) -> None:
+    """By sync-token (RFC 6578) as tsdav's own sync does it."""
+    calendar = await calendar_named(client, "Appointments")
+    for name in ("kept", "changed", "deleted"):
+        await person.dav("PUT", f"platform/{name}.ics", event(TOMORROW, uid=name))
+    calendar["objects"] = []
+    first = await client.call("smartCollectionSync", collection=calendar, detailedResult=True)
+    assert names(first["objects"]) == {
+        "created": {"kept.ics", "changed.ics", "deleted.ics"},
+        "updated": set(),
+        "deleted": set(),
+    }
+    known = calendar | {
+        "syncToken": first["syncToken"],
+        "objects": await client.call("fetchCalendarObjects", calendar=calendar),
+    }
+    same = await client.call("smartCollectionSync", collection=known, detailedResult=True)
+    assert names(same["objects"]) == {"created": set(), "updated": set(), "deleted": set()}
+    await person.dav("PUT", "platform/new.ics", event(TOMORROW, uid="new"))
+    await person.dav("PUT", "platform/changed.ics", event(TOMORROW + DAY, uid="changed"))
+    await person.dav("DELETE", "platform/deleted.ics")
+    then = await client.call("smartCollectionSync", collection=known, detailedResult=True)
+    assert names(then["objects"]) == {
+        "created": {"new.ics"},
+        "updated": {"changed.ics"},
+        "deleted": {"deleted.ics"},
+    }
+
+
+def names(objects: dict[str, list[dict[str, str]]]) -> dict[str, set[str]]:
+    """Return the object names of a detailed result."""
+    return {
+        kind: {one["url"].rsplit("/", 1)[1] for one in found} for kind, found in objects.items()
+    }
+
+
+@pytest.mark.rule("R9", "R21")
+async def test_its_sync_of_all_calendars_tells_which_changed(client: Tsdav, person: Person) -> None:
+    old = await client.call("fetchCalendars")
+    same = await client.call("syncCalendars", oldCalendars=old, detailedResult=True)
+    assert same == {"created": [], "updated": [], "deleted": []}
+    await person.phone.put(person.email, "work", event(TOMORROW + DAY, summary="New"))
+    await person.choose("Home")  # Work is no conflict calendar any more: its mirror goes
+    await person.dav("PUT", "platform/new.ics", event(TOMORROW, uid="new"))
+    changed = await client.call("syncCalendars", oldCalendars=old, detailedResult=True)
+    assert {kind: [one["displayName"] for one in found] for kind, found in changed.items()} == {
+        "created": [],
+        "updated": ["Appointments"],
+        "deleted": ["Work"],
+    }
+
+
+@pytest.mark.rule("R22", "R23")
+async def test_its_free_busy_query_says_what_the_api_says(client: Tsdav, person: Person) -> None:
+    calendar = await calendar_named(client, "Work")
+    answer = await client.call(
+        "freeBusyQuery",
+        url=calendar["url"],
+        timeRange={"start": person_time(TOMORROW - DAY), "end": person_time(TOMORROW + DAY)},
+    )
+    start, end = (time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(TOMORROW + n * HOUR)) for n in (0, 1))
+    assert f"FREEBUSY;FBTYPE=BUSY:{start}/{end}" in str(answer)
+    assert [
+        (datetime.fromisoformat(one["start"]).timestamp(), one["status"])
+        for one in (await person.freebusy(TOMORROW - DAY, TOMORROW + DAY))["busy"]
+    ] == [(TOMORROW, "busy")]
+
+
+@pytest.mark.rule("R13", "R19")
+async def test_with_the_platform_login_an_event_goes_to_icloud(person: Person) -> None:
+    async with run_tsdav(person, "platform") as client:
+        calendar = await calendar_named(client, "Appointments")
+        made = await client.call(
+            "createCalendarObject",
+            calendar=calendar,
+            filename="appointment.ics",
+            iCalString=event(TOMORROW + 3 * HOUR, summary="Consultation").decode(),
+        )
+        assert made["status"] == 201
+    await person.sync()
+    (write,) = await person.writes_upstream()
+    assert write[0] == "PUT"
