@@ -91,7 +91,10 @@ def save_objects(
     _write_rows(session, rows, set(known.values()))
     if known:
         _delete_instances(session, list(known.values()))
-    _insert_instances(session, collection, rows, prepared)
+    expanded = (
+        (collection.id, row["id"], item.expansion) for row, item in zip(rows, prepared, strict=True)
+    )
+    insert_instances(session, collection.principal_id, expanded)
     _note_revisions(session, collection.id, [p.name for p in prepared], revision, False, now)
     bump_generation(session, collection.principal_id)
     _narrow_coverage(session, collection.principal_id, prepared)
@@ -337,17 +340,15 @@ def _delete_instances(session: Session, object_ids: Sequence[str]) -> None:
         session.execute(delete(instances).where(instances.c.object_id.in_(part)))
 
 
-def _insert_instances(
-    session: Session,
-    collection: Collection,
-    rows: Sequence[dict[str, Any]],
-    prepared: Sequence[PreparedObject],
+def insert_instances(
+    session: Session, principal_id: str, expanded: Iterable[tuple[str, str, Expansion]]
 ) -> None:
+    """Insert the instance rows of (collection id, object id, expansion)."""
     values = [
         {
-            "principal_id": collection.principal_id,
-            "collection_id": collection.id,
-            "object_id": row["id"],
+            "principal_id": principal_id,
+            "collection_id": collection_id,
+            "object_id": object_id,
             "start": start,
             "end": end,
             "fbtype": str(instance.fbtype),
@@ -355,8 +356,8 @@ def _insert_instances(
             "busy_end": busy_end,
             "reason": instance.reason,
         }
-        for row, item in zip(rows, prepared, strict=True)
-        for instance in item.expansion.instances
+        for collection_id, object_id, expansion in expanded
+        for instance in expansion.instances
         for start, end, busy_start, busy_end in _pieces(instance)
     ]
     if values:

@@ -16,6 +16,7 @@ from sqlalchemy import delete, insert, select, tuple_, update
 from gateway.core.errors import NotFound
 from gateway.store.collections import ensure_platform_collection
 from gateway.store.engine import Session, new_id
+from gateway.store.expansions import forget_expansions
 from gateway.store.tables import (
     collections,
     connections,
@@ -222,8 +223,14 @@ def find_principals(
 
 
 def update_principal(session: Session, principal_id: str, changes: Mapping[str, Any]) -> None:
-    """Change columns of a principal; raises :class:`NotFound`."""
+    """Change columns of a principal; raises :class:`NotFound`.
+
+    With a new zone, all-day and floating times are expanded anew; until then time is unknown.
+    """
+    old = get_principal(session, principal_id).time_zone
     _update_one(session, principals, principal_id, changes)
+    if changes.get("time_zone", old) != old:
+        forget_expansions(session, principal_id, zone_dependent_only=True)
 
 
 def delete_principal(session: Session, principal_id: str) -> None:

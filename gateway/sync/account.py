@@ -4,7 +4,7 @@ An idle account costs one request: the listing of its home.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from zoneinfo import ZoneInfo
@@ -72,9 +72,25 @@ async def leased(
         try:
             yield
         finally:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
-            await context.store.write(leases.free_lease, connection_id, owner=context.owner)
+            await _completed(_give_back(context, connection_id, keeper))
+
+
+async def _give_back(
+    context: SyncContext, connection_id: str, keeper: "asyncio.Task[None]"
+) -> None:
+    keeper.cancel()
+    await asyncio.gather(keeper, return_exceptions=True)
+    await context.store.write(leases.free_lease, connection_id, owner=context.owner)
+
+
+async def _completed(work: Coroutine[None, None, None]) -> None:
+    """Await ``work`` to its end even while being cancelled: a lease must not be left behind."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def _take_lease(context: SyncContext, connection_id: str, wait_s: float) -> None:

@@ -8,11 +8,12 @@ import asyncio
 import hashlib
 import multiprocessing
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import partial
+from typing import Literal, ParamSpec, TypeVar
 
 from gateway.core.errors import InvalidCalendarData
 from gateway.core.fbtype import FBType
@@ -21,6 +22,9 @@ from gateway.core.intervals import Interval
 from gateway.core.mirror import serve_mirrored
 from gateway.core.objects import etag_of, parse_calendar_object, peek_uid
 from gateway.core.rows import Problem
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 INLINE_LIMIT = 20
 """Batches up to this many objects are prepared on the loop."""
@@ -124,6 +128,11 @@ def prepare_batch(raws: Sequence[RawObject], rules: MirrorRules) -> list[Ready]:
     return [prepare_mirrored(raw, rules) for raw in raws]
 
 
+def expand_batch(jobs: Sequence[tuple[bytes, BusyRules]], window: Interval) -> list[Expansion]:
+    """Expand bodies in order; this too is what the worker process runs."""
+    return [expand(body, window, rules) for body, rules in jobs]
+
+
 class Expander:
     """One worker process for the heavy half of a sync, started when first needed."""
 
@@ -152,14 +161,25 @@ class Expander:
                 raw, unknown_expansion(rules.window, "expansion-failed", detail), detail
             )
 
+    async def expand(
+        self, jobs: Sequence[tuple[bytes, BusyRules]], window: Interval
+    ) -> list[Expansion]:
+        """Expand stored bodies over a window, each under its own rules."""
+        if len(jobs) <= INLINE_LIMIT:
+            return expand_batch(jobs, window)
+        return await self._in_worker(expand_batch, jobs, window)
+
     async def _run(self, raws: Sequence[RawObject], rules: MirrorRules) -> list[Ready]:
+        return await self._in_worker(prepare_batch, raws, rules)
+
+    async def _in_worker(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, mp_context=context)
         pool = self._pool
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(pool, prepare_batch, raws, rules)
+            return await loop.run_in_executor(pool, partial(work, *args, **kwargs))
         except BrokenProcessPool:
             if self._pool is pool:
                 self._pool = None

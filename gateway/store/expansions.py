@@ -1,0 +1,160 @@
+"""Keeping instances ahead of the clock: which objects must be expanded further, and writing it.
+
+Objects are expanded over a rolling window (design 4). As it moves on, those that reach beyond
+what was expanded are done again; the others have nothing there. No revision is taken: what is
+served does not change, only what is known of its times.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+
+from gateway.core.instances import Expansion
+from gateway.core.intervals import Interval
+from gateway.store.engine import Session
+from gateway.store.objects import bump_generation, insert_instances, set_coverage
+from gateway.store.tables import collections, generations, instances, objects, upstream_calendars
+
+NEVER: Interval = (0, 0)
+"""The coverage of a principal whose objects must be expanded anew before they are believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """An object whose instances do not reach far enough; ``body`` is empty when it is a secret."""
+
+    id: str
+    collection_id: str
+    name: str
+    kind: str
+    etag: str
+    served: bool
+    all_day_blocks: bool
+    body: bytes = field(repr=False)
+
+
+def outdated_principals(session: Session, *, until: int, limit: int) -> list[str]:
+    """List principals whose objects are not expanded up to ``until`` (UTC epoch seconds)."""
+    query = (
+        select(generations.c.principal_id)
+        .where(generations.c.covered_until < until)
+        .order_by(generations.c.covered_until, generations.c.principal_id)
+        .limit(limit)
+    )
+    return [row.principal_id for row in session.execute(query)]
+
+
+def _reaches_beyond(principal_id: str, until: int) -> ColumnElement[bool]:
+    row = objects.c
+    return and_(
+        row.principal_id == principal_id,
+        row.expanded_until < until,
+        or_(row.first_start.is_(None), row.first_start < until),
+        or_(row.open_ended, row.last_end.is_(None), row.last_end > row.expanded_until),
+    )
+
+
+def outdated_objects(
+    session: Session, principal_id: str, *, until: int, limit: int
+) -> list[Outdated]:
+    """List objects of a principal that reach beyond what is expanded of them."""
+    row = objects.c
+    query = (
+        select(
+            row.id,
+            row.collection_id,
+            row.name,
+            row.kind,
+            row.etag,
+            row.served,
+            upstream_calendars.c.all_day_blocks,
+            row.body,
+        )
+        .join(collections, collections.c.id == row.collection_id)
+        .outerjoin(upstream_calendars)
+        .where(_reaches_beyond(principal_id, until))
+        .order_by(row.id)
+        .limit(limit)
+    )
+    return [
+        Outdated(*found[:6], all_day_blocks=bool(found[6]), body=bytes(found[7]))
+        for found in session.execute(query)
+    ]
+
+
+def replace_expansions(
+    session: Session, principal_id: str, done: Sequence[tuple[Outdated, Expansion]]
+) -> None:
+    """Write new expansions of objects that are still what they were; the principal is locked."""
+    current = {
+        row.id: row.etag
+        for row in session.execute(
+            select(objects.c.id, objects.c.etag).where(
+                objects.c.id.in_([item.id for item, _ in done])
+            )
+        )
+    }
+    still = [(item, expansion) for item, expansion in done if current.get(item.id) == item.etag]
+    for item, expansion in still:
+        session.execute(
+            update(objects).where(objects.c.id == item.id).values(**_columns(expansion))
+        )
+    session.execute(
+        delete(instances).where(instances.c.object_id.in_([item.id for item, _ in still]))
+    )
+    insert_instances(
+        session,
+        principal_id,
+        [(item.collection_id, item.id, expansion) for item, expansion in still],
+    )
+    bump_generation(session, principal_id)
+
+
+def _columns(expansion: Expansion) -> dict[str, object]:
+    problem = expansion.problems[0] if expansion.problems else None
+    return {
+        "problem": problem.code if problem else None,
+        "problem_detail": problem.detail if problem else None,
+        "recurring": expansion.recurring,
+        "open_ended": expansion.open_ended,
+        "zone_dependent": expansion.zone_dependent,
+        "expanded_from": expansion.window[0],
+        "expanded_until": expansion.window[1],
+        "first_start": expansion.first_start,
+        "last_end": expansion.last_end,
+    }
+
+
+def finish_extension(session: Session, principal_id: str, window: Interval) -> bool:
+    """Say that all is expanded over ``window``; False while something is left to do."""
+    left = select(objects.c.id).where(_reaches_beyond(principal_id, window[1])).limit(1)
+    if session.execute(left).first() is not None:
+        return False
+    set_coverage(session, principal_id, window)
+    bump_generation(session, principal_id)
+    return True
+
+
+def forget_expansions(
+    session: Session,
+    principal_id: str,
+    *,
+    collection_id: str | None = None,
+    zone_dependent_only: bool = False,
+) -> None:
+    """Have objects expanded anew: the principal's zone or a calendar's rules changed.
+
+    Until that is done nothing of the principal is known for sure, so its time is unknown.
+    """
+    condition = objects.c.principal_id == principal_id
+    if collection_id is not None:
+        condition &= objects.c.collection_id == collection_id
+    if zone_dependent_only:
+        condition &= objects.c.zone_dependent
+    # A last end of NULL and nothing expanded: found by outdated_objects whatever it was.
+    session.execute(
+        update(objects).where(condition).values(expanded_from=0, expanded_until=0, last_end=None)
+    )
+    set_coverage(session, principal_id, NEVER)
+    bump_generation(session, principal_id)

@@ -1,0 +1,83 @@
+"""Moving the window on: objects that reach beyond what was expanded are expanded further.
+
+The heavy half runs in the worker process; a unit writes one batch. Any number of processes may do
+this at once: doing it twice changes nothing.
+"""
+
+from dataclasses import replace
+from zoneinfo import ZoneInfo
+
+from gateway.core.errors import NotFound
+from gateway.core.instances import BusyRules, Expansion, default_window
+from gateway.core.intervals import Interval
+from gateway.store import accounts, bookings, expansions, principals
+from gateway.store.engine import Session, lock_principal
+from gateway.store.expansions import Outdated
+from gateway.sync.context import SyncContext
+
+BATCH = 100
+PRINCIPALS_AT_ONCE = 20
+
+
+async def extend_windows(context: SyncContext, *, limit: int = PRINCIPALS_AT_ONCE) -> int:
+    """Extend some principals whose window ends too early; returns how many were brought up."""
+    window = default_window(context.now())
+    due = await context.store.read(expansions.outdated_principals, until=window[1], limit=limit)
+    return sum([await extend_principal(context, principal_id, window) for principal_id in due])
+
+
+async def extend_principal(context: SyncContext, principal_id: str, window: Interval) -> bool:
+    """Expand all of a principal's objects over ``window`` and say so in the store."""
+    try:
+        zone, addresses = await context.store.read(_load_rules, principal_id)
+        while batch := await context.store.read(_load_batch, context, principal_id, window[1]):
+            jobs = [(item.body, _rules(item, zone, addresses)) for item in batch]
+            done = await context.expander.expand(jobs, window)
+            await context.store.write(_write, principal_id, list(zip(batch, done, strict=True)))
+        return await context.store.write(_finish, principal_id, window)
+    except NotFound:
+        return False  # the principal was deleted meanwhile
+
+
+def _load_rules(session: Session, principal_id: str) -> tuple[ZoneInfo, frozenset[str]]:
+    zone = ZoneInfo(principals.get_principal(session, principal_id).time_zone)
+    return zone, bookings.owner_addresses(session, principal_id)
+
+
+def _load_batch(
+    session: Session, context: SyncContext, principal_id: str, until: int
+) -> list[Outdated]:
+    found = expansions.outdated_objects(session, principal_id, until=until, limit=BATCH)
+    return [_with_body(session, context, item) for item in found]
+
+
+def _with_body(session: Session, context: SyncContext, item: Outdated) -> Outdated:
+    """Fill in the body of an object that is kept encrypted because it cannot be served."""
+    if item.body or item.served:
+        return item
+    try:
+        raw = accounts.load_secret(
+            session, context.keyring, f"{item.collection_id}/{item.name}", "raw"
+        )
+    except NotFound:
+        return item
+    return replace(item, body=raw)
+
+
+def _rules(item: Outdated, zone: ZoneInfo, addresses: frozenset[str]) -> BusyRules:
+    return BusyRules(
+        zone=zone,
+        owner_addresses=addresses,
+        all_day_blocks=item.all_day_blocks,
+        always_busy=item.kind == "appointment",
+    )
+
+
+def _write(session: Session, principal_id: str, done: list[tuple[Outdated, Expansion]]) -> None:
+    lock_principal(session, principal_id)
+    expansions.replace_expansions(session, principal_id, done)
+
+
+def _finish(session: Session, principal_id: str, window: Interval) -> bool:
+    lock_principal(session, principal_id)
+    return expansions.finish_extension(session, principal_id, window)

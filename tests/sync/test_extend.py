@@ -1,0 +1,95 @@
+"""The window moves on with the clock; zones and rules that change are seen through (design 4)."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from gateway.core.instances import default_window
+from gateway.store import busy, collections, expansions, objects, principals
+from gateway.store.engine import lock_principal
+from gateway.sync.extend import extend_windows
+from tests.sync.conftest import Site, event
+
+DAY = 86_400
+
+
+def busy_starts(site: Site, calendar: str = "home") -> list[int]:
+    mirror = site.read(collections.find_mirror, site.calendar(calendar).id)
+    window = (0, 4_000_000_000)
+    rows = site.read(busy.busy_rows, site.principal_id, window, [mirror.id])
+    return sorted(row[0] for row in rows)
+
+
+@pytest.mark.rule("R23")
+async def test_a_series_without_end_is_expanded_further_every_day(site: Site) -> None:
+    rule = "RRULE:FREQ=WEEKLY;BYDAY=TH"
+    site.account.put("home", event("weekly", "20261001T090000", "20261001T100000", rule))
+    site.account.put("home", event("once"))
+    site.account.put("home", event("far", "20280601T090000", "20280601T100000"))
+    await site.sync()
+    before = busy_starts(site)
+    revision = site.read(collections.find_mirror, site.calendar("home").id).revision
+    assert await extend_windows(site.context) == 0
+    site.clock.advance(100 * DAY)
+    window = default_window(int(site.clock.time))
+    assert site.read(objects.get_coverage, site.principal_id)[1] < window[1]
+    assert await extend_windows(site.context) == 1
+    assert site.read(objects.get_coverage, site.principal_id) == window
+    after = busy_starts(site)
+    assert max(after) - max(before) > 90 * DAY
+    # The single event stays, the far one comes into the window, the revision does not move.
+    assert datetime(2028, 6, 1, 9, tzinfo=UTC).timestamp() not in after
+    assert datetime(2026, 10, 1, 9, tzinfo=UTC).timestamp() in after
+    assert site.read(collections.find_mirror, site.calendar("home").id).revision == revision
+    site.clock.advance(200 * DAY)
+    assert await extend_windows(site.context) == 1
+    assert datetime(2028, 6, 1, 9, tzinfo=UTC).timestamp() in busy_starts(site)
+    assert await extend_windows(site.context) == 0
+
+
+async def test_many_objects_are_done_in_batches_and_none_is_left(site: Site) -> None:
+    rule = "RRULE:FREQ=MONTHLY"
+    for number in range(230):
+        site.account.put("home", event(f"m{number}", "20261001T090000", "20261001T100000", rule))
+    await site.sync()
+    site.clock.advance(60 * DAY)
+    assert await extend_windows(site.context) == 1
+    window = default_window(int(site.clock.time))
+    with site.database.read() as session:
+        ends = session.exec_driver_sql("SELECT DISTINCT expanded_until FROM objects").scalars()
+        assert set(ends) == {window[1]}
+
+
+@pytest.mark.rule("R23")
+async def test_what_could_not_be_understood_stays_unknown_as_the_window_moves(site: Site) -> None:
+    junk = b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:broken\r\nDTSTART:gibberish\r\n"
+    site.account.put("home", junk, "broken.ics")
+    await site.sync()
+    site.clock.advance(50 * DAY)
+    assert await extend_windows(site.context) == 1
+    mirror = site.read(collections.find_mirror, site.calendar("home").id)
+    end = default_window(int(site.clock.time))[1]
+    rows = site.read(busy.busy_rows, site.principal_id, (end - DAY, end), [mirror.id])
+    assert {str(row[2]) for row in rows} == {"UNKNOWN"}
+
+
+@pytest.mark.rule("R23")
+async def test_a_new_zone_moves_all_day_and_floating_times_and_nothing_else(site: Site) -> None:
+    day = b"DTSTART:20261001T090000Z\r\nDTEND:20261001T100000Z"
+    all_day = event("day").replace(day, b"DTSTART;VALUE=DATE:20261001")
+    site.account.put("home", all_day.replace(b"SUMMARY", b"TRANSP:OPAQUE\r\nSUMMARY"))
+    site.account.put("home", event("fixed"))
+    await site.sync()
+    fixed = int(datetime(2026, 10, 1, 9, tzinfo=UTC).timestamp())
+    berlin = int(datetime(2026, 9, 30, 22, tzinfo=UTC).timestamp())
+    assert busy_starts(site) == [berlin, fixed]
+    with site.database.write() as session:
+        lock_principal(session, site.principal_id)
+        principals.update_principal(session, site.principal_id, {"time_zone": "America/New_York"})
+    assert site.read(objects.get_coverage, site.principal_id) == expansions.NEVER
+    assert await extend_windows(site.context) == 1
+    new_york = int(datetime(2026, 10, 1, 4, tzinfo=UTC).timestamp())
+    assert busy_starts(site) == [new_york, fixed]
+    assert site.read(objects.get_coverage, site.principal_id) == default_window(
+        int(site.clock.time)
+    )
