@@ -6,7 +6,7 @@ import importlib
 from benchmarks.measure import Ratio
 from benchmarks.report import render
 
-PARTS = ("freebusy", "caldav", "first_sync", "engine")
+PARTS = ("freebusy", "caldav", "xandikos", "growth", "first_sync", "engine")
 
 
 def main() -> None:

@@ -1,8 +1,7 @@
-"""Our CalDAV process against Radicale with its own file storage, and against Xandikos.
+"""Our CalDAV process against Radicale with its own file storage: CPU.
 
-The same objects, byte for byte, in one calendar of each; caches warm; one request after the other.
-Radicale: CPU ratio, both under the same WSGI server. Xandikos: time on the wall. At 20,000 events
-ours is compared with itself at 2,000: only the full listings may grow.
+The same objects, byte for byte, in one calendar of each; caches warm; one request after the other;
+both under the same WSGI server.
 """
 
 import sys
@@ -13,30 +12,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import peers
-from benchmarks.dav import CASES, Calendar, Case, ctag, listing, month, multiget, new_put
+from benchmarks.dav import CASES, Calendar, Case, listing, new_put
 from benchmarks.events import Made, Mix, make_events
 from benchmarks.fill import Filled, fill
 from benchmarks.measure import Ratio, in_turns, median_ratio
 from benchmarks.servers import Server, gateway_part, launcher
 
-COUNT, MANY = 2000, 20_000
-GROWTH = 1.3
-_AT_XANDIKOS = (ctag, listing, month, multiget, new_put)
+COUNT = 2000
 
 
 def run(*, quick: bool) -> Iterator[Ratio]:
-    """Measure every case; ``quick`` leaves out Xandikos and 20,000 events."""
+    """Measure every case."""
     made = make_events(Mix.history(COUNT), today=datetime.now(UTC).date())
     with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as stack:
         folder = Path(name)
-        ours, booking = _ours(stack, folder / "ours", made)
-        yield from _against_radicale(stack, folder, made, ours, booking, quick=quick)
-        if not quick:
-            yield from _against_xandikos(stack, folder, made, ours)
-            yield from _against_itself(stack, folder, ours)
+        ours, booking = start_ours(stack, folder / "ours", made)
+        theirs = start_peer(stack, "radicale", folder, made)
+        yield from _compare(ours, booking, theirs, quick=quick)
 
 
-def _ours(stack: ExitStack, folder: Path, made: list[Made]) -> tuple[Calendar, Calendar]:
+def start_ours(stack: ExitStack, folder: Path, made: list[Made]) -> tuple[Calendar, Calendar]:
     """Start our server; return ``platform/`` as a device and as a platform login sees it."""
     filled = fill(folder, [], made)
     server = stack.enter_context(gateway_part("caldav", filled.folder))
@@ -51,7 +46,8 @@ def _calendar(server: Server, filled: Filled, login: tuple[str, str], made: list
     return Calendar.at(server, url, login, [one.name for one in made])
 
 
-def _peer(stack: ExitStack, kind: str, folder: Path, made: list[Made]) -> Calendar:
+def start_peer(stack: ExitStack, kind: str, folder: Path, made: list[Made]) -> Calendar:
+    """Start a foreign server whose calendar holds the same objects."""
     objects = folder / "objects"
     if not objects.exists():
         objects.mkdir()
@@ -62,57 +58,24 @@ def _peer(stack: ExitStack, kind: str, folder: Path, made: list[Made]) -> Calend
     return Calendar.at(server, server.ready["calendar"], peers.LOGIN, names)
 
 
-def _against_radicale(
-    stack: ExitStack,
-    folder: Path,
-    made: list[Made],
-    ours: Calendar,
-    booking: Calendar,
-    *,
-    quick: bool,
+def _compare(
+    ours: Calendar, booking: Calendar, theirs: Calendar, *, quick: bool
 ) -> Iterator[Ratio]:
-    theirs = _peer(stack, "radicale", folder, made)
     for case in CASES:
         slow = case.name == "month query with expand"
         times = 1 if slow or quick else 3
-        rounds = 1 if slow and quick else 3 if quick else 5
-        work = {"ours": _cpu(ours, case, case.times), "theirs": _cpu(theirs, case, times)}
+        rounds = 1 if slow and quick else 3
+        work = {"ours": cpu(ours, case, case.times), "theirs": cpu(theirs, case, times)}
         if case.make is new_put:
-            work["booking"] = _cpu(booking, case, case.times)
+            work["booking"] = cpu(booking, case, case.times)
         costs = in_turns(work, rounds=rounds, warm_up=0 if slow else 1)
-        _compare_sizes(case, ours, theirs)
+        compare_sizes(case, ours, theirs)
         for name in (name for name in work if name != "theirs"):
             label = case.name if name == "ours" else f"{case.name}, an appointment"
-            yield _ratio(label, "Radicale", costs[name], costs["theirs"], case.target)
+            yield ratio(label, "Radicale", costs[name], costs["theirs"], case.target)
 
 
-def _against_xandikos(
-    stack: ExitStack, folder: Path, made: list[Made], ours: Calendar
-) -> Iterator[Ratio]:
-    theirs = _peer(stack, "xandikos", folder, made)
-    for case in CASES:
-        if case.make not in _AT_XANDIKOS:
-            continue
-        work = {"ours": _wall(ours, case, case.times), "theirs": _wall(theirs, case, 2)}
-        costs = in_turns(work, rounds=3)
-        _compare_sizes(case, ours, theirs)
-        yield _ratio(case.name, "Xandikos", costs["ours"], costs["theirs"], None, unit="wall")
-
-
-def _against_itself(stack: ExitStack, folder: Path, few: Calendar) -> Iterator[Ratio]:
-    made = make_events(Mix.history(MANY), today=datetime.now(UTC).date())
-    many, _booking = _ours(stack, folder / "many", made)
-    for case in CASES:
-        times = 1 if case.grows else case.times
-        costs = in_turns(
-            {"many": _cpu(many, case, times), "few": _cpu(few, case, case.times)}, rounds=5
-        )
-        target = None if case.grows else GROWTH
-        against = f"itself, {MANY:,} to {COUNT:,} events"
-        yield _ratio(case.name, against, costs["many"], costs["few"], target)
-
-
-def _ratio(
+def ratio(
     case: str,
     against: str,
     ours: list[float],
@@ -120,12 +83,13 @@ def _ratio(
     target: float | None,
     unit: str = "CPU",
 ) -> Ratio:
+    """Return the line of one case from the seconds of each round."""
     value = median_ratio(ours, theirs)
     mine, other = min(ours) * 1000, min(theirs) * 1000
     return Ratio("caldav", case, against, value, mine, other, target=target, unit=unit)
 
 
-def _cpu(calendar: Calendar, case: Case, times: int) -> Callable[[], float]:
+def cpu(calendar: Calendar, case: Case, times: int) -> Callable[[], float]:
     """Return a function that says what one request costs the server, in CPU seconds."""
 
     def cost() -> float:
@@ -138,7 +102,7 @@ def _cpu(calendar: Calendar, case: Case, times: int) -> Callable[[], float]:
     return cost
 
 
-def _wall(calendar: Calendar, case: Case, times: int) -> Callable[[], float]:
+def wall(calendar: Calendar, case: Case, times: int) -> Callable[[], float]:
     """Return a function that says how long one answer takes, in seconds."""
 
     def cost() -> float:
@@ -151,7 +115,7 @@ def _wall(calendar: Calendar, case: Case, times: int) -> Callable[[], float]:
     return cost
 
 
-def _compare_sizes(case: Case, ours: Calendar, theirs: Calendar) -> None:
+def compare_sizes(case: Case, ours: Calendar, theirs: Calendar) -> None:
     """Say when both did not answer with as many resources: then they did not do the same work."""
     mine, other = ours.sizes[case.name], theirs.sizes[case.name]
     if abs(mine - other) > max(3, mine // 50) and case.make is not listing:
