@@ -153,8 +153,9 @@ def forget_expansions(
     if zone_dependent_only:
         condition &= objects.c.zone_dependent
     # A last end of NULL and nothing expanded: found by outdated_objects whatever it was.
-    session.execute(
+    forgotten = session.execute(
         update(objects).where(condition).values(expanded_from=0, expanded_until=0, last_end=None)
     )
-    set_coverage(session, principal_id, NEVER)
-    bump_generation(session, principal_id)
+    if forgotten.rowcount:
+        set_coverage(session, principal_id, NEVER)
+        bump_generation(session, principal_id)
