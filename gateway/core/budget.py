@@ -12,6 +12,10 @@ class BudgetExceededError(Exception):
     """The granted work is used up; the caller marks the rest unknown. Never leaves core."""
 
 
+class TooManyRowsError(BudgetExceededError):
+    """An object has more instances than it may have. Never leaves core."""
+
+
 class Budget:
     """Counts steps down; :meth:`spend` raises :class:`BudgetExceededError` at zero."""
 

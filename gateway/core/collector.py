@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gateway.core.budget import Budget
+from gateway.core.budget import Budget, TooManyRowsError
 from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval
 from gateway.core.rows import BusyRules, Instance, Problem
@@ -27,6 +27,7 @@ class Collector:
     last_end: int | None = None
     unbounded: bool = False
     _problems: dict[str, Problem] = field(default_factory=dict)
+    _unknown: set[Instance] = field(default_factory=set)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -65,9 +66,7 @@ class Collector:
             fbtype, reason = FBType.FREE, "zero-length"
         self.bound(busy_start, busy_end)
         if self.touches(busy_start, busy_end):
-            self.rows.append(
-                Instance(start, end, fbtype, busy_start, busy_end, reason, recurrence_id)
-            )
+            self.append(Instance(start, end, fbtype, busy_start, busy_end, reason, recurrence_id))
 
     def _add_doubtful(self, event: Event, start: int, end: int, recurrence_id: int | None) -> None:
         """An instance whose time is not certain: unknown over all it could cover, or free."""
@@ -83,16 +82,25 @@ class Collector:
         if fbtype is not FBType.FREE:
             fbtype, reason = FBType.UNKNOWN, event.doubt or "unknown"
             self.note(reason, "the time is not certain", (start, end))
-        self.rows.append(Instance(start, end, fbtype, start, end, reason, recurrence_id))
+        self.append(Instance(start, end, fbtype, start, end, reason, recurrence_id))
 
     def add_unknown(self, code: str, detail: str, start: int, end: int) -> None:
-        """Mark a span unknown, cut to the window."""
+        """Mark a span unknown, cut to the window; a span marked before stays one row."""
         start, end = max(start, self.window[0]), min(end, self.window[1])
         if start < end:
             self.note(code, detail, (start, end))
-            self.rows.append(Instance(start, end, FBType.UNKNOWN, start, end, code))
+            unknown = Instance(start, end, FBType.UNKNOWN, start, end, code)
+            if unknown not in self._unknown:
+                self._unknown.add(unknown)
+                self.rows.append(unknown)
         else:
             self.note(code, detail)
+
+    def append(self, row: Instance) -> None:
+        """Add a row; raises TooManyRowsError when one place is left, kept for an unknown span."""
+        if len(self.rows) >= self.max_rows - 1:
+            raise TooManyRowsError
+        self.rows.append(row)
 
     def touches(self, start: int, end: int) -> bool:
         """Whether a span overlaps the window; an empty one when it begins inside."""

@@ -158,11 +158,16 @@ def _add_period(period: Period, fbtype: FBType, into: Collector) -> None:
         return
     into.bound(start, end)
     if start < end and into.touches(start, end):
-        into.rows.append(Instance(start, end, fbtype, start, end, "freebusy"))
+        into.append(Instance(start, end, fbtype, start, end, "freebusy"))
 
 
 def _expansion(calendar: RawCalendar, into: Collector) -> Expansion:
     rows = sorted(into.rows, key=lambda row: (row.start, row.end, row.fbtype))
+    if len(rows) > into.max_rows:
+        low, high = into.window
+        code = "too-many-instances"
+        rows[into.max_rows - 1 :] = [Instance(low, high, FBType.UNKNOWN, low, high, code)]
+        rows.sort(key=lambda row: (row.start, row.end, row.fbtype))
     return Expansion(
         instances=tuple(rows),
         problems=into.problems,

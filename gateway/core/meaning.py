@@ -10,7 +10,7 @@ from gateway.core.budget import Budget
 from gateway.core.content_lines import fold, split_line, unescape_text, unfold
 from gateway.core.errors import InvalidCalendarData
 from gateway.core.plain_text import strip_html
-from gateway.core.reader import Component, read_calendar
+from gateway.core.reader import Component, RawCalendar, read_calendar
 from gateway.core.rows import BusyRules
 from gateway.core.rules import Rule
 from gateway.core.values import DAY, Form, Moment, Period, date_of, day_number, moment_of
@@ -25,21 +25,29 @@ TIME_PROPERTIES = (
     "RRULE",
     "RDATE",
     "EXDATE",
+    "EXRULE",
     "RECURRENCE-ID",
     "X-APPLE-TRAVEL-DURATION",
     "X-APPLE-TRAVEL-RETURN-DURATION",
 )
-_TEXTS = ("SUMMARY", "DESCRIPTION", "LOCATION")
-_UTC = ZoneInfo("UTC")
+"""What an appointment takes from iCloud when it is changed there."""
+
 LATEST = day_number(2100, 1, 1) * DAY
 """Custom zones are compared by what they say until then."""
+
+_TEXTS = ("SUMMARY", "DESCRIPTION", "LOCATION")
+_UTC = ZoneInfo("UTC")
+
+Meaning = dict[object, tuple[object, object]]
+"""Per component, by what it replaces (None: the master): its times and its words."""
 
 
 def same_meaning(a: bytes, b: bytes) -> bool:
     """Whether two bodies agree in times, recurrence, overrides, texts, STATUS and TRANSP.
 
-    UID, stamps, order, folding, defaults written or left out and equal zones under other names
-    make no difference. A body that cannot be read equals only itself.
+    UID, stamps, order, folding, defaults written or left out, equal zones under other names, and
+    a cancelled override for an EXDATE make no difference. A body that cannot be read equals only
+    itself.
     """
     if a == b:
         return True
@@ -54,8 +62,8 @@ def same_times(a: bytes, b: bytes) -> bool:
     first, second = _meaning(a), _meaning(b)
     if first is None or second is None:
         return False
-    return {key: value[0] for key, value in first.items()} == {
-        key: value[0] for key, value in second.items()
+    return {key: times for key, (times, _) in first.items()} == {
+        key: times for key, (times, _) in second.items()
     }
 
 
@@ -63,71 +71,68 @@ def _zones(blocks: dict[str, str]) -> ZoneTable:
     return object_zones(blocks, _UTC, LATEST, Budget(2.0))
 
 
-Meaning = dict[object, tuple[object, object]]
-
-
 def _meaning(body: bytes) -> Meaning | None:
-    """Per component (by its RECURRENCE-ID): its times, and its words; None when unreadable."""
+    """The meaning of a body; None when it holds no event that can be read."""
     calendar = read_calendar(unfold(body), full=True)
     zones = _zones(calendar.zone_blocks)
+    parts = [part for part in calendar.components if part.name == "VEVENT"]
+    gone = [original_of(part, zones) for part in parts if _is_cancelled_override(part)]
     result: Meaning = {}
-    events = [part for part in calendar.components if part.name == "VEVENT"]
-    master_zone = None
-    for part in sorted(events, key=lambda part: "RECURRENCE-ID" in part.properties):
+    for part in parts:
+        if _is_cancelled_override(part):
+            continue
         try:
             event = read_event(part, zones, BusyRules(_UTC))
         except UnreadableError:
             return None
-        if event.recurrence_id is None:
-            master_zone = event.zone
-        result[_point(event, event.recurrence_id, zones, master_zone or event.zone)] = (
-            _times(event, zones),
-            _words(part, all_day=event.all_day),
-        )
+        excluded = [] if event.recurrence_id else gone
+        result[original_of(part, zones)] = (_times(event, zones, excluded), _words(part))
     return result or None
 
 
-def _point(event: Event, moment: Moment | None, zones: ZoneTable, home: object) -> object:
-    """A time as something comparable: a day, an instant, or a floating clock face."""
-    if moment is None:
+def original_of(part: Component, zones: ZoneTable) -> object:
+    """What an override replaces, comparable between bodies; None for a master."""
+    prop = part.first("RECURRENCE-ID")
+    if prop is None:
         return None
-    if moment.form is Form.DATE:
-        return ("day", moment.day)
-    if moment.form is Form.FLOATING:
-        return ("wall", moment.wall)
+    try:
+        return _point(moment_of(prop), zones)
+    except (ValueError, OverflowError):
+        return prop.value
+
+
+def _point(moment: Moment, zones: ZoneTable) -> tuple[object, int]:
+    """A time as something comparable: an instant, or a day or floating clock face as written."""
     if moment.form is Form.UTC:
-        return ("at", moment.wall)
-    zone = zones.find(moment.tzid or "")
-    return ("at", zone.to_utc(moment.wall)) if zone else (moment.tzid, moment.wall)
+        return "at", moment.wall
+    if moment.form is Form.ZONED:
+        zone = zones.find(moment.tzid or "")
+        return ("at", zone.to_utc(moment.wall)) if zone else (moment.tzid, moment.wall)
+    return moment.form.value, moment.wall
 
 
-def _times(event: Event, zones: ZoneTable) -> object:
-    floating = event.zone_dependent and not event.all_day
-    start = ("wall", event.start) if floating or event.all_day else event.start_of(event.start)
-    end = event.end_of(event.start) - event.start_of(event.start)
+def _times(event: Event, zones: ZoneTable, gone: list[object]) -> object:
+    start = event.start_of(event.start)
+    written = ("as written", event.start) if event.zone_dependent else ("at", start)
     dates = [
-        (_point(event, item.start, zones, event.zone), str(item.end))
+        (_point(item.start, zones), item.end)
         if isinstance(item, Period)
-        else _point(event, item, zones, event.zone)
+        else (_point(item, zones), None)
         for item in event.rdates
     ]
     return (
-        start,
-        end,
+        written,
+        event.end_of(event.start) - start,
         event.all_day,
-        _zone_key(event) if event.recurring else None,
+        event.zone.name if event.recurring and not event.zone_dependent else None,
         sorted(str(_rule(rule, event)) for rule in event.rules),
-        sorted(str(_point(event, moment, zones, event.zone)) for moment in event.exdates),
+        sorted(str(item) for item in {*gone, *(_point(m, zones) for m in event.exdates)}),
         sorted(map(str, dates)),
         event.this_and_future,
         event.travel,
         event.doubt,
         event.broken_tail,
     )
-
-
-def _zone_key(event: Event) -> str:
-    return "floating" if event.zone_dependent else event.zone.name
 
 
 def _rule(rule: Rule, event: Event) -> object:
@@ -149,7 +154,8 @@ def _rule(rule: Rule, event: Event) -> object:
     return (rule.freq, rule.interval, rule.count, until, sorted(byday), by, wkst)
 
 
-def _words(part: Component, *, all_day: bool) -> object:
+def _words(part: Component) -> object:
+    """Texts without HTML and white space, STATUS and TRANSP with their defaults."""
     texts = []
     for name in _TEXTS:
         text = unescape_text(part.text(name))
@@ -159,16 +165,20 @@ def _words(part: Component, *, all_day: bool) -> object:
     return (*texts, status, transp)
 
 
+def _is_cancelled_override(part: Component) -> bool:
+    return "RECURRENCE-ID" in part.properties and part.text("STATUS").upper() == "CANCELLED"
+
+
 # -- taking over times ---------------------------------------------------------------------------
 
 
 def adopt_times(local: bytes, upstream: bytes) -> bytes:
     """The local body with the times of the upstream one (R17).
 
-    DTSTART, end, recurrence, overrides and travel time are upstream's; UID, texts, STATUS, TRANSP
-    and everything else stay local. An override that upstream made carries the texts of the local
-    master; one it cancelled becomes an EXDATE. Raises InvalidCalendarData when either body holds no
-    event.
+    DTSTART, end, recurrence, overrides and travel time are upstream's; UID, texts, STATUS, TRANSP,
+    alarms and everything else stay local. An override that upstream made carries the words of the
+    local master; one that upstream cancelled becomes an EXDATE, unless it was cancelled here.
+    Raises InvalidCalendarData when either body holds no event.
     """
     ours = read_calendar(unfold(local), full=True)
     theirs = read_calendar(unfold(upstream), full=True)
@@ -176,54 +186,34 @@ def adopt_times(local: bytes, upstream: bytes) -> bytes:
     their_events = [part for part in theirs.components if part.name == "VEVENT"]
     if not our_events or not their_events:
         raise InvalidCalendarData("There is no event to take times from or to.")
-    zones = _zones(theirs.zone_blocks | ours.zone_blocks)
-    known = {_original(part, zones): part for part in our_events}
-    words = known.get(None, our_events[0])
-    lines = ["BEGIN:VCALENDAR", "VERSION:2.0"]
-    lines += [p.line() for name, p in ours.header.items() if name != "VERSION"]
-    for block in theirs.zone_blocks.values():
-        lines += [prop.line() for line in block.split("\n") if (prop := split_line(line))]
-    cancelled = [part for part in their_events if _is_cancelled_override(part)]
+    our_zones, their_zones = _zones(ours.zone_blocks), _zones(theirs.zone_blocks)
+    known = {original_of(part, our_zones): part for part in our_events}
+    lines = _frame(ours, theirs)
+    gone: list[str] = []
+    kept: list[tuple[Component, Component]] = []
     for part in their_events:
-        if part in cancelled:
-            continue
-        extra = [] if "RECURRENCE-ID" in part.properties else [_exdate(c) for c in cancelled]
-        lines += _merged(known.get(_original(part, zones), words), part, extra)
+        words = known.get(original_of(part, their_zones))
+        if _is_cancelled_override(part) and not (words and _is_cancelled_override(words)):
+            gone.append(part.properties["RECURRENCE-ID"][0]._replace(name="EXDATE").line())
+        else:
+            kept.append((words or known.get(None, our_events[0]), part))
+    for words, part in kept:
+        is_master = "RECURRENCE-ID" not in part.properties
+        lines += _merged(words, part, gone if is_master else [])
     lines.append("END:VCALENDAR")
     return b"".join(map(fold, lines))
 
 
-def _original(part: Component, zones: ZoneTable) -> object:
-    """What an override replaces, comparable between two bodies; None for a master."""
-    prop = part.first("RECURRENCE-ID")
-    if prop is None:
-        return None
-    try:
-        moment = moment_of(prop)
-    except (ValueError, OverflowError):
-        return prop.value
-    return _point_of(moment, zones)
+def _frame(ours: RawCalendar, theirs: RawCalendar) -> list[str]:
+    """The head of the local calendar with the zones of the upstream one."""
+    lines = ["BEGIN:VCALENDAR", "VERSION:2.0"]
+    lines += [prop.line() for name, prop in ours.header.items() if name != "VERSION"]
+    for block in theirs.zone_blocks.values():
+        lines += [prop.line() for line in block.split("\n") if (prop := split_line(line))]
+    return lines
 
 
-def _point_of(moment: Moment, zones: ZoneTable) -> object:
-    if moment.form is Form.ZONED:
-        zone = zones.find(moment.tzid or "")
-        if zone is not None:
-            return ("at", zone.to_utc(moment.wall))
-    if moment.form is Form.UTC:
-        return ("at", moment.wall)
-    return (moment.form, moment.wall)
-
-
-def _is_cancelled_override(part: Component) -> bool:
-    return "RECURRENCE-ID" in part.properties and part.text("STATUS").upper() == "CANCELLED"
-
-
-def _exdate(part: Component) -> str:
-    return part.properties["RECURRENCE-ID"][0]._replace(name="EXDATE").line()
-
-
-def _merged(words: Component, times: Component, extra: list[str]) -> list[str]:
+def _merged(words: Component, times: Component, exdates: list[str]) -> list[str]:
     """One VEVENT: all but times from ``words``, the times from ``times``."""
     lines = ["BEGIN:VEVENT"]
     for name, properties in words.properties.items():
@@ -231,4 +221,7 @@ def _merged(words: Component, times: Component, extra: list[str]) -> list[str]:
             lines += [prop.line() for prop in properties]
     for name in TIME_PROPERTIES:
         lines += [prop.line() for prop in times.all(name)]
-    return [*lines, *extra, "END:VEVENT"]
+    lines += exdates
+    for block in words.nested:
+        lines += [line for line in block.split("\n") if line.strip()]
+    return [*lines, "END:VEVENT"]

@@ -9,21 +9,44 @@ _TAGS = (
     " strike strong style sub sup table tbody td tfoot th thead title tr u ul"
 )
 _NAMES = "|".join(re.escape(tag) for tag in sorted(_TAGS.split(), key=len, reverse=True))
-_TAG = re.compile(rf"</?(?:{_NAMES})(?=[\s/>])[^<>]*>", re.IGNORECASE)
-_DROPPED = re.compile(r"<(script|style|head|title)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
-_OTHER = re.compile(r"<!--.*?-->|<![a-z][^>]*>|<\?[^>]*>", re.IGNORECASE | re.DOTALL)
-_BREAK = re.compile(r"<br\s*/?>|</(?:p|div|li|tr|h[1-6]|blockquote|table|ul|ol)\s*>", re.IGNORECASE)
+# One token after the other, each found in one step, so that no text costs more than its length.
+_TOKEN = re.compile(
+    rf"<!--|-->|<![a-z][^<>]*>|<\?[^<>]*>|<(/?)({_NAMES})(?=[\s/>])[^<>]*>", re.IGNORECASE
+)
+_HIDDEN = {"script", "style", "head", "title"}
+_BREAKS_AFTER = {"p", "div", "li", "tr", "blockquote", "table", "ul", "ol"} | {
+    f"h{level}" for level in range(1, 7)
+}
 
 
 def strip_html(text: str) -> str:
     """The text without HTML tags and entities; text that holds no known tag is left alone.
 
     Only names of real HTML elements count as tags, so ``<ann@example.com>`` and ``a < b`` survive.
+    What ``script``, ``style``, ``head`` and comments hold goes with them.
     """
-    if not (_TAG.search(text) or _OTHER.search(text)):
+    if "<" not in text or _TOKEN.search(text) is None:
         return text
-    text = _OTHER.sub("", _DROPPED.sub("", text))
-    text = _TAG.sub("", _BREAK.sub("\n", text))
-    text = html.unescape(text).replace("\xa0", " ")
-    lines = [re.sub(r"[ \t]+", " ", line).strip() for line in text.split("\n")]
+    kept: list[str] = []
+    hidden_by: str | None = None
+    position = 0
+    for token in _TOKEN.finditer(text):
+        if hidden_by is None:
+            kept.append(text[position : token.start()])
+        position = token.end()
+        closing, name = token[1], (token[2] or token[0]).lower()
+        if hidden_by is not None:
+            if (closing and name == hidden_by) or (hidden_by == "<!--" and name == "-->"):
+                hidden_by = None
+        elif name == "<!--" or (name in _HIDDEN and not closing):
+            hidden_by = name
+        elif name == "br" or (closing and name in _BREAKS_AFTER):
+            kept.append("\n")
+    if hidden_by is None:
+        kept.append(text[position:])
+    return _tidy(html.unescape("".join(kept)))
+
+
+def _tidy(text: str) -> str:
+    lines = [" ".join(line.split()) for line in text.split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()

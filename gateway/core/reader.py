@@ -33,6 +33,9 @@ TIME_BEARING = (
 )
 OBJECT_COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VAVAILABILITY")
 
+MAX_DEPTH = 16
+"""Deeper nesting is noise; without a bound, closing it would cost the square of its depth."""
+
 _TIME_LINES = re.compile(
     r"^[ \t]*(BEGIN|END|" + "|".join(TIME_BEARING) + r")(?=[ \t;:])[^\n]*",
     re.MULTILINE | re.IGNORECASE,
@@ -42,16 +45,18 @@ _ALL_LINES = re.compile(r"^[ \t]*([A-Za-z0-9-]+)[^\n]*", re.MULTILINE)
 
 @dataclass(slots=True)
 class Component:
-    """One VEVENT, VTODO, VJOURNAL, VFREEBUSY or VAVAILABILITY; what it nests is left out.
+    """One VEVENT, VTODO, VJOURNAL, VFREEBUSY or VAVAILABILITY, without what it nests.
 
     ``closed`` is false when its END never came (a truncated body). ``broken`` names properties
-    whose line could not be taken apart.
+    whose line could not be taken apart. ``nested`` holds the text of alarms and the like, when the
+    calendar was read in full.
     """
 
     name: str
     properties: dict[str, list[Property]] = field(default_factory=dict)
     closed: bool = False
     broken: set[str] = field(default_factory=set)
+    nested: list[str] = field(default_factory=list)
 
     def first(self, name: str) -> Property | None:
         """The first property of a name, or None."""
@@ -85,7 +90,7 @@ def read_calendar(text: str, *, full: bool = False) -> RawCalendar:
 
     A component begins at its BEGIN wherever that stands, so a lost END costs one component only.
     """
-    reader = _Reader(text)
+    reader = _Reader(text, full=full)
     for match in (_ALL_LINES if full else _TIME_LINES).finditer(text):
         name = match[1].upper()
         if name == "BEGIN":
@@ -109,10 +114,12 @@ def _named(line: str) -> str:
 class _Reader:
     """Where in the nesting the reader stands: in which component, in what inside it."""
 
-    __slots__ = ("_text", "calendar", "component", "inner", "zone_from")
+    __slots__ = ("_full", "_inner_from", "_text", "calendar", "component", "inner", "zone_from")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, full: bool) -> None:
         self._text = text
+        self._full = full
+        self._inner_from = 0
         self.calendar = RawCalendar()
         self.component: Component | None = None
         self.inner: list[str] = []
@@ -123,7 +130,10 @@ class _Reader:
             self.component, self.inner, self.zone_from = Component(what), [], -1
             self.calendar.components.append(self.component)
         elif self.component is not None:
-            self.inner.append(what)
+            if not self.inner:
+                self._inner_from = position
+            if len(self.inner) < MAX_DEPTH:
+                self.inner.append(what)
         elif what == "VTIMEZONE":
             self.zone_from = position
         elif what == "VCALENDAR":
@@ -139,6 +149,8 @@ class _Reader:
             self.component = None
         elif what in self.inner:
             del self.inner[self.inner.index(what) :]
+            if self._full and not self.inner:
+                self.component.nested.append(self._text[self._inner_from : position])
         elif what == "VCALENDAR":
             self.component = None
 

@@ -132,3 +132,22 @@ def _number_lists(parts: dict[str, str]) -> dict[str, Numbers]:
             numbers.add(number)
         result[name] = tuple(sorted(numbers))
     return result
+
+
+def format_rule(rule: Rule, until: str | None = None) -> str:
+    """A rule as an RRULE value; ``until`` is the UNTIL text, in the form its DTSTART asks for."""
+    parts = [f"FREQ={rule.freq}"]
+    if rule.interval > 1:
+        parts.append(f"INTERVAL={rule.interval}")
+    if rule.count is not None:
+        parts.append(f"COUNT={rule.count}")
+    if until is not None:
+        parts.append(f"UNTIL={until}")
+    for name, numbers in rule.by.items():
+        parts.append(f"{name}={','.join(map(str, numbers))}")
+    if rule.byday:
+        days = (f"{ordinal or ''}{WEEKDAYS[weekday]}" for ordinal, weekday in rule.byday)
+        parts.append(f"BYDAY={','.join(days)}")
+    if rule.wkst:
+        parts.append(f"WKST={WEEKDAYS[rule.wkst]}")
+    return ";".join(parts)

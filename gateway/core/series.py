@@ -13,7 +13,7 @@ Decided here, where RFC 5545 leaves a choice or real data breaks it:
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from gateway.core.budget import BudgetExceededError
+from gateway.core.budget import BudgetExceededError, TooManyRowsError
 from gateway.core.classify import classify
 from gateway.core.collector import Collector
 from gateway.core.fbtype import FBType
@@ -36,12 +36,13 @@ def expand_events(components: list[Component], into: Collector) -> None:
         is_override = "RECURRENCE-ID" in component.properties
         (overrides if is_override else masters).append(component)
     events = [e for c in _latest_masters(masters) if (e := _read(c, into)) is not None]
-    changed = _latest_overrides(
+    changed = latest_overrides(
         [e for c in overrides if (e := _read_override(c, events, into)) is not None]
     )
     for event in [*events, *changed]:
         _report(event, into)
-    changed = [e for e in changed if not any(_is_superseded(e, m, into) for m in events)]
+    for master in events:
+        changed = _drop_superseded(changed, master, into)
     for master in events:
         _Series(master, changed, into).expand()
     for override in changed:
@@ -60,7 +61,7 @@ def _latest_masters(masters: list[Component]) -> list[Component]:
     return [component for component in masters if _sequence(component) == highest]
 
 
-def _latest_overrides(events: list[Event]) -> list[Event]:
+def latest_overrides(events: list[Event]) -> list[Event]:
     """One override per RECURRENCE-ID: highest SEQUENCE, then latest DTSTAMP, then last written."""
     chosen: dict[object, Event] = {}
     for event in events:
@@ -77,7 +78,7 @@ def _revision(event: Event) -> tuple[int, str]:
 
 def _read(component: Component, into: Collector) -> Event | None:
     """Read one VEVENT; one without a start leaves unknown time behind."""
-    into.budget.spend(1 + len(component.properties))
+    into.budget.spend(8 + sum(map(len, component.properties.values())))
     try:
         return read_event(component, into.zones, into.rules)
     except UnreadableError as error:
@@ -120,19 +121,24 @@ def _report(event: Event, into: Collector) -> None:
         into.recurring = True
 
 
-def _is_superseded(override: Event, master: Event, into: Collector) -> bool:
-    """Whether a later revision of the master deleted the instance that an older override changed.
+def _drop_superseded(overrides: list[Event], master: Event, into: Collector) -> list[Event]:
+    """Overrides without those whose instance a later revision of the master deleted.
 
     RFC 5545 3.8.7.4: SEQUENCE tells the order of revisions.
     """
-    if override.recurrence_id is None or not master.exdates:
-        return False
-    if _sequence(override.component) >= _sequence(master.component):
-        return False
+    if not master.exdates:
+        return overrides
     excluded: Marks[bool] = Marks(master, into.zones)
     for moment in master.exdates:
         excluded.add(moment, True)
-    return excluded.find_moment(override.recurrence_id) is not None
+    revision = _sequence(master.component)
+    return [
+        event
+        for event in overrides
+        if event.recurrence_id is None
+        or _sequence(event.component) >= revision
+        or excluded.find_moment(event.recurrence_id) is None
+    ]
 
 
 def _add_override(event: Event, masters: list[Event], into: Collector) -> None:
@@ -210,12 +216,12 @@ class _Series:
                 by, event = self._shifts[index - 1]
                 wall = (wall + by) // DAY * DAY if event.all_day else wall + by
                 instant = self._master.zone.to_utc(wall)
-        if len(into.rows) >= into.max_rows - 1 and into.touches(instant, instant + 1):
-            self._cut_at(instant)
-            return
         days, seconds = self._ends.get(instant, event.length)
         last_day = self._master.zone.to_utc(wall + days * DAY) if days else instant
-        into.add(event, instant, last_day + seconds, recurrence_id)
+        try:
+            into.add(event, instant, last_day + seconds, recurrence_id)
+        except TooManyRowsError:
+            self._cut_at(instant)
 
     # -- where instances come from -------------------------------------------------------------
 

@@ -1,9 +1,9 @@
-"""What of an appointment goes to iCloud (R15), and what comes back from it (R17).
+"""What of an appointment goes to iCloud (R15).
 
 iCloud answers a body it dislikes with 404, 403 or silence, never with a reason, and mails the
-guests of whatever carries ATTENDEE. So the body is built anew from the few properties below rather
-than passed on: CRLF, a UUID as UID, DTSTAMP in UTC, both DTSTART and DTEND, one IANA TZID with its
-VTIMEZONE, BYDAY in weekly rules, plain text, upper-case STATUS and TRANSP.
+guests of whatever carries ATTENDEE. So the body is built anew from the properties named here
+rather than passed on: CRLF, a UID of our own, DTSTAMP in UTC, both DTSTART and DTEND, one TZID with
+its VTIMEZONE, BYDAY in weekly rules, plain text, upper-case STATUS and TRANSP.
 """
 
 from collections.abc import Iterator
@@ -11,110 +11,134 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from gateway.core.budget import Budget
-from gateway.core.content_lines import (
-    escape_text,
-    fold,
-    unescape_text,
-    unfold,
-)
+from gateway.core.content_lines import escape_text, fold, unescape_text, unfold
 from gateway.core.errors import InvalidCalendarData
-from gateway.core.meaning import adopt_times, same_meaning, same_times
+from gateway.core.marks import place
+from gateway.core.meaning import adopt_times, original_of, same_meaning, same_times
+from gateway.core.objects import parse_calendar_object
 from gateway.core.plain_text import strip_html
 from gateway.core.reader import Component, read_calendar
 from gateway.core.rows import BusyRules
-from gateway.core.rules import WEEKDAYS, Rule
-from gateway.core.values import (
-    DAY,
-    Form,
-    Moment,
-    Period,
-    date_of,
-    format_moment,
-)
+from gateway.core.rules import WEEKDAYS, Rule, format_rule
+from gateway.core.series import latest_overrides
+from gateway.core.values import DAY, Form, Moment, Period, date_of, format_moment
 from gateway.core.vevent import Event, UnreadableError, read_event
-from gateway.core.vtimezone import object_zones, write_vtimezone
-from gateway.core.zones import IanaZone, Zone, ZoneTable
+from gateway.core.vtimezone import ZoneLines, object_zones
+from gateway.core.zones import UTC_ZONE, ZoneTable
 
 __all__ = ["adopt_times", "build_upstream_body", "has_guests", "same_meaning", "same_times"]
 
 PRODID = "-//icloud-caldav-gateway//EN"
-ZONE_YEARS_AHEAD = 2
+YEARS_AHEAD = 50
+"""How far a custom VTIMEZONE is read; appointments beyond that are not met."""
 
 _TEXTS = ("SUMMARY", "LOCATION", "DESCRIPTION")
-_KEPT_AS_IS = ("X-APPLE-TRAVEL-DURATION", "X-APPLE-TRAVEL-RETURN-DURATION", "URL", "CLASS", "GEO")
+_KEPT_AS_IS = ("X-APPLE-TRAVEL-DURATION", "X-APPLE-TRAVEL-RETURN-DURATION", "URL", "CLASS")
 _STATUSES = ("CONFIRMED", "TENTATIVE", "CANCELLED")
+_OURS = frozenset(
+    (
+        *_TEXTS,
+        *_KEPT_AS_IS,
+        "UID",
+        "DTSTAMP",
+        "CREATED",
+        "LAST-MODIFIED",
+        "SEQUENCE",
+        "DTSTART",
+        "DTEND",
+        "DURATION",
+        "RRULE",
+        "RDATE",
+        "EXDATE",
+        "EXRULE",
+        "RECURRENCE-ID",
+        "STATUS",
+        "TRANSP",
+    )
+)
+_NEVER_SENT = frozenset(("ATTENDEE", "ORGANIZER", "REQUEST-STATUS"))
+_OF_THE_PLACE = frozenset(("GEO", "X-APPLE-STRUCTURED-LOCATION"))
+"""Upstream properties that speak of the LOCATION there, and go with it."""
 
 
 def build_upstream_body(
-    body: bytes, *, uid: str, now: datetime, zone: ZoneInfo, sequence: int = 0
+    body: bytes,
+    *,
+    uid: str,
+    now: datetime,
+    zone: ZoneInfo,
+    sequence: int = 0,
+    upstream: bytes | None = None,
 ) -> bytes:
     """The body to PUT for a local appointment; raises InvalidCalendarData when none can be made.
 
     ``uid`` is the upstream UID of the ledger, ``now`` (aware) becomes DTSTAMP and LAST-MODIFIED,
     ``zone`` is the principal's: floating times are pinned to it. Overrides stay in the same body.
+    ``upstream`` is what iCloud holds now: alarms and properties that are not ours are carried
+    over from it (R17), so that an alert set on a phone survives our next change.
     """
-    calendar = read_calendar(unfold(body), full=True)
-    events = [part for part in calendar.components if part.name == "VEVENT"]
-    if not events:
+    if parse_calendar_object(body).component != "VEVENT":
         raise InvalidCalendarData("Only events can be written to iCloud.")
-    latest = int(now.timestamp()) + 50 * 366 * DAY
+    calendar = read_calendar(unfold(body), full=True)
+    latest = int(now.timestamp()) + YEARS_AHEAD * 366 * DAY
     zones = object_zones(calendar.zone_blocks, zone, latest, Budget(2.0))
-    writer = _Writer(zones, BusyRules(zone), uid, now, sequence)
+    writer = _Writer(zones, BusyRules(zone), ZoneLines(calendar.zone_blocks), _Stamp(now, uid))
+    foreign = _by_original(upstream, zone, latest) if upstream is not None else {}
+    events = [writer.read(part) for part in calendar.components]
+    masters = [event for event in events if event.recurrence_id is None]
     lines: list[str] = []
-    for part in sorted(events, key=lambda part: "RECURRENCE-ID" in part.properties):
-        lines += writer.event(part)
+    for event in [*masters, *latest_overrides([e for e in events if e not in masters])]:
+        part = event.component
+        lines += writer.event(event, sequence, foreign.get(original_of(part, zones)))
     head = ["BEGIN:VCALENDAR", "VERSION:2.0", f"PRODID:{PRODID}", "CALSCALE:GREGORIAN"]
-    whole = [*head, *writer.zone_lines(), *lines, "END:VCALENDAR"]
+    whole = [*head, *writer.zone_lines.lines(), *lines, "END:VCALENDAR"]
     return b"".join(map(fold, whole))
 
 
+def _by_original(body: bytes, zone: ZoneInfo, latest: int) -> dict[object, Component]:
+    calendar = read_calendar(unfold(body), full=True)
+    zones = object_zones(calendar.zone_blocks, zone, latest, Budget(2.0))
+    events = (part for part in calendar.components if part.name == "VEVENT")
+    return {original_of(part, zones): part for part in events}
+
+
+class _Stamp:
+    """Who and when: the UID and the time that every component of one body carries."""
+
+    def __init__(self, now: datetime, uid: str) -> None:
+        self.uid = uid
+        self.now = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
 class _Writer:
-    """Writes VEVENTs and remembers which zones, in which years, they need."""
+    """Writes VEVENTs and remembers which zones they need."""
 
     def __init__(
-        self, zones: ZoneTable, rules: BusyRules, uid: str, now: datetime, sequence: int
+        self, zones: ZoneTable, rules: BusyRules, zone_lines: ZoneLines, stamp: _Stamp
     ) -> None:
         self._zones = zones
         self._rules = rules
-        self._uid = uid
-        self._now = now.astimezone(UTC)
-        self._sequence = sequence
-        self._needed: dict[str, tuple[ZoneInfo, int, int]] = {}
+        self.zone_lines = zone_lines
+        self._stamp = stamp
 
-    def zone_lines(self) -> Iterator[str]:
-        """The VTIMEZONEs of every TZID that was written."""
-        for tzid, (info, first, last) in self._needed.items():
-            yield from write_vtimezone(info, tzid, first, last)
-
-    def event(self, part: Component) -> Iterator[str]:
-        """One VEVENT, master or override."""
-        event = self._read(part)
-        stamp = self._now.strftime("%Y%m%dT%H%M%SZ")
+    def event(self, event: Event, sequence: int, foreign: Component | None) -> Iterator[str]:
+        """One VEVENT, master or override, with what upstream added to it."""
+        part, now = event.component, self._stamp.now
         yield "BEGIN:VEVENT"
-        yield f"UID:{self._uid}"
-        yield f"DTSTAMP:{stamp}"
-        yield f"CREATED:{_utc_or(part.text('CREATED'), stamp)}"
-        yield f"LAST-MODIFIED:{stamp}"
-        yield f"SEQUENCE:{max(self._sequence, _number(part.text('SEQUENCE')))}"
+        yield f"UID:{self._stamp.uid}"
+        yield f"DTSTAMP:{now}"
+        yield f"CREATED:{_utc_or(part.text('CREATED'), now)}"
+        yield f"LAST-MODIFIED:{now}"
+        yield f"SEQUENCE:{max(sequence, _number(part.text('SEQUENCE')))}"
         yield from self._times(event)
         yield from self._recurrence(event)
-        for name in _TEXTS:
-            text = unescape_text(part.text(name))
-            if name == "DESCRIPTION":
-                text = strip_html(text)
-            if text.strip():
-                yield f"{name}:{escape_text(text)}"
-        status = part.text("STATUS").upper()
-        yield f"STATUS:{status if status in _STATUSES else 'CONFIRMED'}"
-        transparent = part.text("TRANSP").upper() == "TRANSPARENT"
-        yield f"TRANSP:{'TRANSPARENT' if transparent else 'OPAQUE'}"
-        for name in _KEPT_AS_IS:
-            prop = part.first(name)
-            if prop is not None:
-                yield prop.line()
+        yield from _words(part)
+        if foreign is not None:
+            yield from _carried_over(part, foreign)
         yield "END:VEVENT"
 
-    def _read(self, part: Component) -> Event:
+    def read(self, part: Component) -> Event:
+        """Understand a VEVENT; raises InvalidCalendarData where anything about it is in doubt."""
         try:
             event = read_event(part, self._zones, self._rules)
         except UnreadableError as error:
@@ -125,37 +149,33 @@ class _Writer:
             raise InvalidCalendarData(f"The event cannot be written to iCloud: {detail}.")
         return event
 
-    # -- times ---------------------------------------------------------------------------------
-
     def _times(self, event: Event) -> Iterator[str]:
+        """DTSTART and DTEND, always both: iCloud answers 404 to an event without an end."""
         if event.all_day:
-            days = event.length.days
+            end = event.start + event.length.days * DAY
             yield f"DTSTART;VALUE=DATE:{format_moment(event.start, date_only=True)}"
-            yield f"DTEND;VALUE=DATE:{format_moment(event.start + days * DAY, date_only=True)}"
+            yield f"DTEND;VALUE=DATE:{format_moment(end, date_only=True)}"
             return
         end = event.end_of(event.start)
-        yield self._stamp("DTSTART", event, event.start_of(event.start), event.recurring)
-        yield self._stamp("DTEND", event, end, event.recurring)
+        yield self._at("DTSTART", event, event.start)
+        if event.zone.to_utc(event.zone.to_wall(end)) == end:
+            yield self._at("DTEND", event, event.zone.to_wall(end))
+        else:  # in the second turn of a repeated hour, which no local time can say
+            yield f"DURATION:PT{end - event.start_of(event.start)}S"
 
-    def _stamp(self, name: str, event: Event, instant: int, recurring: bool) -> str:
-        """A time in the event's zone; one in UTC stays UTC, in a series with a TZID of its own."""
-        zone = event.zone
-        if isinstance(zone, IanaZone):
-            self._need(zone.info, zone.name, instant)
-            return f"{name};TZID={zone.name}:{format_moment(zone.to_wall(instant))}"
-        if recurring:
-            self._need(ZoneInfo("UTC"), "UTC", instant)
-            return f"{name};TZID=UTC:{format_moment(instant)}"
-        return f"{name}:{format_moment(instant, utc=True)}"
+    def _at(self, name: str, event: Event, wall: int) -> str:
+        """A time in the event's zone; one in UTC stays so, in a series as TZID=UTC.
 
-    def _need(self, info: ZoneInfo, tzid: str, instant: int) -> None:
-        year = date_of(instant // DAY).year
-        _, first, last = self._needed.get(tzid, (info, year, year))
-        self._needed[tzid] = (info, min(first, year), max(last, year))
+        iCloud refuses or misreads series in plain UTC.
+        """
+        in_series = event.recurring or event.recurrence_id is not None
+        if event.zone is UTC_ZONE and not in_series:
+            return f"{name}:{format_moment(wall, utc=True)}"
+        return f"{name};TZID={self.zone_lines.need(event.zone, wall)}:{format_moment(wall)}"
 
     def _recurrence(self, event: Event) -> Iterator[str]:
-        for rule, prop in zip(event.rules, event.component.all("RRULE"), strict=True):
-            yield f"RRULE:{rule_text(prop.value, rule, event)}"
+        for rule in event.rules:
+            yield f"RRULE:{rule_text(rule, event)}"
         for moment in event.exdates:
             yield self._date("EXDATE", event, moment)
         for item in event.rdates:
@@ -164,55 +184,72 @@ class _Writer:
             yield self._date("RDATE", event, item)
         if event.recurrence_id is not None:
             ranged = ";RANGE=THISANDFUTURE" if event.this_and_future else ""
-            yield self._date("RECURRENCE-ID", event, event.recurrence_id, ranged)
+            yield self._date("RECURRENCE-ID" + ranged, event, event.recurrence_id)
 
-    def _date(self, name: str, event: Event, moment: Moment, more: str = "") -> str:
+    def _date(self, name: str, event: Event, moment: Moment) -> str:
         """One EXDATE, RDATE or RECURRENCE-ID, in the form of DTSTART."""
         if moment.form is Form.DATE:
-            return f"{name}{more};VALUE=DATE:{format_moment(moment.wall, date_only=True)}"
-        zone: Zone | None = event.zone
-        if moment.form is Form.ZONED:
-            zone = self._zones.find(moment.tzid or "")
-        if zone is None:
+            return f"{name};VALUE=DATE:{format_moment(moment.wall, date_only=True)}"
+        if moment.form is Form.ZONED and self._zones.find(moment.tzid or "") is None:
             raise InvalidCalendarData(f"{name} is in an unknown time zone.")
-        instant = moment.wall if moment.form is Form.UTC else zone.to_utc(moment.wall)
-        recurring = event.recurring or event.recurrence_id is not None
-        return self._stamp(name + more, event, instant, recurring)
+        return self._at(name, event, place(moment, event.zone, self._zones)[1])
 
 
-def rule_text(value: str, rule: Rule, event: Event) -> str:
-    """An RRULE as iCloud wants it: upper case, BYDAY in weekly rules, UNTIL in the form of DTSTART.
+def rule_text(rule: Rule, event: Event) -> str:
+    """An RRULE as iCloud wants it: BYDAY in weekly rules, UNTIL in the form of DTSTART.
 
     A weekly rule without BYDAY is accepted by iCloud and then silently loses its repetition.
     """
     if rule.until is not None and rule.count is not None:
         raise InvalidCalendarData("A recurrence rule may have COUNT or UNTIL, not both.")
-    parts = []
-    for item in value.upper().split(";"):
-        name, _, text = item.strip().partition("=")
-        if not name or name in ("UNTIL", "RSCALE", "SKIP"):
-            continue
-        if name == "COUNT" and rule.count is None:
-            continue
-        parts.append(f"{name}={text.strip()}")
-    if rule.until is not None:
-        parts.append(f"UNTIL={_until_text(rule.until, event)}")
+    text = format_rule(rule, None if rule.until is None else _until_text(rule.until, event))
     if rule.freq == "WEEKLY" and not rule.byday:
-        parts.append(f"BYDAY={WEEKDAYS[date_of(event.start // DAY).weekday()]}")
-    return ";".join(parts)
+        text += f";BYDAY={WEEKDAYS[date_of(event.start // DAY).weekday()]}"
+    return text
 
 
 def _until_text(until: Moment, event: Event) -> str:
     """UNTIL is a DATE for an all-day series, else UTC (RFC 5545 3.3.10)."""
     if event.all_day:
         wall = until.wall
-        if until.form is Form.UTC and wall % DAY:
+        if until.form is Form.UTC and wall % DAY not in (0, DAY - 1):
             wall = event.zone.to_wall(wall)
         return format_moment(wall, date_only=True)
     if until.form is Form.UTC:
         return format_moment(until.wall, utc=True)
     wall = until.wall + (DAY - 1 if until.form is Form.DATE else 0)
     return format_moment(event.zone.to_utc(wall), utc=True)
+
+
+def _words(part: Component) -> Iterator[str]:
+    """Texts, STATUS, TRANSP and the few harmless properties that are passed on."""
+    for name in _TEXTS:
+        text = unescape_text(part.text(name))
+        if name == "DESCRIPTION":
+            text = strip_html(text)
+        if text.strip():
+            yield f"{name}:{escape_text(text)}"
+    status = part.text("STATUS").upper()
+    yield f"STATUS:{status if status in _STATUSES else 'CONFIRMED'}"
+    transparent = part.text("TRANSP").upper() == "TRANSPARENT"
+    yield f"TRANSP:{'TRANSPARENT' if transparent else 'OPAQUE'}"
+    for name in _KEPT_AS_IS:
+        prop = part.first(name)
+        if prop is not None and prop.value.strip():
+            yield prop.line()
+
+
+def _carried_over(part: Component, foreign: Component) -> Iterator[str]:
+    """What iCloud or its user added: alarms, properties we do not know, never people."""
+    moved = unescape_text(part.text("LOCATION")) != unescape_text(foreign.text("LOCATION"))
+    for name, properties in foreign.properties.items():
+        if name in _OURS or name in _NEVER_SENT or (moved and name in _OF_THE_PLACE):
+            continue
+        for prop in properties:
+            yield prop.line()
+    for block in foreign.nested:
+        if "ATTENDEE" not in block.upper():  # an e-mail alarm has addressees
+            yield from (line for line in block.split("\n") if line.strip())
 
 
 def _utc_or(value: str, otherwise: str) -> str:

@@ -20,7 +20,7 @@ from gateway.core.values import (
     moments_of,
     parse_offset,
 )
-from gateway.core.zones import FixedZone, Zone, ZoneTable, zone_of
+from gateway.core.zones import FixedZone, IanaZone, Zone, ZoneTable, zone_of
 
 HORIZON_YEARS = 15
 """How far past the latest time asked for a custom zone's onsets are worked out at once."""
@@ -163,6 +163,37 @@ def _offset(info: ZoneInfo, instant: int) -> int:
     offset = moment.astimezone(info).utcoffset()
     assert offset is not None
     return offset.days * DAY + offset.seconds
+
+
+class ZoneLines:
+    """The VTIMEZONEs a body needs: collects zones as times are written, then writes them."""
+
+    def __init__(self, blocks: dict[str, str]) -> None:
+        """``blocks`` are the VTIMEZONE texts that custom zones were read from, by TZID."""
+        self._blocks = blocks
+        self._needed: dict[str, tuple[Zone, int, int]] = {}
+
+    def need(self, zone: Zone, wall: int) -> str:
+        """Note that a time in ``zone`` was written; returns the TZID as a parameter value."""
+        year = date_of(wall // DAY).year
+        _, first, last = self._needed.get(zone.name, (zone, year, year))
+        self._needed[zone.name] = (zone, min(first, year), max(last, year))
+        return f'"{zone.name}"' if any(mark in zone.name for mark in ":;,") else zone.name
+
+    def lines(self) -> list[str]:
+        """All VTIMEZONEs: generated for IANA zones, the object's own for others."""
+        result: list[str] = []
+        for tzid, (zone, first, last) in self._needed.items():
+            if isinstance(zone, IanaZone):
+                result += write_vtimezone(zone.info, tzid, first, last)
+            elif tzid in self._blocks:
+                lines = (split_line(line) for line in self._blocks[tzid].split("\n"))
+                result += [prop.line() for prop in lines if prop is not None]
+            else:
+                offset = zone.to_wall(0)
+                fixed = _observance("STANDARD", "19700101T000000", offset, offset, [])
+                result += ["BEGIN:VTIMEZONE", f"TZID:{tzid}", *fixed, "END:VTIMEZONE"]
+        return result
 
 
 @lru_cache(maxsize=256)
