@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     poll_idle_s: float = Field(default=240.0, gt=0)
     fresh_for_s: int = Field(default=900, gt=0, description="A source is fresh this long (R25).")
     trust_for_s: int = Field(default=86_400, gt=0, description="Stale data is believed this long.")
+    timeline_cache_bytes: int = Field(
+        default=64 * 1024 * 1024, gt=0, description="Memory for free/busy answers, per process."
+    )
     lease_s: float = Field(
         default=60.0, gt=0, description="A dead worker's accounts are free then."
     )

@@ -1,5 +1,6 @@
 """The HTTP application: middlewares, routes and the parts they share."""
 
+import asyncio
 import re
 import secrets
 import time
@@ -9,16 +10,19 @@ from importlib.metadata import version
 
 from aiohttp import web
 
+from gateway.api.activity import Activity
 from gateway.api.openapi import DOCUMENT, build_document, dump_document
 from gateway.api.ports import SyncService
 from gateway.api.problems import BodyTooLarge, http_problem_response, problem_response, status_of
 from gateway.api.routes import ROUTES
 from gateway.api.routing import mount
 from gateway.api.state import REQUEST_ID, STATE, ApiState
+from gateway.api.timelines import TimelineCache
 from gateway.observe import logger, metrics
 from gateway.settings import Settings
 from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
+from gateway.store.live import open_live
 from gateway.store.threads import StoreThreads
 
 MAX_BODY = 256 * 1024
@@ -44,9 +48,20 @@ def build_api(
     app = web.Application(
         middlewares=[_identify, _measure, _translate_errors], client_max_size=MAX_BODY
     )
-    app[STATE] = ApiState(settings, StoreThreads(database), keyring, sync, clock)
+    threads = StoreThreads(database)
+    live = open_live(database)
+    app[STATE] = ApiState(
+        settings,
+        threads,
+        keyring,
+        sync,
+        clock,
+        live,
+        TimelineCache(live, threads, capacity=settings.timeline_cache_bytes),
+        Activity(settings, threads, clock),
+    )
     app[DOCUMENT] = _document()
-    app.cleanup_ctx.append(_threads)
+    app.cleanup_ctx.append(_background)
     mount(app, ROUTES)
     return app
 
@@ -57,9 +72,14 @@ def _document() -> bytes:
     return dump_document(build_document(ROUTES, version=version("icloud-caldav-gateway")))
 
 
-async def _threads(app: web.Application) -> AsyncIterator[None]:
+async def _background(app: web.Application) -> AsyncIterator[None]:
+    state = app[STATE]
+    noting = asyncio.create_task(state.activity.run(), name="activity")
     yield
-    app[STATE].threads.close()
+    noting.cancel()
+    await asyncio.gather(noting, return_exceptions=True)
+    state.live.close()
+    state.threads.close()
 
 
 @web.middleware

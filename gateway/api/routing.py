@@ -134,7 +134,7 @@ def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespo
         api = request.app[STATE]
         key = None
         if route.scope is not None:
-            key = await authenticate(request, api.threads)
+            key = await authenticate(request, api.live, api.threads)
             check_scope(key, route.scope)
         query = _read_query(request, route)
         raw = await request.read() if request.method in _WITH_BODY else b""

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from gateway.api.activity import Activity
 from gateway.api.ports import SyncService
+from gateway.api.timelines import TimelineCache
 from gateway.settings import Settings
 from gateway.store.accounts import Keyring
+from gateway.store.live import Live
 from gateway.store.threads import StoreThreads
 
 
@@ -20,6 +23,9 @@ class ApiState:
     keyring: Keyring
     sync: SyncService
     clock: Callable[[], float]
+    live: Live
+    timelines: TimelineCache
+    activity: Activity
 
 
 STATE = web.AppKey("state", ApiState)

@@ -5,6 +5,7 @@ iCloud or sees a title. Besides busy and free there is a third value, *unknown*:
 source cannot be believed or was never read.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,7 @@ from gateway.core.busy import BusyRow, OnTentative, coalesce_rows
 from gateway.core.errors import Conflict
 from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval, complement, intersect
-from gateway.store.bookings import holds_in
+from gateway.store.bookings import Hold, holds_in
 from gateway.store.busy import Reason, Source, busy_rows, list_sources, reasons_in
 from gateway.store.engine import Session
 from gateway.store.objects import get_coverage, get_generation
@@ -47,7 +48,8 @@ class FreeBusy:
     """Merged busy time of one principal; times are UTC epoch seconds, ends exclusive.
 
     ``busy`` holds ``(start, end, status)``, sorted and without overlaps. ``complete`` is false
-    exactly when part of the window is unknown, whatever the policies made of it.
+    exactly when part of the window is unknown, whatever the policies made of it. ``holds`` are the
+    ids of the living holds in the window: they end without a new ``revision``.
     """
 
     start: int
@@ -59,6 +61,7 @@ class FreeBusy:
     on_tentative: OnTentative
     busy: tuple[BusyRow, ...]
     sources: tuple[SourceState, ...]
+    holds: tuple[str, ...] = ()
 
 
 def free_busy(
@@ -79,7 +82,8 @@ def free_busy(
     """
     sources = list_sources(session, principal.id)
     states = source_states(session, principal.id, sources, window, now=now, fresh_for_s=fresh_for_s)
-    rows = _rows(session, principal.id, window, sources, now=now)
+    held = holds_in(session, principal.id, window, now=now)
+    rows = _rows(session, principal.id, window, sources, held)
     rows += [(*span, FBType.UNKNOWN) for state in states for span in state.unknown]
     exact = coalesce_rows(rows, window)
     complete = all(status != "unknown" for _, _, status in exact)
@@ -103,20 +107,22 @@ def free_busy(
         on_tentative=on_tentative,
         busy=tuple(as_asked),
         sources=tuple(states),
+        holds=tuple(hold.id for hold in held),
     )
 
 
 def _rows(
-    session: Session, principal_id: str, window: Interval, sources: list[Source], *, now: int
+    session: Session,
+    principal_id: str,
+    window: Interval,
+    sources: list[Source],
+    held: Iterable[Hold],
 ) -> list[tuple[int, int, str]]:
     """Return all that blocks: instances of the sources, and living holds."""
     ids = [source.collection_id for source in sources]
     rows = busy_rows(session, principal_id, window, ids)
     found: list[tuple[int, int, str]] = [(start, end, fbtype) for start, end, fbtype, _ in rows]
-    found += [
-        (hold.start, hold.end, FBType.BUSY)
-        for hold in holds_in(session, principal_id, window, now=now)
-    ]
+    found += [(hold.start, hold.end, FBType.BUSY) for hold in held]
     return found
 
 
@@ -143,6 +149,18 @@ def source_states(
 ) -> list[SourceState]:
     """Say of each source how current it is and which part of ``window`` it cannot answer (R25)."""
     coverage = get_coverage(session, principal_id)
+    return judge_sources(sources, window, coverage, now=now, fresh_for_s=fresh_for_s)
+
+
+def judge_sources(
+    sources: Iterable[Source],
+    window: Interval,
+    coverage: Interval | None,
+    *,
+    now: int,
+    fresh_for_s: int = FRESH_FOR_S,
+) -> list[SourceState]:
+    """Like :func:`source_states`, for a known coverage (None: nothing is expanded yet)."""
     beyond = [] if coverage is None else complement(intersect([window], [coverage]), window)
     return [_source_state(source, window, beyond, now, fresh_for_s) for source in sources]
 

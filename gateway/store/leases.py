@@ -3,9 +3,11 @@
 A lease names a process and runs out by itself, so a dead process's accounts are taken over.
 """
 
-from sqlalchemy import and_, func, or_, select, update
+from collections.abc import Sequence
 
-from gateway.store.engine import Session
+from sqlalchemy import and_, case, func, or_, select, update
+
+from gateway.store.engine import Session, chunks
 from gateway.store.tables import connections
 
 _ALL_PROBES = 3
@@ -119,3 +121,27 @@ def revive_refused(session: Session, *, since: int, next_sync_at: float) -> None
             next_sync_at=next_sync_at,
         )
     )
+
+
+def note_active(
+    session: Session, principal_ids: Sequence[str], *, until: int, due_at: float
+) -> None:
+    """Poll these principals' accounts often until ``until``, and not later than ``due_at``.
+
+    Back-off stays: an account that fails is not asked more often because somebody looks.
+    """
+    for part in chunks(principal_ids):
+        session.execute(
+            update(connections)
+            .where(connections.c.principal_id.in_(part))
+            .values(
+                active_until=until,
+                next_sync_at=case(
+                    (
+                        and_(connections.c.failures == 0, connections.c.next_sync_at > due_at),
+                        due_at,
+                    ),
+                    else_=connections.c.next_sync_at,
+                ),
+            )
+        )

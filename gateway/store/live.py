@@ -15,7 +15,7 @@ from typing import Protocol
 import psycopg
 
 from gateway.observe import logger
-from gateway.store.engine import GENERATION_CHANNEL, Database
+from gateway.store.engine import GENERATION_CHANNEL, Database, Session
 from gateway.store.keys import ApiKey, find_key
 from gateway.store.principals import hash_secret
 
@@ -37,7 +37,11 @@ class Live(Protocol):
         ...
 
     def find_key(self, secret: str) -> ApiKey | None:
-        """Return the API key with this secret, or None when a full look-up has to decide."""
+        """Return the API key with this secret, or None when :meth:`load_key` has to decide."""
+        ...
+
+    def load_key(self, session: Session, secret: str) -> ApiKey | None:
+        """Look a key up in the database; the next :meth:`find_key` may know it."""
         ...
 
     def close(self) -> None:
@@ -85,6 +89,10 @@ class SqliteLive:
             return None
         return ApiKey(row[0], row[1], row[2], frozenset(row[3].split()), row[4], row[5])
 
+    def load_key(self, session: Session, secret: str) -> ApiKey | None:
+        """Look the key up; nothing is remembered."""
+        return find_key(session, secret)
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
@@ -111,22 +119,19 @@ class PostgresqlLive:
 
     def find_key(self, secret: str) -> ApiKey | None:
         """Return a key that was looked up since the last change of any key."""
-        if not self._listening:
-            return None
-        digest = hash_secret(secret)
-        known = self._keys.get(digest)
-        if known is None:
-            known = self._look_up(secret, digest)
-        return known
+        return self._keys.get(hash_secret(secret)) if self._listening else None
 
-    def _look_up(self, secret: str, digest: bytes) -> ApiKey | None:
+    def load_key(self, session: Session, secret: str) -> ApiKey | None:
+        """Look the key up; remember it unless keys changed meanwhile.
+
+        The session must be new: its snapshot must not be older than this call.
+        """
         before = self.version(KEYS)
-        with self._database.read() as session:
-            found = find_key(session, secret)
+        found = find_key(session, secret)
         if found is not None and before is not None and self.version(KEYS) == before:
             if len(self._keys) >= _MOST_KEYS:
                 self._keys.clear()
-            self._keys[digest] = found
+            self._keys[hash_secret(secret)] = found
         return found
 
     def close(self) -> None:
