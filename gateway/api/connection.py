@@ -5,8 +5,10 @@ from gateway.api.routing import AnyCall, Call, Result
 from gateway.api.schemas import NoQuery
 from gateway.api.schemas_calendars import (
     CalendarList,
+    CalendarOptions,
     CalendarOut,
     CalendarRoles,
+    ConnectionOptions,
     ConnectionOut,
     NewConnection,
     NewCredential,
@@ -14,10 +16,11 @@ from gateway.api.schemas_calendars import (
 from gateway.api.times import render_instant, render_known
 from gateway.core.errors import NotFound
 from gateway.services import roles
-from gateway.store.accounts import Connection, find_connection
+from gateway.store.accounts import Connection, find_connection, update_connection
 from gateway.store.calendars import UpstreamCalendar, list_calendars
-from gateway.store.collections import list_collections
-from gateway.store.engine import Session
+from gateway.store.collections import find_mirror, list_collections
+from gateway.store.engine import Session, lock_principal
+from gateway.store.objects import bump_generation
 
 Plain = Call[NoQuery, None]
 
@@ -39,6 +42,8 @@ def show_calendar(calendar: UpstreamCalendar, mirror: str | None) -> CalendarOut
         refusal_detail=None if refusal is None else roles.REFUSALS[refusal],
         role=calendar.role,
         blocks=calendar.blocks,
+        detail=calendar.detail,
+        all_day_blocks=calendar.all_day_blocks,
         state=calendar.state,
         problem=calendar.problem,
         synced_at=render_known(calendar.synced_at),
@@ -125,6 +130,19 @@ async def replace_credential(call: Call[NoQuery, NewCredential]) -> Result:
     return await call.read(_shown, call)
 
 
+async def update_connection_options(call: Call[NoQuery, ConnectionOptions]) -> Result:
+    """Change how long stale data of the account is believed (R25)."""
+
+    def unit(session: Session) -> ConnectionOut:
+        found = _live_connection(session, call)
+        lock_principal(session, found.principal_id)
+        update_connection(session, found.id, trust_for_s=call.body.trust_for_s)
+        bump_generation(session, found.principal_id)
+        return _shown(session, call)
+
+    return await call.commit(unit)
+
+
 async def test_connection(call: Plain) -> Result:
     """Ask iCloud once whether the stored password works."""
     found = await call.read(_live_connection, call)
@@ -167,6 +185,22 @@ async def list_upstream_calendars(call: Plain) -> Result:
         return CalendarList(calendars=show_calendars(session, _live_connection(session, call)))
 
     return await call.read(unit)
+
+
+async def update_calendar(call: Call[NoQuery, CalendarOptions]) -> Result:
+    """Change what is kept of a calendar's events, and whether all-day ones block."""
+
+    def unit(session: Session) -> CalendarOut:
+        principal = find_own(session, call)
+        options = call.body.model_dump(exclude_unset=True)
+        calendar = roles.set_calendar_options(
+            session, principal.id, call.path("calendar"), **options
+        )
+        mirror = find_mirror(session, calendar.id)
+        path = None if mirror is None else home_path(principal.id, mirror.name)
+        return show_calendar(calendar, path)
+
+    return await call.commit(unit)
 
 
 async def put_calendar_roles(call: Call[NoQuery, CalendarRoles]) -> Result:

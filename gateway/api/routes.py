@@ -4,6 +4,7 @@ from gateway.api import admin, connection, freebusy, people, schemas, status, sy
 from gateway.api import schemas_calendars as calendars
 from gateway.api import schemas_freebusy as times
 from gateway.api.routes_booking import BOOKING
+from gateway.api.routes_schedules import SCHEDULES
 from gateway.api.routing import Route
 
 _SUBACCOUNT = "/v1/subaccounts/{subaccount}"
@@ -224,6 +225,15 @@ CALENDARS = (
         problems=(*_REFUSED, "account-already-connected", "calendar-subscribed"),
     ),
     Route(
+        "PATCH",
+        _CONNECTION,
+        connection.update_connection_options,
+        "Change how long stale data is believed",
+        "iCloud account",
+        body=calendars.ConnectionOptions,
+        answer=calendars.ConnectionOut,
+    ),
+    Route(
         "DELETE",
         _CONNECTION,
         connection.delete_connection,
@@ -267,6 +277,15 @@ CALENDARS = (
         "List the account's calendars",
         "Calendars",
         answer=calendars.CalendarList,
+    ),
+    Route(
+        "PATCH",
+        _PRINCIPAL + "/calendars/{calendar}",
+        connection.update_calendar,
+        "Change a calendar's options",
+        "Calendars",
+        body=calendars.CalendarOptions,
+        answer=calendars.CalendarOut,
     ),
     Route(
         "PUT",
@@ -330,6 +349,7 @@ OPERATIONS = (
 ROUTES: tuple[Route, ...] = (
     *FREE_BUSY,
     *BOOKING,
+    *SCHEDULES,
     *CALENDARS,
     *PEOPLE,
     *STATUS,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from gateway.api.schemas import Answer, Id, PageSize, Query, Request
+from gateway.api.schemas import Answer, Id, PageSize, Query, Request, unchanged
 from gateway.api.times import TimeText
 
 Secret = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -28,7 +28,9 @@ class CalendarOut(Answer):
     """A calendar of the account, what it may be used for, and why not.
 
     ``linkable``: appointments may go there. ``conflictable``: it may block availability.
-    ``refusal`` says why not. ``blocks``: its busy time counts. ``caldav``: path of its mirror.
+    ``refusal`` says why not. ``blocks``: its busy time counts. ``detail``: what is kept of its
+    events. ``all_day_blocks``: all-day events count as busy even when they say they do not.
+    ``caldav``: path of its mirror.
     """
 
     id: str
@@ -41,6 +43,8 @@ class CalendarOut(Answer):
     refusal_detail: str | None
     role: Literal["none", "linked", "conflict", "tracked"]
     blocks: bool
+    detail: Literal["full", "busy"]
+    all_day_blocks: bool
     state: Literal["never", "syncing", "ok", "failed", "gone"]
     problem: str | None
     synced_at: TimeText | None
@@ -75,6 +79,22 @@ class CalendarRoles(Request):
     linked: Id | None
     conflicts: Annotated[list[Id], Field(max_length=200)]
     linked_blocks: bool = True
+
+
+class CalendarOptions(Request):
+    """What to change; a field left out stays.
+
+    ``detail`` is ``busy`` to keep nothing but the times of its events.
+    """
+
+    detail: Literal["full", "busy"] = unchanged("full")
+    all_day_blocks: bool = unchanged(False)
+
+
+class ConnectionOptions(Request):
+    """What to change; ``trust_for_s`` is how long stale data is believed, in seconds."""
+
+    trust_for_s: Annotated[int, Field(ge=60, le=31 * 86_400)]
 
 
 class PushOut(Answer):

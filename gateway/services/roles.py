@@ -3,13 +3,22 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from typing import Literal
 from urllib.parse import unquote
 
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.store.accounts import erase_collection_secrets, find_connection, update_connection
-from gateway.store.calendars import Role, UpstreamCalendar, list_calendars, update_calendar
+from gateway.store.calendars import (
+    Role,
+    UpstreamCalendar,
+    get_calendar,
+    list_calendars,
+    reread_calendar,
+    update_calendar,
+)
 from gateway.store.collections import create_collection, delete_collection, find_mirror
 from gateway.store.engine import Session, lock_principal
+from gateway.store.expansions import forget_expansions
 from gateway.store.objects import bump_generation
 from gateway.store.outbox import ledger_of_calendar
 
@@ -164,6 +173,37 @@ def _create_mirror(
 def mirror_name(calendar_id: str) -> str:
     """Return the last path segment of a calendar's mirror."""
     return MIRROR_PREFIX + calendar_id.partition("_")[2]
+
+
+def set_calendar_options(
+    session: Session,
+    principal_id: str,
+    calendar_id: str,
+    *,
+    detail: Literal["full", "busy"] | None = None,
+    all_day_blocks: bool | None = None,
+) -> UpstreamCalendar:
+    """Change what is kept of a calendar (R10) and whether its all-day events block.
+
+    None leaves an option as it is. New details come with the next sync, which is due at once;
+    all-day events are counted anew by the expansion worker, and until then time is unknown.
+    Raises :class:`NotFound`.
+    """
+    lock_principal(session, principal_id)
+    connection = find_connection(session, principal_id)
+    calendar = get_calendar(session, calendar_id)
+    if connection is None or calendar.connection_id != connection.id:
+        raise NotFound("There is no such calendar.")
+    if all_day_blocks not in (None, calendar.all_day_blocks):
+        update_calendar(session, calendar_id, all_day_blocks=all_day_blocks)
+        mirror = find_mirror(session, calendar_id)
+        if mirror is not None:
+            forget_expansions(session, principal_id, collection_id=mirror.id)
+    if detail not in (None, calendar.detail):
+        update_calendar(session, calendar_id, detail=detail)
+        reread_calendar(session, calendar_id)
+        update_connection(session, connection.id, next_sync_at=0.0)
+    return get_calendar(session, calendar_id)
 
 
 # --- subscriptions given as an account ---

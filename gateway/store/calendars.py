@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select, update
 
 from gateway.core.errors import NotFound
 from gateway.store.engine import Session, new_id
-from gateway.store.tables import upstream_calendars
+from gateway.store.tables import collections, objects, upstream_calendars
 
 Role = Literal["none", "linked", "conflict", "tracked"]
 
@@ -161,3 +161,15 @@ def calendars_by_id(session: Session, ids: Sequence[str]) -> dict[str, UpstreamC
     """Return the calendars with these ids that exist."""
     query = select(*_COLUMNS).where(upstream_calendars.c.id.in_(ids))
     return {row.id: UpstreamCalendar(*row) for row in session.execute(query)}
+
+
+def reread_calendar(session: Session, calendar_id: str) -> None:
+    """Have every object of a calendar fetched again: what is kept of them is to change.
+
+    What is mirrored stands until then.
+    """
+    update_calendar(session, calendar_id, ctag=None, sync_token=None)
+    mirror = select(collections.c.id).where(collections.c.upstream_calendar_id == calendar_id)
+    session.execute(
+        update(objects).where(objects.c.collection_id.in_(mirror)).values(upstream_etag=None)
+    )

@@ -23,6 +23,7 @@ class Live:
 
     place: Place
     upstream: Lookalike
+    context: SyncContext
     ann: Account
     bob: Account
 
@@ -67,7 +68,7 @@ async def running(
         )
         accounts = [upstream.world.add_account(f"{name}@icloud.example") for name in ("ann", "bob")]
         try:
-            yield Live(place, upstream, *accounts)
+            yield Live(place, upstream, context, *accounts)
         finally:
             await context.close()
             threads.close()

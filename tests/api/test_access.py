@@ -60,11 +60,14 @@ async def test_somebody_of_another_subaccount_is_not_there(place: Place, route: 
         "connection": {"email": "a@b.c", "app_password": "abcd-efgh-ijkl-mnop"},
         "credential": {"app_password": "abcd-efgh-ijkl-mnop"},
         "calendar-roles": {"linked": None, "conflicts": []},
+        "{calendar}": {"detail": "busy"},
     }
     last = route.path.rsplit("/", 1)[1]
     options: dict[str, Any] = {"params": good.get(last, {})} if route.method == "GET" else {}
     if route.body is not None:
-        options["json"] = bodies[last]
+        options["json"] = (
+            {"trust_for_s": 60} if route.method + last == "PATCHconnection" else bodies[last]
+        )
     for principal, caller in ((place.bob.id, place.platform), ("p_unknown", place.platform)):
         path = re.sub(r"{\w+}", "nothing_here", route.path.replace("{principal}", principal))
         answer = await caller.send(route.method, path, **options)

@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway.store import collections, objects
 from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
+from gateway.sync.extend import extend_windows
 from tests.api.conftest import AiohttpClient
 from tests.api.icloud import Live, running
-from tests.services.people import DAY, MONDAY, meeting
+from tests.services.people import DAY, MONDAY, event, meeting
 
 
 @pytest.fixture
@@ -299,3 +301,81 @@ async def test_the_overall_status_counts_what_the_key_can_see(live: Live) -> Non
     )
     _, everything = await live.place.admin.get("/v1/status")
     assert (everything["principals"], everything["connections"]["ok"]) == (2, 2)
+
+
+@pytest.mark.rule("R10", "R26")
+async def test_a_calendar_may_show_times_only(live: Live) -> None:
+    await live.connect(live.ann)
+    work = (await live.choose("Home", "Work"))["Work"]
+    live.ann.put("work", meeting(MONDAY).encode())
+    await live.place.platform.post(connection(live) + "/sync")
+    assert b"Very secret" in mirrored(live, work["id"])
+    path = f"/v1/principals/{live.place.ann.id}/calendars/{work['id']}"
+    status, changed = await live.place.platform.call("PATCH", path, {"detail": "busy"})
+    assert (status, changed["detail"]) == (200, "busy")
+    _, found = await free_busy(live)
+    assert len(found["busy"]) == 1  # type: ignore[arg-type]  # what is mirrored stands meanwhile
+    await live.place.platform.post(connection(live) + "/sync")
+    assert b"secret" not in mirrored(live, work["id"])
+    assert b"SUMMARY:Busy" in mirrored(live, work["id"])
+    assert len((await free_busy(live))[1]["busy"]) == 1  # type: ignore[arg-type]
+
+
+def mirrored(live: Live, calendar_id: str) -> bytes:
+    """Return everything that is served of a mirror."""
+    with live.place.database.read() as session:
+        mirror = collections.find_mirror(session, calendar_id)
+        assert mirror is not None
+        found = objects.list_objects(session, mirror.id, with_bodies=True)
+    return b"".join(row.body for row in found)
+
+
+@pytest.mark.rule("R25")
+async def test_all_day_events_of_a_calendar_may_be_made_to_block(live: Live) -> None:
+    """Apple's devices write all-day events that say they do not block."""
+    await live.connect(live.ann)
+    work = (await live.choose("Home", "Work"))["Work"]
+    assert (work["all_day_blocks"], work["detail"]) == (False, "full")
+    trip = event(";VALUE=DATE:20261104", ";VALUE=DATE:20261105", "TRANSP:TRANSPARENT")
+    live.ann.put("work", trip.encode())
+    await live.place.platform.post(connection(live) + "/sync")
+    assert (await free_busy(live))[1]["busy"] == []
+    path = f"/v1/principals/{live.place.ann.id}/calendars/{work['id']}"
+    status, changed = await live.place.platform.call("PATCH", path, {"all_day_blocks": True})
+    assert (status, changed["all_day_blocks"]) == (200, True)
+    assert (await free_busy(live))[1]["complete"] is False
+    await extend_windows(live.context)
+    _, found = await free_busy(live)
+    assert (found["complete"], found["busy"]) == (
+        True,
+        [{"start": "2026-11-03T23:00:00Z", "end": "2026-11-04T23:00:00Z", "status": "busy"}],
+    )
+
+
+@pytest.mark.rule("R25")
+async def test_an_account_may_be_trusted_longer(live: Live) -> None:
+    await live.connect(live.ann)
+    await live.choose("Home")
+    await live.place.platform.post(connection(live) + "/sync")
+    live.place.clock.now += 2 * DAY
+    assert (await free_busy(live))[1]["complete"] is False
+    status, changed = await live.place.platform.call(
+        "PATCH", connection(live), {"trust_for_s": 3 * DAY}
+    )
+    assert (status, changed["trust_for_s"]) == (200, 3 * DAY)
+    assert (await free_busy(live))[1]["complete"] is True
+    for wrong in (0, 32 * DAY, "60", None):
+        status, _ = await live.place.platform.call(
+            "PATCH", connection(live), {"trust_for_s": wrong}
+        )
+        assert status == 422
+
+
+async def test_options_of_a_calendar_somebody_else_has(live: Live) -> None:
+    await live.connect(live.ann)
+    await live.connect(live.bob)
+    _, listed = await live.place.stranger.get(f"/v1/principals/{live.place.bob.id}/calendars")
+    theirs = listed["calendars"][0]["id"]
+    path = f"/v1/principals/{live.place.ann.id}/calendars/{theirs}"
+    status, problem = await live.place.platform.call("PATCH", path, {"detail": "busy"})
+    assert (status, problem["code"]) == (404, "not-found")
