@@ -27,7 +27,9 @@ def test_with_nothing_here_every_test_is_named_and_the_run_ends_with_0() -> None
     assert (done.returncode, done.stderr) == (0, "")
     named = [line for line in done.stdout.splitlines() if line.startswith("DESELECTED ")]
     assert {line.partition(": no ")[2] for line in named} >= {"nginx, openssl here"}
-    nginx = {line.split("::")[1].split("[")[0].split(":")[0] for line in named if "nginx" in line}
+    nginx = {
+        line.split("::")[1].split("[")[0].split(":")[0] for line in named if "test_nginx.py" in line
+    }
     source = (ROOT / "tests/system/test_nginx.py").read_text(encoding="utf-8")
     assert nginx == {
         line.split("def ")[1].split("(")[0] for line in source.splitlines() if "def test_" in line
