@@ -163,6 +163,9 @@ upstream_calendars = Table(
     Column("missing_since", BigInteger),
     Column("progress_done", Integer, nullable=False, default=0),
     Column("progress_total", Integer),
+    # A first sync reads the near future first: all of this span is mirrored already (R25).
+    Column("reached_from", BigInteger),
+    Column("reached_until", BigInteger),
     UniqueConstraint("connection_id", "path"),
 )
 
@@ -310,6 +313,23 @@ outbox = Table(
     Index(None, "state", "due_at"),
 )
 
+# Both sides changed one appointment: what was dropped, for a person to look at (R17).
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal_id", Text, _owned_by("principals.id"), nullable=False),
+    Column("ledger_id", Text, _owned_by("push_ledger.id"), nullable=False),
+    Column("object_id", Text),  # the appointment's object, NULL when the conflict deleted it
+    Column("kind", Text, nullable=False),  # time | text | deleted-upstream | deleted-here
+    Column("dropped", Text, nullable=False),  # local | upstream: whose change was not kept
+    Column("dropped_body", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("resolved_at", BigInteger),
+    Column("resolution", Text),
+    Index(None, "principal_id", "created_at", "id"),
+)
+
 # --- booking -----------------------------------------------------------------------------------
 
 holds = Table(
@@ -338,6 +358,44 @@ appointments = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index(None, "principal_id", "start"),
+)
+
+# --- what is on offer --------------------------------------------------------------------------
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("subaccount_id", Text, _owned_by("subaccounts.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("time_zone", Text, nullable=False),
+    Column("at_least", Integer),  # how many of its people must be free; NULL: all of them
+    Column("on_unknown", Text, nullable=False),  # block | tentative | ignore | fail
+    Column("on_tentative", Text, nullable=False),  # block | free
+    Column("rules", Text, nullable=False),  # JSON, seconds and minutes (core.slots.SlotRules)
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index(None, "subaccount_id", "created_at", "id"),
+)
+
+schedule_members = Table(
+    "schedule_members",
+    metadata,
+    Column("schedule_id", Text, _owned_by("schedules.id"), primary_key=True),
+    Column("principal_id", Text, _owned_by("principals.id"), primary_key=True, index=True),
+    Column("position", Integer, nullable=False),
+)
+
+freebusy_tokens = Table(
+    "freebusy_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal_id", Text, _owned_by("principals.id"), nullable=False, index=True),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("label", Text, nullable=False),
+    Column("detail", Text, nullable=False),  # exact | coarse
+    Column("created_at", BigInteger, nullable=False),
+    Column("rotated_at", BigInteger),
 )
 
 idempotency = Table(

@@ -86,8 +86,9 @@ def _apply(session: Session, connection: Connection, changes: dict[str, object])
         return  # a person acted while the run was under way
     if changes.get("state", current.state) != current.state:
         bump_generation(session, connection.principal_id)
-    if calendars.has_unread(session, connection.id):
-        changes["next_sync_at"] = 0.0  # roles were changed while the run was under way
+    if not changes["failures"] and calendars.has_unread(session, connection.id):
+        # Roles were changed while the run was under way; after a failure the back-off stands.
+        changes["next_sync_at"] = 0.0
     accounts.update_connection(session, connection.id, **changes)
 
 

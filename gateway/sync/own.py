@@ -11,12 +11,13 @@ from zoneinfo import ZoneInfo
 
 from gateway.core.errors import InvalidCalendarData, UpstreamError
 from gateway.core.instances import BusyRules, default_window, expand
-from gateway.core.meaning import adopt_times, same_times
+from gateway.core.meaning import adopt_times, same_meaning, same_times
 from gateway.core.objects import parse_calendar_object, peek_uid
 from gateway.core.upstream_body import has_guests
 from gateway.store import bookings, calendars, collections, objects, outbox
 from gateway.store.accounts import Connection
 from gateway.store.calendars import UpstreamCalendar
+from gateway.store.conflicts import ConflictKind, Side, record_conflict
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import PreparedObject, StoredObject
 from gateway.store.outbox import LedgerRow
@@ -41,11 +42,21 @@ def find_own(
 
 
 @dataclass(frozen=True, slots=True)
-class _Adopted:
-    """A new version of a local object, computed outside the unit from ``based_on``."""
+class _Own:
+    """An own object as it is here, read in one unit; ``waiting``: a change has yet to go up."""
 
-    based_on: StoredObject
-    prepared: PreparedObject
+    row: LedgerRow
+    local: StoredObject | None
+    waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What a version found upstream means here: a new time, conflicts, texts to put back."""
+
+    prepared: PreparedObject | None = None
+    conflicts: tuple[tuple[ConflictKind, Side, bytes], ...] = ()
+    put_texts_back: bool = False
 
 
 async def take_version(
@@ -59,46 +70,64 @@ async def take_version(
 ) -> bool:
     """Take what iCloud holds of an own object now; returns whether the appointment changed.
 
-    The time is iCloud's, everything else stays. A move to another calendar or name is followed.
+    The time is iCloud's, the texts are the platform's and go back up, everything else found there
+    stays. What either side loses by that is kept as a conflict. A move to another calendar or
+    name is followed.
     """
     for _ in range(_ATTEMPTS):
-        row, local = await context.store.read(_load_own, row.id)
-        adopted = _adopt(local, raw, row, connection, zone=zone, now=context.now())
+        own = await context.store.read(_load_own, row.id)
+        verdict = _judge(own, raw, connection, zone=zone, now=context.now())
         done = await context.store.write(
-            _write_version, row, calendar, raw, adopted, local, now=context.now()
+            _write_version, own, connection.id, calendar, raw, verdict, now=context.now()
         )
         if done:
-            return adopted is not None
+            return verdict.prepared is not None
     return False  # somebody edits it right now; the next pull sees the same ETag again
 
 
-def _load_own(session: Session, ledger_id: str) -> tuple[LedgerRow, StoredObject | None]:
+def _load_own(session: Session, ledger_id: str) -> _Own:
     row = outbox.get_ledger_row(session, ledger_id)
-    if row.object_id is None:
-        return row, None
-    return row, objects.find_object_by_id(session, row.object_id)
+    local = objects.find_object_by_id(session, row.object_id) if row.object_id else None
+    return _Own(row, local, outbox.has_errand(session, ledger_id))
 
 
-def _adopt(
-    local: StoredObject | None,
-    raw: RawObject,
-    row: LedgerRow,
-    connection: Connection,
-    *,
-    zone: ZoneInfo,
-    now: int,
-) -> _Adopted | None:
-    if local is None or raw.etag == row.upstream_etag or same_times(local.body, raw.body):
-        return None
-    if row.base_body is not None and same_times(row.base_body, raw.body):
-        return None  # not the time: whatever changed there, or here, is not ours to take
+def _judge(
+    own: _Own, raw: RawObject, connection: Connection, *, zone: ZoneInfo, now: int
+) -> _Verdict:
+    local, base = own.local, own.row.base_body
+    if local is None or raw.etag == own.row.upstream_etag:
+        return _Verdict()
+    conflicts: list[tuple[ConflictKind, Side, bytes]] = []
+    prepared = None
+    if not same_times(local.body, raw.body) and not (base and same_times(base, raw.body)):
+        prepared = _with_their_times(local, raw.body, connection, zone=zone, now=now)
+        if prepared and own.waiting and base and not same_times(base, local.body):
+            conflicts.append(("time", "local", local.body))
+    edited = base is not None and not _same_words(raw.body, base)
+    put_back = edited and not _same_words(local.body, raw.body)
+    if put_back:
+        conflicts.append(("text", "upstream", raw.body))
+    return _Verdict(prepared, tuple(conflicts), put_back)
+
+
+def _same_words(a: bytes, b: bytes) -> bool:
+    """Whether two bodies have the same texts, STATUS and TRANSP: equal once the times are."""
     try:
-        body = adopt_times(local.body, raw.body)
+        return same_meaning(adopt_times(a, b), b)
+    except InvalidCalendarData:
+        return False
+
+
+def _with_their_times(
+    local: StoredObject, theirs: bytes, connection: Connection, *, zone: ZoneInfo, now: int
+) -> PreparedObject | None:
+    try:
+        body = adopt_times(local.body, theirs)
         parsed = parse_calendar_object(body)
     except InvalidCalendarData:
         return None
     rules = BusyRules(zone, frozenset(connection.addresses), always_busy=True)
-    prepared = PreparedObject(
+    return PreparedObject(
         name=local.name,
         uid=parsed.uid,
         kind=local.kind,
@@ -107,30 +136,28 @@ def _adopt(
         body=parsed.body,
         expansion=expand(body, default_window(now), rules),
     )
-    return _Adopted(local, prepared)
 
 
 def _write_version(
     session: Session,
-    row: LedgerRow,
+    own: _Own,
+    connection_id: str,
     calendar: UpstreamCalendar,
     raw: RawObject,
-    adopted: _Adopted | None,
-    local: StoredObject | None,
+    verdict: _Verdict,
     *,
     now: int,
 ) -> bool:
     """Write ledger and object together; False when either changed since it was read."""
+    row, local = own.row, own.local
     lock_principal(session, row.principal_id)
-    row_now, local_now = _load_own(session, row.id)
-    if row_now.upstream_etag != row.upstream_etag:
+    current = _load_own(session, row.id)
+    if current.row.upstream_etag != row.upstream_etag or current.waiting != own.waiting:
         return False
-    if (local_now.etag if local_now else None) != (local.etag if local else None):
+    if (current.local.etag if current.local else None) != (local.etag if local else None):
         return False
     guests = has_guests(raw.body)
-    state = (
-        "parked" if guests else "pushed" if not outbox.has_errand(session, row.id) else row.state
-    )
+    state = "parked" if guests else row.state if own.waiting else "pushed"
     outbox.update_ledger(
         session,
         row.id,
@@ -143,14 +170,22 @@ def _write_version(
         state=state,
         reason=GUESTS if guests else None if state == "pushed" else row.reason,
     )
-    if adopted is not None:
-        _save_adopted(session, adopted, now=now)
+    for kind, dropped, body in verdict.conflicts:
+        record_conflict(session, row, kind=kind, dropped=dropped, body=body, now=now)
+    if verdict.prepared is not None and local is not None:
+        _save_adopted(session, local, verdict.prepared, now=now)
+    if verdict.put_texts_back and not guests and not own.waiting:
+        outbox.enqueue(
+            session, ledger_id=row.id, connection_id=connection_id, action="put", now=now
+        )
     return True
 
 
-def _save_adopted(session: Session, adopted: _Adopted, *, now: int) -> None:
-    collection = collections.lock_collection(session, adopted.based_on.collection_id)
-    stored = objects.save_object(session, collection, adopted.prepared, now=now)
+def _save_adopted(
+    session: Session, local: StoredObject, prepared: PreparedObject, *, now: int
+) -> None:
+    collection = collections.lock_collection(session, local.collection_id)
+    stored = objects.save_object(session, collection, prepared, now=now)
     appointment = bookings.find_appointment_by_object(session, stored.id)
     span = bookings.span_of_object(session, stored.id)
     if appointment is not None and span is not None:
@@ -169,15 +204,15 @@ async def take_deletion(
     zone: ZoneInfo,
 ) -> None:
     """An own object is gone from where it was: follow it if it moved, else cancel (R17)."""
-    row, local = await context.store.read(_load_own, row.id)
-    if row.state == "deleted" or row.upstream_etag is None:
+    own = await context.store.read(_load_own, row.id)
+    if own.row.state == "deleted" or own.row.upstream_etag is None:
         return
-    found = await _find_moved(context, connection, client, row, local)
+    found = await _find_moved(context, connection, client, own.row, own.local)
     if found is not None:
         calendar, raw = found
-        await take_version(context, connection, calendar, row, raw, zone=zone)
+        await take_version(context, connection, calendar, own.row, raw, zone=zone)
         return
-    await context.store.write(_cancel, row.id, now=context.now())
+    await context.store.write(_cancel, own.row.id, now=context.now())
 
 
 async def _find_moved(
@@ -232,7 +267,12 @@ def _cancel(session: Session, ledger_id: str, *, now: int) -> None:
     """It is really gone: cancel the appointment, free the time, drop what was to be sent."""
     row = outbox.get_ledger_row(session, ledger_id)
     lock_principal(session, row.principal_id)
-    row, local = _load_own(session, ledger_id)
+    own = _load_own(session, ledger_id)
+    local = own.local
+    if local is not None and own.waiting:
+        record_conflict(
+            session, own.row, kind="deleted-upstream", dropped="local", body=local.body, now=now
+        )
     outbox.drop_errands(session, ledger_id)
     outbox.update_ledger(
         session, ledger_id, now=now, state="deleted", object_id=None, reason="deleted-upstream"

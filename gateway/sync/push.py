@@ -24,6 +24,7 @@ from gateway.core.meaning import same_meaning
 from gateway.core.upstream_body import build_upstream_body, has_guests
 from gateway.store import calendars, objects, outbox
 from gateway.store.accounts import Connection
+from gateway.store.conflicts import record_conflict
 from gateway.store.engine import Session
 from gateway.store.objects import StoredObject
 from gateway.store.outbox import Errand, LedgerRow
@@ -201,6 +202,7 @@ def _build(pusher: Pusher, job: _Job) -> bytes:
             now=datetime.fromtimestamp(pusher.context.now(), UTC),
             zone=pusher.zone,
             sequence=_sequence(job),
+            upstream=job.ledger.base_body,
         )
     except InvalidCalendarData as error:
         raise Parked("not-pushable", error.detail) from error
@@ -350,10 +352,25 @@ async def _delete(pusher: Pusher, job: _Job) -> None:
         except UpstreamPrecondition:
             continue
         pusher.sent += 1
+        await _note_their_loss(pusher, job, there.body)
         break
     else:
         raise UpstreamPrecondition("The event keeps changing in iCloud.", status=412)
     await pusher.context.store.write(_note_deleted, job, now=pusher.context.now())
+
+
+async def _note_their_loss(pusher: Pusher, job: _Job, theirs: bytes) -> None:
+    """What was edited in iCloud and deleted here in the meantime is kept as a conflict."""
+    base = job.ledger.base_body
+    if base is not None and not same_meaning(base, theirs):
+        await pusher.context.store.write(
+            record_conflict,
+            job.ledger,
+            kind="deleted-here",
+            dropped="upstream",
+            body=theirs,
+            now=pusher.context.now(),
+        )
 
 
 def _note_deleted(session: Session, job: _Job, *, now: int) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.store import busy, collections, outbox
+from gateway.store import busy, collections, conflicts, outbox
 from tests.sync.conftest import Site, event
 
 
@@ -26,6 +26,10 @@ def name_of(site: Site) -> str:
     return site.ledger()[0].upstream_name
 
 
+def conflicts_of(site: Site) -> list[conflicts.ConflictRecord]:
+    return site.read(conflicts.list_conflicts, site.principal_id)
+
+
 def busy_spans(site: Site) -> list[tuple[int, int]]:
     platform = site.read(collections.find_collection, site.principal_id, "platform")
     window = (at("20260901T000000"), at("20270101T000000"))
@@ -41,7 +45,6 @@ async def test_a_new_time_in_icloud_is_taken_and_blocks(pushed: Site) -> None:
             pushed.ledger()[0].upstream_uid,
             "20261001T130000",
             "20261001T143000",
-            summary="Renamed on the phone",
         ),
         name_of(pushed),
     )
@@ -165,6 +168,10 @@ async def test_changed_on_both_sides_icloud_wins_the_time_the_platform_its_texts
         assert b"SUMMARY:Platform" in body
     assert busy_spans(pushed) == [(at("20261001T150000"), at("20261001T160000"))]
     assert pushed.errands() == []
+    lost = {(c.kind, c.dropped): c.dropped_body for c in conflicts_of(pushed)}
+    assert set(lost) == {("time", "local"), ("text", "upstream")}
+    assert b"DTSTART:20261001T110000Z" in lost["time", "local"]
+    assert b"SUMMARY:Phone" in lost["text", "upstream"]
 
 
 @pytest.mark.rule("R17")
@@ -179,6 +186,7 @@ async def test_a_change_of_text_in_icloud_does_not_undo_a_new_time_here(pushed: 
     assert b"DTSTART:20261001T110000Z" in there
     assert b"SUMMARY:Dentist" in there
     assert busy_spans(pushed) == [(at("20261001T110000"), at("20261001T120000"))]
+    assert [(c.kind, c.dropped) for c in conflicts_of(pushed)] == [("text", "upstream")]
 
 
 @pytest.mark.rule("R17")
@@ -191,6 +199,60 @@ async def test_deleted_there_and_changed_here_it_is_cancelled(pushed: Site) -> N
     assert [a.status for a in pushed.appointments()] == ["cancelled"]
     assert pushed.upstream_names("home") == set()
     assert pushed.errands() == []
+    assert [(c.kind, c.dropped) for c in conflicts_of(pushed)] == [("deleted-upstream", "local")]
+
+
+@pytest.mark.rule("R17")
+async def test_changed_there_and_deleted_here_it_is_deleted_and_the_loss_is_kept(
+    pushed: Site,
+) -> None:
+    uid = pushed.ledger()[0].upstream_uid
+    pushed.account.put("home", event(uid, "20261001T150000", "20261001T160000"), name_of(pushed))
+    pushed.cancel()
+    await pushed.sync()
+    assert pushed.upstream_names("home") == set()
+    (conflict,) = conflicts_of(pushed)
+    assert (conflict.kind, conflict.dropped) == ("deleted-here", "upstream")
+    assert b"DTSTART:20261001T150000Z" in conflict.dropped_body
+
+
+@pytest.mark.rule("R17")
+async def test_texts_changed_in_icloud_are_put_back_and_kept_as_a_conflict(pushed: Site) -> None:
+    uid = pushed.ledger()[0].upstream_uid
+    pushed.account.put("home", event(uid, summary="Phone"), name_of(pushed))
+    for _ in range(3):
+        await pushed.sync()
+    assert b"SUMMARY:Dentist" in pushed.account.get("home", name_of(pushed))
+    assert b"SUMMARY:Dentist" in pushed.platform_object().body
+    assert len(pushed.log(method="PUT")) == 2
+    (conflict,) = conflicts_of(pushed)
+    assert (conflict.kind, conflict.dropped) == ("text", "upstream")
+    assert b"SUMMARY:Phone" in conflict.dropped_body
+
+
+@pytest.mark.rule("R17")
+async def test_an_alarm_set_on_the_phone_survives_our_next_change(pushed: Site) -> None:
+    uid = pushed.ledger()[0].upstream_uid
+    alarm = ["BEGIN:VALARM", "ACTION:DISPLAY", "TRIGGER:-PT15M", "DESCRIPTION:Go", "END:VALARM"]
+    body = event(uid, "20261001T090000", "20261001T100000", "X-APPLE-NOTE:kept", *alarm)
+    pushed.account.put("home", body, name_of(pushed))
+    await pushed.sync()
+    assert len(pushed.log(method="PUT")) == 1
+    assert conflicts_of(pushed) == []
+    pushed.book(body=event("local-1", "20261002T090000", "20261002T100000", summary="Later"))
+    await pushed.sync()
+    there = pushed.account.get("home", name_of(pushed))
+    for kept in (b"SUMMARY:Later", b"DTSTART:20261002T090000Z", b"TRIGGER:-PT15M", b"X-APPLE-NOTE"):
+        assert kept in there
+    assert b"VALARM" not in pushed.platform_object().body
+
+
+@pytest.mark.rule("R17")
+async def test_a_move_of_time_alone_is_no_conflict(pushed: Site) -> None:
+    uid = pushed.ledger()[0].upstream_uid
+    pushed.account.put("home", event(uid, "20261001T150000", "20261001T160000"), name_of(pushed))
+    await pushed.sync()
+    assert conflicts_of(pushed) == []
 
 
 @pytest.mark.rule("R7", "R17")

@@ -221,6 +221,80 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_logins_principal_id"), ["principal_id"], unique=False)
 
     op.create_table(
+        "freebusy_tokens",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("principal_id", sa.Text(), nullable=False),
+        sa.Column("secret_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("rotated_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["principal_id"],
+            ["principals.id"],
+            name=op.f("fk_freebusy_tokens_principal_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_freebusy_tokens")),
+        sa.UniqueConstraint("secret_hash", name=op.f("uq_freebusy_tokens_secret_hash")),
+    )
+    with op.batch_alter_table("freebusy_tokens", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_freebusy_tokens_principal_id"), ["principal_id"], unique=False
+        )
+
+    op.create_table(
+        "schedules",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("subaccount_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("time_zone", sa.Text(), nullable=False),
+        sa.Column("at_least", sa.Integer(), nullable=True),
+        sa.Column("on_unknown", sa.Text(), nullable=False),
+        sa.Column("on_tentative", sa.Text(), nullable=False),
+        sa.Column("rules", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["subaccount_id"],
+            ["subaccounts.id"],
+            name=op.f("fk_schedules_subaccount_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_schedules")),
+    )
+    with op.batch_alter_table("schedules", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_schedules_subaccount_id_created_at_id"),
+            ["subaccount_id", "created_at", "id"],
+            unique=False,
+        )
+
+    op.create_table(
+        "schedule_members",
+        sa.Column("schedule_id", sa.Text(), nullable=False),
+        sa.Column("principal_id", sa.Text(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["principal_id"],
+            ["principals.id"],
+            name=op.f("fk_schedule_members_principal_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["schedule_id"],
+            ["schedules.id"],
+            name=op.f("fk_schedule_members_schedule_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("schedule_id", "principal_id", name=op.f("pk_schedule_members")),
+    )
+    with op.batch_alter_table("schedule_members", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_schedule_members_principal_id"), ["principal_id"], unique=False
+        )
+
+    op.create_table(
         "push_ledger",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("principal_id", sa.Text(), nullable=False),
@@ -263,6 +337,39 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             batch_op.f("ix_push_ledger_upstream_uid"), ["upstream_uid"], unique=False
+        )
+
+    op.create_table(
+        "conflicts",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("principal_id", sa.Text(), nullable=False),
+        sa.Column("ledger_id", sa.Text(), nullable=False),
+        sa.Column("object_id", sa.Text(), nullable=True),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("dropped", sa.Text(), nullable=False),
+        sa.Column("dropped_body", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("resolved_at", sa.BigInteger(), nullable=True),
+        sa.Column("resolution", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["ledger_id"],
+            ["push_ledger.id"],
+            name=op.f("fk_conflicts_ledger_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["principal_id"],
+            ["principals.id"],
+            name=op.f("fk_conflicts_principal_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_conflicts")),
+    )
+    with op.batch_alter_table("conflicts", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_conflicts_principal_id_created_at_id"),
+            ["principal_id", "created_at", "id"],
+            unique=False,
         )
 
     op.create_table(
@@ -324,6 +431,8 @@ def upgrade() -> None:
         sa.Column("missing_since", sa.BigInteger(), nullable=True),
         sa.Column("progress_done", sa.Integer(), nullable=False),
         sa.Column("progress_total", sa.Integer(), nullable=True),
+        sa.Column("reached_from", sa.BigInteger(), nullable=True),
+        sa.Column("reached_until", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["connection_id"],
             ["connections.id"],
@@ -529,6 +638,18 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_push_ledger_object_id"))
 
     op.drop_table("push_ledger")
+    with op.batch_alter_table("schedule_members", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_schedule_members_principal_id"))
+
+    op.drop_table("schedule_members")
+    with op.batch_alter_table("schedules", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_schedules_subaccount_id_created_at_id"))
+
+    op.drop_table("schedules")
+    with op.batch_alter_table("freebusy_tokens", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_freebusy_tokens_principal_id"))
+
+    op.drop_table("freebusy_tokens")
     with op.batch_alter_table("logins", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_logins_principal_id"))
 

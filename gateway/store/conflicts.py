@@ -1,0 +1,87 @@
+"""Conflicts: both sides changed one appointment, and what was dropped of it (R17)."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sqlalchemy import insert, select, update
+
+from gateway.core.errors import NotFound
+from gateway.store.engine import Session, new_id
+from gateway.store.outbox import LedgerRow
+from gateway.store.tables import conflicts
+
+ConflictKind = Literal["time", "text", "deleted-upstream", "deleted-here"]
+Side = Literal["local", "upstream"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictRecord:
+    """One conflict; ``dropped`` says whose change was not kept, times are UTC epoch seconds."""
+
+    id: str
+    principal_id: str
+    ledger_id: str
+    object_id: str | None
+    kind: ConflictKind
+    dropped: Side
+    created_at: int
+    resolved_at: int | None
+    resolution: str | None
+    dropped_body: bytes = field(repr=False)
+
+
+_COLUMNS = tuple(conflicts.c[name] for name in ConflictRecord.__dataclass_fields__)
+
+
+def record_conflict(
+    session: Session,
+    ledger: LedgerRow,
+    *,
+    kind: ConflictKind,
+    dropped: Side,
+    body: bytes,
+    now: int,
+) -> str:
+    """Keep the side of an appointment that did not win; returns the conflict's id."""
+    conflict_id = new_id("cfl")
+    session.execute(
+        insert(conflicts).values(
+            id=conflict_id,
+            principal_id=ledger.principal_id,
+            ledger_id=ledger.id,
+            object_id=ledger.object_id,
+            kind=kind,
+            dropped=dropped,
+            dropped_body=body,
+            created_at=now,
+        )
+    )
+    return conflict_id
+
+
+def list_conflicts(
+    session: Session, principal_id: str, *, with_resolved: bool = False
+) -> list[ConflictRecord]:
+    """List the conflicts of a principal, oldest first; resolved ones only when asked for."""
+    query = select(*_COLUMNS).where(conflicts.c.principal_id == principal_id)
+    if not with_resolved:
+        query = query.where(conflicts.c.resolved_at.is_(None))
+    rows = session.execute(query.order_by(conflicts.c.created_at, conflicts.c.id))
+    return [ConflictRecord(*row) for row in rows]
+
+
+def get_conflict(session: Session, conflict_id: str) -> ConflictRecord:
+    """Return one conflict; raises :class:`NotFound`."""
+    row = session.execute(select(*_COLUMNS).where(conflicts.c.id == conflict_id)).first()
+    if row is None:
+        raise NotFound("There is no such conflict.")
+    return ConflictRecord(*row)
+
+
+def resolve_conflict(session: Session, conflict_id: str, *, resolution: str, now: int) -> None:
+    """Say that a person has looked at a conflict, and what was done about it."""
+    session.execute(
+        update(conflicts)
+        .where(conflicts.c.id == conflict_id)
+        .values(resolved_at=now, resolution=resolution)
+    )
