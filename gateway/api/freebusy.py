@@ -1,6 +1,5 @@
 """Handlers: free/busy and the reasons behind it (R22-R26). No title ever passes here."""
 
-import hashlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,15 +8,16 @@ from zoneinfo import ZoneInfo
 import orjson
 from aiohttp import web
 
+from gateway.api.answers import digest_states, make_etag, render_source
 from gateway.api.people import find_own
 from gateway.api.routing import JSON, Call, Result
 from gateway.api.schemas import NoQuery
 from gateway.api.schemas_freebusy import ExplainQuery, FreeBusyQuery, FreeBusyRequest
-from gateway.api.times import render_instant, render_known
+from gateway.api.times import render_instant
 from gateway.core.busy import STATUS_OF, BusyRow
 from gateway.core.errors import GatewayError, InvalidInput
 from gateway.core.intervals import Interval, clip, merge
-from gateway.services.availability import FreeBusy, SourceState, explain, free_busy
+from gateway.services.availability import FreeBusy, explain, free_busy
 from gateway.store.engine import Session
 from gateway.store.principals import find_principals
 
@@ -55,7 +55,7 @@ async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
     call.api.activity.note(call.path("principal"))
     fast = await _from_memory(call, window)
     if fast is not None:
-        return _conditional(call.request, weak_etag(fast[0], None), fast[1])
+        return _conditional(call.request, *fast)
 
     def unit(session: Session) -> FreeBusy:
         return free_busy(
@@ -76,8 +76,8 @@ async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
 
 async def _from_memory(
     call: Call[FreeBusyQuery, None], window: Interval
-) -> tuple[FreeBusy, bytes] | None:
-    """Answer the plain question from a timeline in memory, if one can be trusted."""
+) -> tuple[str, bytes] | None:
+    """Answer the plain question (ETag and JSON) from a timeline in memory, if one holds."""
     query = call.query
     if query.group_by or (query.on_unknown, query.on_tentative) != ("block", "block"):
         return None
@@ -98,7 +98,7 @@ def _conditional(request: web.Request, etag: str, body: bytes) -> web.Response:
 
 def weak_etag(found: FreeBusy, group_by: str | None) -> str:
     """Digest what the answer depends on; ages are left out, so time alone changes nothing."""
-    parts = (
+    question = (
         found.start,
         found.end,
         found.time_zone,
@@ -108,10 +108,8 @@ def weak_etag(found: FreeBusy, group_by: str | None) -> str:
         found.on_tentative,
         group_by,
         found.holds,
-        [(s.calendar, s.role, s.state, s.problem, s.unknown) for s in found.sources],
     )
-    digest = hashlib.blake2b(orjson.dumps(parts), digest_size=15).hexdigest()
-    return f'W/"{digest}"'
+    return make_etag(question, digest_states(found.sources))
 
 
 def _has(request: web.Request, etag: str) -> bool:
@@ -187,7 +185,7 @@ def render_free_busy(found: FreeBusy, *, by_day: bool = False) -> dict[str, Any]
         "complete": found.complete,
         "policy": {"on_unknown": found.on_unknown, "on_tentative": found.on_tentative},
         "busy": _render_busy(found.busy, zone),
-        "sources": [_render_source(source, zone) for source in found.sources],
+        "sources": [render_source(source, zone) for source in found.sources],
     }
     if by_day:
         answer["days"] = list(_days(found, zone))
@@ -199,17 +197,6 @@ def _render_busy(rows: Iterable[BusyRow], zone: ZoneInfo) -> list[dict[str, str]
         {"start": render_instant(start, zone), "end": render_instant(end, zone), "status": status}
         for start, end, status in rows
     ]
-
-
-def _render_source(source: SourceState, zone: ZoneInfo) -> dict[str, Any]:
-    return {
-        "calendar": source.calendar,
-        "role": source.role,
-        "state": source.state,
-        "synced_at": render_known(source.synced_at, zone),
-        "age_s": source.age_s,
-        "problem": source.problem,
-    }
 
 
 def _days(found: FreeBusy, zone: ZoneInfo) -> Iterable[dict[str, Any]]:
@@ -295,7 +282,7 @@ async def get_explanation(call: Call[ExplainQuery, None]) -> Result:
                 }
                 for start, end, status in held
             ],
-            "sources": [_render_source(source, zone) for source in found.sources],
+            "sources": [render_source(source, zone) for source in found.sources],
             "truncated": found.truncated,
         }
 

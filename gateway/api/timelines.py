@@ -9,14 +9,15 @@ import asyncio
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import orjson
 
-from gateway.api.times import render_instant, render_known
+from gateway.api.answers import digest_states, make_etag, render_source
+from gateway.api.times import render_instant
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
-from gateway.services.availability import FreeBusy, SourceState
 from gateway.services.timeline import Timeline, build_timeline
 from gateway.store.live import Live, Version
 from gateway.store.threads import StoreThreads
@@ -42,38 +43,53 @@ class Rendered:
             position += len(part) + 1
             self._offsets.append(position)
         self._text = b",".join(parts)
+        self._middle = (
+            f'"time_zone":"{timeline.time_zone}","revision":{timeline.revision},"complete":'
+        )
+        self._judged: _Judged | None = None
         self.size = _ENTRY_OVERHEAD + len(self._text) + 200 * len(parts)
 
     def _period(self, start: int, end: int, status: str) -> bytes:
         first, last = render_instant(start, self.zone), render_instant(end, self.zone)
         return f'{{"start":"{first}","end":"{last}","status":"{status}"}}'.encode()
 
-    def answer(
-        self, window: Interval, *, now: int, fresh_for_s: int
-    ) -> tuple[FreeBusy, bytes] | None:
-        """Return the answer (its ``busy`` left empty) and its JSON, or None: ask the long way."""
-        states = self.timeline.states(window, now=now, fresh_for_s=fresh_for_s)
-        if states is None:
+    def answer(self, window: Interval, *, now: int, fresh_for_s: int) -> tuple[str, bytes] | None:
+        """Return the weak ETag and the JSON of the answer, or None: ask the long way."""
+        coverage = self.timeline.coverage
+        if not coverage[0] <= window[0] < window[1] <= coverage[1]:
+            return None
+        if self._judged is None or self._judged.key != (now, fresh_for_s):
+            self._judged = self._judge(now, fresh_for_s)
+        if self._judged.states is None:
             return None
         low = bisect_right(self._ends, window[0])
         high = bisect_left(self._starts, window[1])
-        found = FreeBusy(
-            start=window[0],
-            end=window[1],
-            time_zone=self.timeline.time_zone,
-            revision=self.timeline.revision,
-            complete=not self._has_unknown(low, high),
-            on_unknown="block",
-            on_tentative="block",
-            busy=(),
-            sources=tuple(states),
-            holds=tuple(
-                name
-                for start, end, name in self.timeline.holds
-                if start < window[1] and end > window[0]
-            ),
+        complete = not self._has_unknown(low, high)
+        held = [
+            name
+            for start, end, name in self.timeline.holds
+            if start < window[1] and end > window[0]
+        ]
+        question = (
+            *window,
+            self.timeline.time_zone,
+            self.timeline.revision,
+            complete,
+            "block",
+            "block",
+            None,
+            held,
         )
-        return found, self._render(found, self._slice(low, high, window))
+        etag = make_etag(question, self._judged.states)
+        return etag, self._render(window, complete, self._slice(low, high, window))
+
+    def _judge(self, now: int, fresh_for_s: int) -> "_Judged":
+        """Judge and render the sources; true for this second, whatever the window."""
+        states = self.timeline.states(self.timeline.coverage, now=now, fresh_for_s=fresh_for_s)
+        if states is None:
+            return _Judged((now, fresh_for_s), None, b"")
+        rendered = orjson.dumps([render_source(state, self.zone) for state in states])
+        return _Judged((now, fresh_for_s), digest_states(states), rendered)
 
     def _has_unknown(self, low: int, high: int) -> bool:
         if not self._unknown:
@@ -103,39 +119,20 @@ class Rendered:
         start, end, status = self.timeline.rows[number]
         return self._period(max(start, window[0]), min(end, window[1]), status)
 
-    def _render(self, found: FreeBusy, busy: bytes) -> bytes:
-        complete = b"true" if found.complete else b"false"
-        return b"".join(
-            (
-                b'{"start":"',
-                render_instant(found.start, self.zone).encode(),
-                b'","end":"',
-                render_instant(found.end, self.zone).encode(),
-                b'","time_zone":',
-                orjson.dumps(found.time_zone),
-                b',"revision":',
-                str(found.revision).encode(),
-                b',"complete":',
-                complete,
-                b',"policy":{"on_unknown":"block","on_tentative":"block"},"busy":[',
-                busy,
-                b'],"sources":[',
-                b",".join(self._render_source(source) for source in found.sources),
-                b"]}",
-            )
-        )
+    def _render(self, window: Interval, complete: bool, busy: bytes) -> bytes:
+        assert self._judged is not None
+        start, end = (render_instant(moment, self.zone) for moment in window)
+        head = f'{{"start":"{start}","end":"{end}",{self._middle}{"true" if complete else "false"}'
+        policy = b',"policy":{"on_unknown":"block","on_tentative":"block"},"busy":['
+        return b"".join((head.encode(), policy, busy, b'],"sources":', self._judged.rendered, b"}"))
 
-    def _render_source(self, source: SourceState) -> bytes:
-        return orjson.dumps(
-            {
-                "calendar": source.calendar,
-                "role": source.role,
-                "state": source.state,
-                "synced_at": render_known(source.synced_at, self.zone),
-                "age_s": source.age_s,
-                "problem": source.problem,
-            }
-        )
+
+class _Judged(NamedTuple):
+    """The sources as they stand in one second; ``states`` None when one is not believed."""
+
+    key: tuple[int, int]
+    states: bytes | None
+    rendered: bytes
 
 
 class TimelineCache:

@@ -89,7 +89,7 @@ def test_both_ways_give_the_same_bytes(
         return
     assert fast is not None
     assert fast[1] == orjson.dumps(render_free_busy(slow))
-    assert weak_etag(fast[0], None) == weak_etag(slow, None)
+    assert fast[0] == weak_etag(slow, None)
 
 
 @pytest.mark.rule("R25")
