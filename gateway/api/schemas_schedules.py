@@ -8,7 +8,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -100,7 +100,7 @@ Notice = Annotated[int, *_minutes(0, 366 * MINUTES_A_DAY)]
 Limit = Annotated[int, Field(ge=1, le=1000)]
 
 
-_DAY_OFF = Field(default_factory=list)
+_DAY_OFF: Any = Field(default_factory=list)
 
 
 class WorkingHours(Request):
@@ -115,10 +115,26 @@ class WorkingHours(Request):
     sunday: HoursOfDay = _DAY_OFF
 
 
-Required = Literal["all", "any"] | Annotated[int, Field(ge=1, le=200)]
+def _read_required(value: object) -> object:
+    if value in ("all", "any"):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PEOPLE:
+        raise PydanticCustomError("require-invalid", "must be all, any, or a number of people")
+    return value
+
+
+MAX_PEOPLE = 200
+
+Required = Annotated[
+    Literal["all", "any"] | int,
+    BeforeValidator(_read_required),
+    WithJsonSchema(
+        {"anyOf": [{"enum": ["all", "any"]}, {"type": "integer", "minimum": 1, "maximum": 200}]}
+    ),
+]
 """How many of the people must be free together: all, any, or at least so many."""
 
-People = Annotated[list[Id], Field(min_length=1, max_length=200)]
+People = Annotated[list[Id], Field(min_length=1, max_length=MAX_PEOPLE)]
 
 
 class SlotFields(Request):
