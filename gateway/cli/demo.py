@@ -42,6 +42,7 @@ class Person:
     device: dict[str, str] = field(default_factory=dict)
     platform: dict[str, str] = field(default_factory=dict)
     calendars: list[dict[str, Any]] = field(default_factory=list)
+    schedule: str | None = None
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Demo:
                     "device": person.device,
                     "platform": person.platform,
                     "apple": person.apple,
-                    "schedule": None,
+                    "schedule": person.schedule,
                 }
                 for person in self.people
             ],
@@ -244,6 +245,19 @@ async def _connect(api: Api, person: Person) -> None:
     )
     await api.call("POST", f"{base}/connection/sync")
     person.calendars = (await api.call("GET", f"{base}/calendars"))["calendars"]
+    person.schedule = await _offer(api, person)
+
+
+async def _offer(api: Api, person: Person) -> str:
+    """Offer half hours in office hours; return the schedule's id."""
+    days = ("monday", "tuesday", "wednesday", "thursday", "friday")
+    schedule = {
+        "name": f"Half an hour with {person.name}",
+        "principal": person.id,
+        "duration_minutes": 30,
+        "working_hours": {day: [["09:00", "17:00"]] for day in days},
+    }
+    return str((await api.call("POST", "v1/schedules", schedule))["id"])
 
 
 async def _once(running: Demo, *, as_json: bool) -> bool:
@@ -285,6 +299,11 @@ def _what_to_try(running: Demo) -> None:
     stdout.print(
         f"curl -H 'Authorization: Bearer {running.admin_key}' \\\n"
         f"  '{running.api}v1/principals/{person.id}/freebusy?start={start}&end={end}'\n"
+    )
+    stdout.print("# Which half hours can be booked?")
+    stdout.print(
+        f"curl -H 'Authorization: Bearer {running.admin_key}' \\\n"
+        f"  '{running.api}v1/schedules/{person.schedule}/slots?start={start}&end={end}'\n"
     )
     stdout.print("# What does a phone see?")
     login = f"{person.device['login']}:{person.device['password']}"
