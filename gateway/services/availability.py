@@ -12,7 +12,7 @@ from typing import Literal
 from gateway.core.busy import BusyRow, OnTentative, coalesce_rows
 from gateway.core.errors import Conflict
 from gateway.core.fbtype import FBType
-from gateway.core.intervals import Interval, complement, intersect
+from gateway.core.intervals import Interval, complement, intersect, merge
 from gateway.store.bookings import Hold, holds_in
 from gateway.store.busy import Reason, Source, busy_rows, list_sources, reasons_in
 from gateway.store.engine import Session
@@ -175,7 +175,6 @@ def _source_state(
         )
     age = None if source.synced_at is None else max(0, now - source.synced_at)
     state = _state(source, age, fresh_for_s)
-    silent = not _is_believed(source, age)
     return SourceState(
         calendar=source.calendar_id,
         role=source.role,
@@ -183,8 +182,22 @@ def _source_state(
         synced_at=source.synced_at,
         age_s=age,
         problem=_problem(source, state) or problem,
-        unknown=(window,) if silent else tuple(beyond),
+        unknown=_unknown_of(source, age, window, beyond),
     )
+
+
+def _unknown_of(
+    source: Source, age: int | None, window: Interval, beyond: list[Interval]
+) -> tuple[Interval, ...]:
+    """Return the part of ``window`` the source cannot answer: all of it, or what is out of reach.
+
+    A first sync that is still running answers for the near future it has read already.
+    """
+    if _is_believed(source, age):
+        return tuple(beyond)
+    if age is None and source.reached is not None:
+        return tuple(merge([*complement([source.reached], window), *beyond]))
+    return (window,)
 
 
 def _state(source: Source, age: int | None, fresh_for_s: int) -> State:

@@ -29,6 +29,7 @@ class Source:
     ``role`` is ``linked``, ``conflict``, ``platform`` or ``local``; ``synced_at`` is UTC epoch
     seconds of the last good sync, None when there was none; local sources are always current.
     ``trust_for_s`` is how long stale data of the connection is believed, None for local ones.
+    ``reached`` is the span that a running first sync has mirrored already.
     """
 
     collection_id: str
@@ -39,6 +40,7 @@ class Source:
     problem: str | None
     trust_for_s: int | None = None
     connection_state: str | None = None
+    reached: Interval | None = None
 
 
 _ROLES = ("platform", "linked", "conflict", "local")
@@ -63,6 +65,8 @@ def list_sources(session: Session, principal_id: str) -> list[Source]:
             upstream.problem,
             connections.c.trust_for_s,
             connections.c.state.label("connection_state"),
+            upstream.reached_from,
+            upstream.reached_until,
         )
         .select_from(
             collections.outerjoin(upstream_calendars).outerjoin(
@@ -82,6 +86,7 @@ def list_sources(session: Session, principal_id: str) -> list[Source]:
             problem=row.problem,
             trust_for_s=row.trust_for_s,
             connection_state=row.connection_state,
+            reached=None if row.reached_until is None else (row.reached_from, row.reached_until),
         )
         for row in session.execute(query)
     ]

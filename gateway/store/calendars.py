@@ -46,6 +46,8 @@ class UpstreamCalendar:
     missing_since: int | None
     progress_done: int
     progress_total: int | None
+    reached_from: int | None
+    reached_until: int | None
 
     @property
     def linkable(self) -> bool:
@@ -134,6 +136,7 @@ def has_unread(session: Session, connection_id: str) -> bool:
     query = select(upstream_calendars.c.id).where(
         upstream_calendars.c.connection_id == connection_id,
         upstream_calendars.c.role.in_(("linked", "conflict", "tracked")),
+        upstream_calendars.c.kind == "calendar",
         upstream_calendars.c.state == "never",
         upstream_calendars.c.problem.is_(None),
         upstream_calendars.c.missing_since.is_(None),

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.core.errors import GatewayError
 from gateway.core.instances import BusyRules, default_window
+from gateway.core.intervals import Interval
 from gateway.store import accounts, calendars, collections, objects
 from gateway.store.accounts import Connection, Keyring
 from gateway.store.calendars import UpstreamCalendar
@@ -19,6 +20,7 @@ from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import PreparedObject
 from gateway.sync.context import SyncContext
 from gateway.sync.fetch import Batch, fetch_all
+from gateway.sync.near import NEAR_FROM, Near, find_near
 from gateway.sync.own import find_own, take_deletion, take_version
 from gateway.sync.plan import Held, Plan, load_held, make_plan, names_to_fetch
 from gateway.sync.prepare import MirrorRules, RawObject, Ready
@@ -78,19 +80,38 @@ async def pull_calendar(
         raise Superseded("This calendar has no mirror yet.")
     plan = await make_plan(run.client, calendar, held, reconcile=reconcile)
     wanted = names_to_fetch(plan, held, calendar)
+    near = await _near(run, calendar, wanted)
     await run.context.store.write(_note_start, run.connection.principal_id, calendar, len(wanted))
     complete = True
     done = 0
-    async for batch in fetch_all(run.client, calendar.path, wanted):
+    if near.is_reached(done):
+        await _tell_reached(run, calendar, near)
+    async for batch in fetch_all(run.client, calendar.path, near.first(wanted)):
         batch.distrust(plan, held)
         report.own += await _take_own(run, calendar, held, batch)
         await _mirror_batch(run, calendar, held, batch, report)
         complete = complete and batch.is_complete
         done += batch.size
+        if near.is_reached(done) and complete:
+            await _tell_reached(run, calendar, near)
         _tell(run, calendar, done, len(wanted))
     await _finish(run, calendar, held, plan, report, complete=complete)
     report.repaired = report.changed + report.removed if reconcile else 0
     return report
+
+
+async def _near(run: Run, calendar: UpstreamCalendar, wanted: Sequence[str]) -> Near:
+    """For a long first sync, ask what lies in the next months: that is read first."""
+    if calendar.sync_token is not None or len(wanted) <= NEAR_FROM:
+        return Near()
+    return await find_near(run.client, calendar.path, run.context.now(), wanted)
+
+
+async def _tell_reached(run: Run, calendar: UpstreamCalendar, near: Near) -> None:
+    if near.span is not None:
+        await run.context.store.write(
+            _note_reached, run.connection.principal_id, calendar.id, near.span
+        )
 
 
 def _tell(run: Run, calendar: UpstreamCalendar, done: int, total: int) -> None:
@@ -210,6 +231,13 @@ def _prepared(item: Ready) -> PreparedObject:
     )
 
 
+def _note_reached(session: Session, principal_id: str, calendar_id: str, span: Interval) -> None:
+    """Say that the near future is mirrored; the rest stays unknown until the pull ends (R25)."""
+    lock_principal(session, principal_id)
+    calendars.update_calendar(session, calendar_id, reached_from=span[0], reached_until=span[1])
+    objects.bump_generation(session, principal_id)
+
+
 def _note_start(
     session: Session, principal_id: str, calendar: UpstreamCalendar, wanted: int
 ) -> None:
@@ -217,7 +245,13 @@ def _note_start(
     if calendar.state in ("never", "syncing"):
         lock_principal(session, principal_id)
         calendars.update_calendar(
-            session, calendar.id, state="syncing", progress_done=0, progress_total=wanted
+            session,
+            calendar.id,
+            state="syncing",
+            progress_done=0,
+            progress_total=wanted,
+            reached_from=None,
+            reached_until=None,
         )
         if calendar.state == "never":
             objects.bump_generation(session, principal_id)
@@ -271,6 +305,8 @@ def _write_end(
             "ctag": calendar.listed_ctag,
             "sync_token": token or calendar.listed_token,
             "synced_at": now,
+            "reached_from": None,
+            "reached_until": None,
         }
     else:
         changes = {
