@@ -4,14 +4,21 @@ A test says what it needs as arguments of its mark: ``pytest.mark.system("nginx"
 Nothing is ever skipped: a test either runs or is named in the last lines with the reason.
 """
 
+import time
 from collections.abc import Iterator
 
+import aiohttp
 import pytest
 
+from gateway.lookalike.client import LookalikeControl
 from tests.e2e.conftest import Installation, http, phone, start_installation
+from tests.e2e.person import DAY, HOUR, Person, event, make_person
 from tests.system.parts import find_absent
 
 __all__ = ["http", "phone"]
+
+TOMORROW = int(time.time()) // DAY * DAY + DAY + 9 * HOUR
+"""Nine o'clock UTC; where :func:`person` has a dentist's appointment of an hour."""
 
 _absent = pytest.StashKey[dict[str, list[str]]]()
 
@@ -22,6 +29,18 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     folder = tmp_path_factory.mktemp("installation")
     with start_installation(folder, GATEWAY_TRUSTED_PROXIES="127.0.0.1") as running:
         yield running
+
+
+@pytest.fixture
+async def person(
+    installation: Installation, http: aiohttp.ClientSession, phone: LookalikeControl
+) -> Person:
+    """Somebody with Home linked and Work as conflict calendar with one event in it."""
+    someone = await make_person(installation, http, phone)
+    await someone.connect()
+    await phone.put(someone.email, "work", event(TOMORROW, summary="Dentist"))
+    await someone.choose("Home", "Work")
+    return someone
 
 
 @pytest.hookimpl(trylast=True)  # after -m has chosen

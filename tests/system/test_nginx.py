@@ -2,7 +2,6 @@
 
 import base64
 import socket
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,12 +15,12 @@ import pytest
 
 from gateway.lookalike.client import LookalikeControl
 from tests.e2e.conftest import Installation
-from tests.e2e.person import DAY, HOUR, Person, event, make_person
+from tests.e2e.person import HOUR, Person, event, make_person
+from tests.system.conftest import TOMORROW
 from tests.system.proxy import BELOW_DAV, Proxy, run_nginx
 
 pytestmark = pytest.mark.system("nginx", "openssl")
 
-TOMORROW = int(time.time()) // DAY * DAY + DAY + 9 * HOUR
 D = "{DAV:}"
 C = "{urn:ietf:params:xml:ns:caldav}"
 

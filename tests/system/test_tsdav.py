@@ -1,9 +1,6 @@
 """tsdav, the CalDAV client of web applications, as it comes from npm."""
 
-import asyncio
-import json
 import time
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -11,87 +8,42 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import aiohttp
 import pytest
 
-from gateway.lookalike.client import LookalikeControl
-from tests.e2e.conftest import Installation
-from tests.e2e.person import DAY, HOUR, Person, event, make_person
+from tests.e2e.person import DAY, HOUR, Person, event
+from tests.system.conftest import TOMORROW
+from tests.system.driver import Driver, run_driver
 from tests.system.parts import TSDAV
 
 pytestmark = pytest.mark.system("tsdav")
 
-DRIVER = Path(__file__).parent / "tsdav" / "client.cjs"
-TOMORROW = int(time.time()) // DAY * DAY + DAY + 9 * HOUR
-
-
-class Tsdav:
-    """A node process that holds one client; every call is one of tsdav's functions."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-
-    async def send(self, **wish: Any) -> Any:
-        """Send one line and return what came back; a thrown error fails the test."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(wish).encode() + b"\n")
-        await self._process.stdin.drain()
-        answer = json.loads(await self._process.stdout.readline())
-        assert "error" not in answer, answer["error"]
-        return answer["result"]
-
-    async def call(self, name: str, **arguments: Any) -> Any:
-        """Call a function of the client."""
-        return await self.send(call=name, **{"with": arguments})
+SCRIPT = Path(__file__).parent / "tsdav" / "client.cjs"
 
 
 @asynccontextmanager
-async def run_tsdav(person: Person, login: str) -> AsyncIterator[Tsdav]:
+async def run_tsdav(person: Person, login: str) -> AsyncIterator[Driver]:
     """Log in as tsdav's own documentation shows: server address, user name, password."""
-    node = await asyncio.create_subprocess_exec(
-        "node", str(DRIVER), str(TSDAV), stdin=PIPE, stdout=PIPE, limit=2**24
-    )
-    client = Tsdav(node)
-    credentials = person.logins[login]
-    await client.send(
-        options={
-            "serverUrl": person.installation.caldav,
-            "credentials": {
-                "username": credentials["login"],
-                "password": credentials["password"],
-            },
-            "authMethod": "Basic",
-            "defaultAccountType": "caldav",
-        }
-    )
-    yield client
-    assert node.stdin is not None
-    node.stdin.close()
-    assert await node.wait() == 0
+    async with run_driver("node", str(SCRIPT), str(TSDAV)) as client:
+        credentials = person.logins[login]
+        await client.call(
+            "createDAVClient",
+            serverUrl=person.installation.caldav,
+            credentials={"username": credentials["login"], "password": credentials["password"]},
+            authMethod="Basic",
+            defaultAccountType="caldav",
+        )
+        yield client
 
 
 @pytest.fixture
-async def person(
-    installation: Installation, http: aiohttp.ClientSession, phone: LookalikeControl
-) -> Person:
-    """Somebody with Home linked and Work as conflict calendar with one event in it."""
-    someone = await make_person(installation, http, phone)
-    await someone.connect()
-    await phone.put(someone.email, "work", event(TOMORROW, summary="Dentist"))
-    await someone.choose("Home", "Work")
-    return someone
-
-
-@pytest.fixture
-async def client(person: Person) -> AsyncIterator[Tsdav]:
+async def client(person: Person) -> AsyncIterator[Driver]:
     """A client with the device login."""
     async with run_tsdav(person, "device") as running:
         yield running
 
 
 @pytest.mark.rule("R10", "R18")
-async def test_it_finds_the_calendars_and_reads_the_mirror(client: Tsdav, person: Person) -> None:
+async def test_it_finds_the_calendars_and_reads_the_mirror(client: Driver, person: Person) -> None:
     found = {one["displayName"]: one for one in await client.call("fetchCalendars")}
     home = person.installation.caldav + person.id
     assert {name: one["url"] for name, one in found.items()} == {
@@ -119,14 +71,14 @@ def person_time(epoch: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
 
 
-async def calendar_named(client: Tsdav, name: str) -> dict[str, Any]:
+async def calendar_named(client: Driver, name: str) -> dict[str, Any]:
     """Fetch one calendar."""
     (found,) = [one for one in await client.call("fetchCalendars") if one["displayName"] == name]
     return dict(found)
 
 
 @pytest.mark.rule("R14", "R19")
-async def test_an_event_is_made_changed_and_deleted(client: Tsdav, person: Person) -> None:
+async def test_an_event_is_made_changed_and_deleted(client: Driver, person: Person) -> None:
     calendar = await calendar_named(client, "Appointments")
     uid = str(uuid4())
 
@@ -162,7 +114,7 @@ async def test_an_event_is_made_changed_and_deleted(client: Tsdav, person: Perso
 
 
 @pytest.mark.rule("R20")
-async def test_a_write_to_a_mirror_is_refused(client: Tsdav, person: Person) -> None:
+async def test_a_write_to_a_mirror_is_refused(client: Driver, person: Person) -> None:
     calendar = await calendar_named(client, "Work")
     refused = await client.call(
         "createCalendarObject",
@@ -177,7 +129,7 @@ async def test_a_write_to_a_mirror_is_refused(client: Tsdav, person: Person) -> 
 
 
 @pytest.mark.rule("R21")
-async def test_a_sync_sees_each_change_once(client: Tsdav, person: Person) -> None:
+async def test_a_sync_sees_each_change_once(client: Driver, person: Person) -> None:
     """By sync-token (RFC 6578) as tsdav's own sync does it."""
     calendar = await calendar_named(client, "Appointments")
     for name in ("kept", "changed", "deleted"):
@@ -214,7 +166,9 @@ def names(objects: dict[str, list[dict[str, str]]]) -> dict[str, set[str]]:
 
 
 @pytest.mark.rule("R9", "R21")
-async def test_its_sync_of_all_calendars_tells_which_changed(client: Tsdav, person: Person) -> None:
+async def test_its_sync_of_all_calendars_tells_which_changed(
+    client: Driver, person: Person
+) -> None:
     old = await client.call("fetchCalendars")
     same = await client.call("syncCalendars", oldCalendars=old, detailedResult=True)
     assert same == {"created": [], "updated": [], "deleted": []}
@@ -230,7 +184,7 @@ async def test_its_sync_of_all_calendars_tells_which_changed(client: Tsdav, pers
 
 
 @pytest.mark.rule("R22", "R23")
-async def test_its_free_busy_query_says_what_the_api_says(client: Tsdav, person: Person) -> None:
+async def test_its_free_busy_query_says_what_the_api_says(client: Driver, person: Person) -> None:
     calendar = await calendar_named(client, "Work")
     answer = await client.call(
         "freeBusyQuery",

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import pytest
 from gateway.lookalike.client import LookalikeControl
 from tests.e2e.conftest import Installation
 from tests.e2e.person import DAY, HOUR, Person, event, make_person
+from tests.system.conftest import TOMORROW
 
 pytestmark = pytest.mark.system("vdirsyncer")
 
-TOMORROW = int(time.time()) // DAY * DAY + DAY + 9 * HOUR
 
 CONFIG = """
 [general]
