@@ -9,15 +9,17 @@ exception, so nothing of a refused request stays.
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qs
 
 from radicale import httputils, types
 from radicale.app import Application
+from radicale.app.get import requests_freebusy_view
 from radicale.config import Configuration
 from radicale.pathutils import strip_path
 
 from gateway.core.errors import GatewayError
 from storage_plugin import bodies, freebusy, propfind, proppatch, reports, setup
-from storage_plugin.calendars import Wanted, make_local_calendar, read_wanted, refuse_subscriptions
+from storage_plugin.calendars import make_local_calendar, read_wanted, refuse_subscriptions
 from storage_plugin.collection import CalendarItem
 from storage_plugin.conditions import matches_weakly
 from storage_plugin.errors import DavError, from_gateway_error
@@ -27,6 +29,8 @@ from storage_plugin.storage import Storage
 from storage_plugin.writing import WritingMethods
 
 DAV_CLASSES = "1, 3, calendar-access, extended-mkcol"
+_CARDDAV = "/.well-known/carddav"
+_MAKING = ("{DAV:}mkcol", "{urn:ietf:params:xml:ns:caldav}mkcalendar")
 
 
 class GatewayApplication(WritingMethods, Application):
@@ -42,8 +46,10 @@ class GatewayApplication(WritingMethods, Application):
 
     def _handle_request(self, environ: types.WSGIEnviron) -> Any:
         with fresh_state() as state:
-            state.user_agent = environ.get("HTTP_USER_AGENT", "")
+            state.user_agent = _printable(environ.get("HTTP_USER_AGENT", ""))
             try:
+                if environ.get("PATH_INFO", "").rstrip("/").endswith(_CARDDAV):
+                    raise DavError(HTTPStatus.NOT_FOUND, "", "There are no address books here.")
                 return super()._handle_request(environ)
             except DavError as error:
                 refusal = error
@@ -91,6 +97,8 @@ class GatewayApplication(WritingMethods, Application):
         if not user or Address.parse(path).principal != user:
             return httputils.NOT_ALLOWED
         with self._storage.acquire_lock("r", user):
+            if requests_freebusy_view(environ):
+                return self._freebusy_from_url(environ, Address.parse(path))
             found = next(iter(self._storage.discover(path)), None)
             if not isinstance(found, CalendarItem):
                 answer: Answer = super().do_GET(
@@ -105,6 +113,17 @@ class GatewayApplication(WritingMethods, Application):
             if matches_weakly(environ.get("HTTP_IF_NONE_MATCH", ""), found.etag):
                 return HTTPStatus.NOT_MODIFIED, {"ETag": found.etag}, None, None
             return HTTPStatus.OK, headers, found.serialize(), None
+
+    def _freebusy_from_url(self, environ: types.WSGIEnviron, address: Address) -> Answer:
+        """Answer ``?view=freebusy`` from the engine; Radicale would parse every event for it."""
+        try:
+            start, end = self._freebusy_view_range(parse_qs(environ.get("QUERY_STRING", "")))
+        except ValueError:
+            raise DavError(
+                HTTPStatus.BAD_REQUEST, "", "Give start and end: 20260101T000000Z."
+            ) from None
+        window = (int(start.timestamp()), int(end.timestamp()))
+        return freebusy.answer_window(self._storage, address, window)
 
     @dav
     def do_HEAD(self, *args: Any) -> Answer:
@@ -215,7 +234,12 @@ class GatewayApplication(WritingMethods, Application):
         if not user or address.principal != user:
             return httputils.NOT_ALLOWED
         root = self._read_xml_request_body(environ, request_info)
-        wanted = read_wanted(proppatch.instructions(root)) if root is not None else Wanted()
+        if root is not None and root.tag not in _MAKING:
+            raise DavError(HTTPStatus.BAD_REQUEST, "", "This body does not make a calendar.")
+        steps = proppatch.instructions(root) if root is not None else []
+        if proppatch.refused_at_birth(steps):
+            return proppatch.creation_refused(steps, is_calendar=is_calendar)
+        wanted = read_wanted(steps)
         if not address.calendar or address.name:
             raise DavError(
                 HTTPStatus.FORBIDDEN,
@@ -229,3 +253,8 @@ class GatewayApplication(WritingMethods, Application):
         with self._storage.acquire_lock("w", user, path=path, request="MKCALENDAR", actor=user):
             make_local_calendar(self._storage, user, address.calendar, wanted)
         return HTTPStatus.CREATED, {"Cache-Control": "no-cache"}, None, None
+
+
+def _printable(text: str) -> str:
+    """Return a header without what a database column or a terminal cannot take."""
+    return "".join(char for char in text if char.isprintable())

@@ -29,7 +29,7 @@ from storage_plugin.errors import DavError, calendar_subscribed, need_privileges
 if TYPE_CHECKING:
     from storage_plugin.storage import Storage
 
-_D, _C, _CS = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}", "{http://calendarserver.org/ns/}"
+_D, _C = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}"
 DISPLAY_NAME = f"{_D}displayname"
 RESOURCE_TYPE = f"{_D}resourcetype"
 TRANSPARENCY = f"{_C}schedule-calendar-transp"
@@ -38,7 +38,9 @@ COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL")
 MAX_LOCAL_CALENDARS = 100
 MAX_PROPERTY_SIZE = 64 * 1024
 
-_FREE_CALDAV = ("calendar-description", "calendar-timezone", "calendar-timezone-id")
+_SUBSCRIPTION_HOSTS = ("calendarserver.org", "apple.com")
+_SUBSCRIPTION_SCHEMES = ("webcal:", "webcals:")
+_TEXTS = (DISPLAY_NAME, f"{_C}calendar-description")
 
 
 @dataclass
@@ -54,23 +56,19 @@ class Wanted:
 
 
 def refuse_subscriptions(root: Any) -> None:
-    """Raise when a body asks for a subscription in any spelling (R8)."""
+    """Raise when a body asks for a subscription in any spelling (R8).
+
+    Apple's elements count under either of its namespaces, however written, and so does a property
+    whose value is a ``webcal:`` address: some clients keep the source under a name of their own.
+    """
     for element in root.iter():
-        if element.tag in (f"{_CS}source", f"{_CS}subscribed"):
+        tag = str(element.tag).casefold()
+        namespace, _, name = tag.rpartition("}")
+        is_apples = any(host in namespace for host in _SUBSCRIPTION_HOSTS)
+        value = (element.text or "").lstrip().casefold()
+        has_address = value.startswith(_SUBSCRIPTION_SCHEMES) and element.tag not in _TEXTS
+        if (name in ("source", "subscribed") and is_apples) or has_address:
             raise calendar_subscribed()
-
-
-def is_protected(tag: str, row: Collection) -> bool:
-    """Tell whether clients cannot change this property of this collection (RFC 4918 15)."""
-    if row.kind == "mirror":
-        return True
-    if tag == TRANSPARENCY:
-        return row.kind != "local"
-    if tag.startswith(_D):
-        return tag != DISPLAY_NAME
-    if tag.startswith(_C):
-        return tag.removeprefix(_C) not in _FREE_CALDAV
-    return tag.startswith(_CS)
 
 
 def read_wanted(props: list[tuple[bool, Any]]) -> Wanted:

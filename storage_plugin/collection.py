@@ -83,79 +83,6 @@ class CalendarItem(Item):
         return super().vobject_item
 
 
-class Plain(BaseCollection):
-    """A collection that is no calendar: it holds nothing but collections."""
-
-    def __init__(self, storage: "Storage") -> None:
-        self.storage = storage
-
-    @overload
-    def get_meta(self, key: None = None) -> Mapping[str, str]: ...
-
-    @overload
-    def get_meta(self, key: str) -> str | None: ...
-
-    def get_meta(self, key: str | None = None) -> Mapping[str, str] | str | None:
-        """Return no property at all."""
-        return {} if key is None else None
-
-    def set_meta(self, props: Mapping[str, str]) -> None:
-        """Refuse."""
-        raise need_privileges(f"/{self.path}", "write-properties", "This cannot be changed.")
-
-    def delete(self, href: str | None = None) -> None:
-        """Refuse."""
-        raise need_privileges(f"/{self.path}", "unbind", "This cannot be deleted.")
-
-    def upload(self, href: str, item: Item) -> tuple[Item, Item | None]:
-        """Refuse: objects live in calendars."""
-        raise DavError(
-            HTTPStatus.FORBIDDEN,
-            "<C:calendar-collection-location-ok/>",
-            "Events go into a calendar, not beside it.",
-        )
-
-    def get_multi(self, hrefs: Iterable[str]) -> Iterator[tuple[str, Item | None]]:
-        """Return None for every name."""
-        return ((href, None) for href in hrefs)
-
-    def get_all(self) -> Iterable[Item]:
-        """Return nothing."""
-        return ()
-
-    @property
-    def etag(self) -> str:
-        """A constant."""
-        return '"home"'
-
-    @property
-    def last_modified(self) -> str:
-        """The epoch: a home has no time of change."""
-        return http_date(0)
-
-
-class Root(Plain):
-    """``/``."""
-
-    @property
-    def path(self) -> str:
-        """Empty."""
-        return ""
-
-
-class Home(Plain):
-    """A principal, which is its own calendar home."""
-
-    def __init__(self, storage: "Storage", principal_id: str) -> None:
-        super().__init__(storage)
-        self._principal_id = principal_id
-
-    @property
-    def path(self) -> str:
-        """The principal's id."""
-        return self._principal_id
-
-
 class CalendarCollection(BaseCollection):
     """A calendar, with the row it was discovered with."""
 
@@ -199,7 +126,7 @@ class CalendarCollection(BaseCollection):
         if key is not None and key in meta:
             return meta[key]
         if key is not None:
-            return self.row.properties.get(make_clark(key))
+            return self.row.properties.get(clark(key))
         return {**meta, **self.row.properties}
 
     def set_meta(self, props: Mapping[str, str]) -> None:
@@ -390,6 +317,11 @@ def quoted(etag: str) -> str:
 def to_text(body: bytes) -> str:
     """Decode a stored body; those from clients are UTF-8 and come back byte for byte."""
     return body.decode("utf-8", "replace")
+
+
+def clark(name: str) -> str:
+    """Return a property name in Clark notation; one without any namespace stays as it is."""
+    return make_clark(name) if name.startswith("{") or ":" in name else name
 
 
 def http_date(at: int) -> str:

@@ -27,19 +27,24 @@ def answer_query(storage: Storage, address: Address, root: Any) -> types.WSGIRes
     """Answer with exactly one VFREEBUSY; needs an open read unit."""
     element = root.find(_RANGE)
     start, end = read_time_range(element) if element is not None else (None, None)
-    if start is None or end is None or end - start > MAX_WINDOW_S:
-        raise DavError(
-            HTTPStatus.FORBIDDEN, "<C:valid-filter/>", "Give start and end, at most a year apart."
-        )
+    if start is None or end is None:
+        raise _bad_window()
+    return answer_window(storage, address, (start, end))
+
+
+def answer_window(storage: Storage, address: Address, window: Interval) -> types.WSGIResponse:
+    """Answer for one window, of a calendar or merged on the home; needs an open read unit."""
+    if not 0 < window[1] - window[0] <= MAX_WINDOW_S:
+        raise _bad_window()
     if address.name or not address.principal:
         raise DavError(
             HTTPStatus.FORBIDDEN, "<supported-report/>", "Ask a calendar or the calendar home."
         )
     principal = get_principal(storage.session(), address.principal)
     if address.calendar:
-        body = _of_calendar(storage, principal, address, (start, end))
+        body = _of_calendar(storage, principal, address, window)
     else:
-        body = vfreebusy(storage, principal, (start, end))
+        body = vfreebusy(storage, principal, window)
     return HTTPStatus.OK, {"Content-Type": "text/calendar"}, body.decode(), None
 
 
@@ -72,3 +77,9 @@ def _of_calendar(
     unknown = [(*span, FBType.UNKNOWN) for state in states for span in state.unknown]
     periods = coalesce([*known, *unknown], window)
     return render_vfreebusy(periods, window, uid=str(uuid4()), stamp=now)
+
+
+def _bad_window() -> DavError:
+    return DavError(
+        HTTPStatus.FORBIDDEN, "<C:valid-filter/>", "Give start and end, at most a year apart."
+    )

@@ -1,19 +1,26 @@
 """What every method of the application uses: addresses, and errors that become answers."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from radicale import types
-from radicale.pathutils import strip_path
+from radicale.pathutils import sanitize_path, strip_path
 
 from gateway.core.errors import GatewayError
 from storage_plugin.errors import DavError, from_gateway_error
 
 Answer = types.WSGIResponse
 Handler = Callable[..., Answer]
+
+MAX_NAME = 1000
+"""Bytes of one path segment; a database index cannot hold much more."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def dav(method: Handler) -> Handler:
@@ -49,6 +56,10 @@ class Address:
                 "<C:calendar-collection-location-ok/>",
                 "Calendars cannot be nested here.",
             )
+        if not all(is_usable_name(part) for part in parts):
+            raise DavError(
+                HTTPStatus.BAD_REQUEST, "", "The address is too long or not made of letters."
+            )
         return cls(*parts)
 
     @property
@@ -60,3 +71,13 @@ class Address:
     def path(self) -> str:
         """The path of the object."""
         return f"{self.collection_path}{self.name}"
+
+
+def is_usable_name(name: str) -> bool:
+    """Tell whether anything can be stored under a name: not too long, no control characters."""
+    return len(name.encode("utf-8", "replace")) <= MAX_NAME and not _CONTROL.search(name)
+
+
+def path_of(url: str) -> str:
+    """Return the path that a URL or an absolute path names; raises ``ValueError``."""
+    return str(sanitize_path(unquote(urlsplit(url.strip()).path, errors="strict")))

@@ -51,7 +51,7 @@ class Middleware:
         try:
             self._believe_proxy(environ)
             environ["PATH_INFO"] = _utf8_path(environ.get("PATH_INFO", ""))
-            _check_authorization(environ.get("HTTP_AUTHORIZATION", ""))
+            environ["HTTP_AUTHORIZATION"] = _authorization(environ.get("HTTP_AUTHORIZATION", ""))
             self._bound_body(environ)
         except Refusal as refusal:
             return _refuse(environ, start_response, refusal)
@@ -106,16 +106,21 @@ def _utf8_path(path: str) -> str:
         raise Refusal(HTTPStatus.BAD_REQUEST, "The address is not UTF-8.") from None
 
 
-def _check_authorization(header: str) -> None:
-    """Refuse a malformed Basic header; Radicale would answer it with 500."""
-    if not header.startswith("Basic"):
-        return
+def _authorization(header: str) -> str:
+    """Return the header with its scheme as Radicale spells it (RFC 9110 11.1 allows any case).
+
+    A malformed Basic header is refused; Radicale would answer it with 500.
+    """
+    scheme, _, credentials = header.partition(" ")
+    if scheme.casefold() != "basic":
+        return header
     try:
-        decoded = base64.b64decode(header[len("Basic") :].strip().encode("ascii"))
+        decoded = base64.b64decode(credentials.strip().encode("ascii"))
     except (binascii.Error, ValueError, UnicodeError):
         raise Refusal(HTTPStatus.BAD_REQUEST, "The Authorization header is malformed.") from None
     if b":" not in decoded or b"\0" in decoded:
         raise Refusal(HTTPStatus.BAD_REQUEST, "The Authorization header is malformed.")
+    return f"Basic {credentials.strip()}"
 
 
 def _refuse(environ: Environ, start_response: StartResponse, refusal: Refusal) -> list[bytes]:

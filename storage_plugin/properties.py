@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-from radicale.xmlutils import make_clark
-
 from gateway.settings import Settings
 from gateway.store.collections import Collection
 from gateway.store.engine import Session
 from gateway.store.objects import StoredObject
 from gateway.store.principals import Principal, get_principal
 from storage_plugin.calendars import TRANSPARENCY
-from storage_plugin.collection import CalendarCollection, http_date, quoted
+from storage_plugin.collection import CalendarCollection, clark, http_date, quoted
 from storage_plugin.multistatus import element, href, text
 
 D, C, CS = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}", "{http://calendarserver.org/ns/}"
@@ -101,7 +99,7 @@ def names_of(resource: Resource, viewer: Viewer) -> list[str]:
 
 def dead_properties(row: Collection | None) -> Mapping[str, str]:
     """Return the dead properties of a calendar by Clark name; stored short names are read too."""
-    return {make_clark(key): value for key, value in row.properties.items()} if row else {}
+    return {clark(key): value for key, value in row.properties.items()} if row else {}
 
 
 def _dead(resource: Resource, tag: str) -> str | None:

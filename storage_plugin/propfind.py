@@ -38,6 +38,8 @@ def answer(
     depth = environ.get("HTTP_DEPTH", "0").strip().lower()
     if depth not in DEPTHS:
         raise DavError(HTTPStatus.FORBIDDEN, "<propfind-finite-depth/>", "Ask with Depth 0 or 1.")
+    if root is not None and root.tag != f"{D}propfind":
+        raise DavError(HTTPStatus.BAD_REQUEST, "", "PROPFIND needs a D:propfind.")
     resources = resources_at(storage, path, deep=depth == "1")
     if not resources:
         return httputils.NOT_FOUND

@@ -9,9 +9,17 @@ from typing import Any
 
 from radicale import types
 
-from storage_plugin.calendars import change_calendar, is_protected, read_wanted
+from gateway.store.collections import Collection
+from storage_plugin.calendars import (
+    COMPONENT_SET,
+    DISPLAY_NAME,
+    RESOURCE_TYPE,
+    TRANSPARENCY,
+    change_calendar,
+    read_wanted,
+)
 from storage_plugin.collection import CalendarCollection
-from storage_plugin.errors import DavError
+from storage_plugin.errors import DECLARATIONS, DavError
 from storage_plugin.multistatus import (
     href,
     multistatus,
@@ -19,6 +27,7 @@ from storage_plugin.multistatus import (
     propstat,
     tag_of,
 )
+from storage_plugin.properties import LIVE
 from storage_plugin.storage import Storage
 
 _D = "{DAV:}"
@@ -36,17 +45,47 @@ def instructions(root: Any) -> list[tuple[bool, Any]]:
     ]
 
 
+def is_protected(tag: str, row: Collection) -> bool:
+    """Tell whether clients cannot change this property of this collection (RFC 4918 15).
+
+    What is no live property of ours is kept as it is, in whatever namespace: Apple's clients store
+    alarms and the like in CalDAV's own.
+    """
+    if row.kind == "mirror":
+        return True
+    if tag == TRANSPARENCY:
+        return row.kind != "local"
+    return tag != DISPLAY_NAME and (tag in LIVE or tag.startswith(_D))
+
+
+def refused_at_birth(steps: list[tuple[bool, Any]]) -> list[str]:
+    """Return the properties a new calendar cannot be given (RFC 4791 5.3.1, RFC 5689 3)."""
+    settable = (DISPLAY_NAME, RESOURCE_TYPE, COMPONENT_SET, TRANSPARENCY)
+    tags = dict.fromkeys(prop.tag for _set, prop in steps)
+    return [t for t in tags if t not in settable and (t in LIVE or t.startswith(_D))]
+
+
+def creation_refused(steps: list[tuple[bool, Any]], *, is_calendar: bool) -> types.WSGIResponse:
+    """Answer that nothing was made, and which properties are the reason."""
+    stats = _propstats(steps, set(refused_at_birth(steps)))
+    name = "C:mkcalendar-response" if is_calendar else "mkcol-response"
+    body = f'<?xml version="1.0" encoding="utf-8"?>\n<{name}{DECLARATIONS}>{stats}</{name}>\n'
+    return HTTPStatus.FORBIDDEN, {"Content-Type": "application/xml"}, body, None
+
+
 def answer(
     storage: Storage, environ: Mapping[str, Any], base_prefix: str, path: str, root: Any
 ) -> types.WSGIResponse:
     """Change what may be changed and answer 207 per property; needs an open write unit."""
-    if root is None:
-        raise DavError(HTTPStatus.BAD_REQUEST, "", "PROPPATCH needs a body.")
+    if root is None or root.tag != f"{_D}propertyupdate":
+        raise DavError(HTTPStatus.BAD_REQUEST, "", "PROPPATCH needs a D:propertyupdate.")
     found = next(iter(storage.discover(path)), None)
     if found is None:
         raise DavError(HTTPStatus.NOT_FOUND, "", "There is nothing at this address.")
     calendar = found if isinstance(found, CalendarCollection) else None
     steps = instructions(root)
+    if not steps:
+        raise DavError(HTTPStatus.BAD_REQUEST, "", "PROPPATCH names no property.")
     refused = {
         prop.tag for _set, prop in steps if calendar is None or is_protected(prop.tag, calendar.row)
     }
@@ -54,6 +93,12 @@ def answer(
         change_calendar(storage.session(), calendar.row, read_wanted(steps))
     if not refused and prefers_minimal(environ):
         return HTTPStatus.OK, {"Preference-Applied": "return=minimal"}, None, None
+    stats = _propstats(steps, refused)
+    return multistatus([f"<response><href>{href(base_prefix + path)}</href>{stats}</response>"])
+
+
+def _propstats(steps: list[tuple[bool, Any]], refused: set[str]) -> str:
+    """Write the fate of each property: all changed, or none (RFC 4918 9.2)."""
     tags = list(dict.fromkeys(prop.tag for _set, prop in steps))
     if not refused:
         groups = [(tags, HTTPStatus.OK, "")]
@@ -62,9 +107,8 @@ def answer(
             ([tag for tag in tags if tag in refused], HTTPStatus.FORBIDDEN, _CANNOT),
             ([t for t in tags if t not in refused], HTTPStatus.FAILED_DEPENDENCY, ""),
         ]
-    stats = "".join(
+    return "".join(
         propstat("".join(tag_of(tag).empty for tag in names), status, error)
         for names, status, error in groups
         if names
     )
-    return multistatus([f"<response><href>{href(base_prefix + path)}</href>{stats}</response>"])

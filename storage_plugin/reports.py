@@ -8,11 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from radicale import types
-from radicale.pathutils import sanitize_path
 
 from gateway.core.intervals import Interval
 from gateway.core.rows import BusyRules
@@ -22,6 +20,7 @@ from storage_plugin.collection import CalendarCollection, CalendarItem, to_text
 from storage_plugin.errors import DavError
 from storage_plugin.expansion import expand_text
 from storage_plugin.filters import read_filters, read_time_range
+from storage_plugin.handlers import is_usable_name, path_of
 from storage_plugin.multistatus import (
     element,
     gone,
@@ -136,7 +135,10 @@ def _multiget(report: Report, root: Any) -> Iterable[str]:
     """Answer each href asked for, in that order, once."""
     names: dict[str, str | None] = {}
     for node in root.findall(f"{D}href"):
-        path = sanitize_path(unquote(urlsplit((node.text or "").strip()).path))
+        try:
+            path = path_of(node.text or "")
+        except ValueError:
+            raise DavError(HTTPStatus.BAD_REQUEST, "", "An href is no address.") from None
         names.setdefault(path, _name_in(report, path))
     known = find_objects(
         report.storage.session(),
@@ -152,7 +154,8 @@ def _multiget(report: Report, root: Any) -> Iterable[str]:
 def _name_in(report: Report, path: str) -> str | None:
     """Return the name an href has in this calendar, None for a foreign one."""
     inside = path.removeprefix(f"{report.viewer.base_prefix}/{report.calendar.path}/")
-    return inside if inside != path and inside and "/" not in inside else None
+    is_member = inside != path and inside and "/" not in inside and is_usable_name(inside)
+    return inside if is_member else None
 
 
 def _query(report: Report, root: Any, only: str | None) -> Iterable[str]:
@@ -199,7 +202,7 @@ def _limit(root: Any) -> int | None:
     found = root.findtext(f"{D}limit/{D}nresults")
     if found is None:
         return None
-    if not found.strip().isdigit() or int(found) < 1:
+    if not found.strip().isascii() or not found.strip().isdigit() or int(found) < 1:
         raise DavError(HTTPStatus.BAD_REQUEST, "", "nresults is a positive number.")
     return int(found)
 

@@ -102,7 +102,11 @@ def _configuration(gateway: Gateway) -> radicale.config.Configuration:
                 "max_content_length": _max_body(gateway.settings),
                 "max_resource_size": gateway.settings.max_resource_size,
             },
-            "reporting": {"max_expand_occurrence": 0},
+            "reporting": {
+                "max_expand_occurrence": 0,
+                "freebusy_view_past_days": 7,
+                "freebusy_view_future_days": 90,
+            },
             "web": {"type": "none"},
             "headers": {"DAV": DAV_CLASSES},
         },

@@ -15,14 +15,14 @@ from radicale.config import Configuration
 from radicale.item import Item
 from radicale.pathutils import strip_path
 from radicale.storage import BaseCollection, BaseStorage
-from radicale.xmlutils import make_clark
 
 from gateway.store.collections import Collection, find_collection, list_collections
 from gateway.store.engine import Session
 from gateway.store.objects import find_object, list_objects
 from storage_plugin.calendars import Wanted, make_local_calendar
-from storage_plugin.collection import CalendarCollection, CalendarItem, Home, Root
+from storage_plugin.collection import CalendarCollection, CalendarItem, clark
 from storage_plugin.errors import DavError
+from storage_plugin.home import Home, Root
 from storage_plugin.state import Gateway, Unit, current_state, default_gateway
 
 
@@ -130,7 +130,7 @@ class Storage(BaseStorage):
         wanted = Wanted(
             display_name=given.pop("D:displayname", None),
             components=tuple(names.split(",")) if names else None,
-            dead={make_clark(key): text for key, text in given.items() if key != "tag"},
+            dead={clark(key): text for key, text in given.items() if key != "tag"},
         )
         make_local_calendar(self, parts[0], parts[1], wanted)
         made = find_collection(self.session(), parts[0], parts[1])

@@ -8,22 +8,20 @@ checked against the row inside it.
 
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from radicale import httputils, types
 from radicale.app.base import ApplicationBase
-from radicale.pathutils import sanitize_path
 
 from gateway.services.booking import Draft, kind_of_new, prepare_draft, read_draft
 from gateway.store.bookings import owner_addresses
 from gateway.store.collections import find_collection
-from gateway.store.objects import PreparedObject, StoredObject, find_by_uid, find_object
+from gateway.store.objects import PreparedObject, StoredObject, find_by_uid, find_object, uid_key
 from gateway.store.principals import get_principal
 from storage_plugin import bodies
 from storage_plugin.collection import CalendarCollection, login_kind, quoted
 from storage_plugin.conditions import check_write, precondition_failed
 from storage_plugin.errors import DavError, need_privileges
-from storage_plugin.handlers import Address, Answer, dav
+from storage_plugin.handlers import Address, Answer, dav, path_of
 from storage_plugin.multistatus import href
 from storage_plugin.state import Gateway
 from storage_plugin.storage import Storage
@@ -221,7 +219,7 @@ class WritingMethods(ApplicationBase):
         taken = None
         if same is not None and same.name not in (address.name, moved):
             taken = same
-        elif here is not None and here.uid != uid:
+        elif here is not None and here.uid != uid_key(uid):
             taken = here
         if taken is not None:
             link = href(f"{address.collection_path}{taken.name}")
@@ -238,7 +236,10 @@ def _destination(environ: types.WSGIEnviron, base_prefix: str) -> str:
     The host is not compared: behind a proxy it need not be the one we see.
     """
     raw = environ.get("HTTP_DESTINATION", "")
-    path = sanitize_path(unquote(urlsplit(raw).path))
+    try:
+        path = path_of(raw)
+    except ValueError:
+        raise DavError(HTTPStatus.BAD_REQUEST, "", "The Destination is no address.") from None
     if not raw or not (path + "/").startswith(base_prefix + "/"):
         raise DavError(HTTPStatus.BAD_REQUEST, "", "The Destination is not on this server.")
     return path.removeprefix(base_prefix) or "/"

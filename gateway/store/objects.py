@@ -4,6 +4,7 @@ Parsing and expansion happen before the lock; what arrives here is a :class:`Pre
 Callers lock the principal first (:func:`gateway.store.engine.lock_principal`).
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +21,8 @@ from gateway.store.tables import generations, instances, objects, revisions
 ObjectKind = Literal["appointment", "blocked-slot", "mirrored"]
 PIECE_S = 7 * 86_400
 """Longest span of one instance row; range reads look back this far and no further."""
+MAX_UID = 1000
+"""Longest UID stored as it is, in bytes: an index entry of PostgreSQL ends at about 2,700."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +194,18 @@ def list_names(session: Session, collection_id: str) -> list[str]:
     return [row.name for row in session.execute(query)]
 
 
+def uid_key(uid: str) -> str:
+    """Return what stands in the UID column: the UID, or a digest of one that no index can hold."""
+    raw = uid.encode("utf-8", "replace")
+    return uid if len(raw) <= MAX_UID else f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+
 def find_by_uid(session: Session, collection_id: str, uid: str) -> StoredObject | None:
     """Return the served member with this UID, without its body, or None."""
     row = session.execute(
-        select(*_LISTED).where(objects.c.collection_id == collection_id, objects.c.uid == uid)
+        select(*_LISTED).where(
+            objects.c.collection_id == collection_id, objects.c.uid == uid_key(uid)
+        )
     ).first()
     return StoredObject(*row) if row is not None else None
 
@@ -293,7 +304,7 @@ def _row(
         "principal_id": collection.principal_id,
         "collection_id": collection.id,
         "name": item.name,
-        "uid": item.uid,
+        "uid": uid_key(item.uid),
         "kind": item.kind,
         "component": item.component,
         "etag": item.etag,

@@ -72,6 +72,11 @@ class Dav:
     headers: dict[str, str] = field(default_factory=dict)
     address: str = "192.0.2.1"
 
+    @property
+    def credentials(self) -> str:
+        """Login and secret as a Basic header has them."""
+        return base64.b64encode(f"{self.login}:{self.secret}".encode()).decode()
+
     def request(self, method: str, path: str, body: bytes | str = b"", **headers: str) -> Answer:
         data = body.encode() if isinstance(body, str) else body
         path, _, query = path.partition("?")
@@ -91,8 +96,7 @@ class Dav:
             "CONTENT_LENGTH": str(len(data)) if data else "",
         }
         if self.login:
-            pair = base64.b64encode(f"{self.login}:{self.secret}".encode()).decode()
-            environ["HTTP_AUTHORIZATION"] = f"Basic {pair}"
+            environ["HTTP_AUTHORIZATION"] = f"Basic {self.credentials}"
         for name, value in {**self.headers, **headers}.items():
             key = name.upper().replace("-", "_")
             environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.store import tables
 from tests.storage_plugin.conftest import at, make_world
-from tests.storage_plugin.dav import C, D, event
+from tests.storage_plugin.dav import C, D, event, wrap
 
 TODO = (
     "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VTODO\r\nUID:todo\r\n"
@@ -129,6 +129,56 @@ def test_platform_and_mirrors_cannot_be_made_deleted_or_replaced(world):
     nested = world.device.mkcalendar(f"{world.platform_path}inner/")
     assert nested.conditions == [f"{C}calendar-collection-location-ok"]
     assert world.device.mkcalendar("/somebody/new/").status == 403
+
+
+@pytest.mark.rule("R18")
+@pytest.mark.parametrize("verb", ["mkcalendar", "mkcol"])
+def test_a_calendar_with_a_property_it_cannot_have_is_not_made(world, verb):
+    path = f"{world.home}mine/"
+    kind = "<d:resourcetype><d:collection/><c:calendar/></d:resourcetype>"
+    inner = f"{kind}<d:displayname>Mine</d:displayname><d:getetag>x</d:getetag>"
+    answer = getattr(world.device, verb)(path, inner)
+    assert answer.status == 403
+    assert answer.xml.tag == (
+        f"{C}mkcalendar-response" if verb == "mkcalendar" else f"{D}mkcol-response"
+    )
+    stats = {
+        prop.tag: stat.findtext(f"{D}status")
+        for stat in answer.xml.iter(f"{D}propstat")
+        for prop in stat.find(f"{D}prop")
+    }
+    assert stats.pop(f"{D}getetag") == "HTTP/1.1 403 Forbidden"
+    assert set(stats.values()) == {"HTTP/1.1 424 Failed Dependency"}
+    assert world.device.propfind(path, "d:displayname").status == 404
+
+
+@pytest.mark.rule("R18")
+def test_apples_own_properties_are_kept(world):
+    """Calendar on macOS and iOS stores alarms in CalDAV's namespace and order in its own."""
+    path = f"{world.home}mine/"
+    alarm = "<c:default-alarm-vevent-datetime>BEGIN:VALARM\nEND:VALARM</c:default-alarm-vevent-datetime>"
+    order = "<a:calendar-order>2</a:calendar-order>"
+    world.device.mkcalendar(path, order)
+    for where in (path, world.platform_path):
+        answer = world.device.proppatch(where, f"<d:set><d:prop>{alarm}{order}</d:prop></d:set>")
+        assert set(answer.statuses(where).values()) == {200}
+        found = world.device.propfind(where, "c:default-alarm-vevent-datetime", "a:calendar-order")
+        texts = [node.text for node in found.props(where).values()]
+        assert texts == ["BEGIN:VALARM\nEND:VALARM", "2"]
+    fixed = "<c:supported-calendar-component-set><c:comp name='VTODO'/></c:supported-calendar-component-set>"
+    answer = world.device.proppatch(path, f"<d:set><d:prop>{fixed}</d:prop></d:set>")
+    assert set(answer.statuses(path).values()) == {403}
+
+
+@pytest.mark.rule("R18")
+def test_a_minimal_proppatch_says_nothing_but_ok(world):
+    xml = wrap("d:propertyupdate", f"<d:set><d:prop>{COLOR}</d:prop></d:set>")
+    minimal = {"Prefer": "return=minimal"}
+    answer = world.device.request("PROPPATCH", world.platform_path, xml, **minimal)
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["Preference-Applied"] == "return=minimal"
+    refused = world.device.request("PROPPATCH", world.mirror_path, xml, **minimal)
+    assert (refused.status, set(refused.statuses(world.mirror_path).values())) == (207, {403})
 
 
 @pytest.mark.rule("R18")

@@ -102,3 +102,19 @@ def test_questions_that_cannot_be_answered(world):
     assert world.device.freebusy("/somebody/", at(0), at(24)).status == 403
     quiet = world.new_login("device", show_mirrors=False)
     assert quiet.freebusy(world.mirror_path, at(0), at(24)).status == 404
+
+
+@pytest.mark.rule("R22", "R23")
+def test_the_view_for_browsers_is_the_same_engines(world):
+    """Radicale has a ``?view=freebusy``; it would parse every event and know nothing of mirrors."""
+    world.mirror_put("a.ics", event("a", at(9), at(10), summary="Secret"))
+    world.device.put(f"{world.platform_path}d.ics", event("d", at(12), at(13)))
+    for path in (world.home, world.mirror_path, world.platform_path):
+        view = world.device.get(f"{path}?view=freebusy&start={at(0)}&end={at(24)}")
+        report = world.device.freebusy(path, at(0), at(24))
+        assert (view.status, periods(view)) == (200, periods(report))
+        assert world.device.get(f"{path}?view=freebusy").status == 200
+    for wrong in ("start=x&end=y", f"start={at(0)}", f"start={at(2)}&end={at(1)}"):
+        assert world.device.get(f"{world.home}?view=freebusy&{wrong}").status == 400
+    far = world.device.get(f"{world.home}?view=freebusy&start={at(0)}&end={at(0, day=400)}")
+    assert far.conditions == [f"{C}valid-filter"]

@@ -161,6 +161,11 @@ SOURCES = {
     "href": "<cs:source><d:href>webcal://example.org/a.ics</d:href></cs:source>",
     "text": "<cs:source>webcal://example.org/a.ics</cs:source>",
     "type": "<d:resourcetype><d:collection/><cs:subscribed/></d:resourcetype>",
+    "other case": "<s:Source xmlns:s='http://CalendarServer.org/ns/'>x</s:Source>",
+    "other namespace": "<s:subscribed xmlns:s='http://calendarserver.org/ns'/>",
+    "apple": "<a:source>x</a:source>",
+    "address": "<own xmlns='urn:x'> WEBCAL://example.org/a.ics</own>",
+    "nested address": "<own xmlns='urn:x'><d:href>webcals://example.org/a</d:href></own>",
     "both": "<d:resourcetype><d:collection/><c:calendar/><cs:subscribed/></d:resourcetype>",
 }
 
