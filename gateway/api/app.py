@@ -9,6 +9,7 @@ from functools import cache
 from importlib.metadata import version
 
 from aiohttp import web
+from prometheus_client import Histogram
 
 from gateway.api.activity import Activity
 from gateway.api.openapi import DOCUMENT, build_document, dump_document
@@ -17,6 +18,7 @@ from gateway.api.problems import BodyTooLarge, http_problem_response, problem_re
 from gateway.api.routes import ROUTES
 from gateway.api.routing import mount
 from gateway.api.state import REQUEST_ID, STATE, ApiState
+from gateway.api.sweeps import run_sweeps
 from gateway.api.timelines import TimelineCache
 from gateway.observe import logger, metrics
 from gateway.settings import Settings
@@ -74,10 +76,14 @@ def _document() -> bytes:
 
 async def _background(app: web.Application) -> AsyncIterator[None]:
     state = app[STATE]
-    noting = asyncio.create_task(state.activity.run(), name="activity")
+    tasks = [
+        asyncio.create_task(state.activity.run(), name="activity"),
+        asyncio.create_task(run_sweeps(state.threads, state.clock), name="sweeps"),
+    ]
     yield
-    noting.cancel()
-    await asyncio.gather(noting, return_exceptions=True)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     state.live.close()
     state.threads.close()
 
@@ -102,9 +108,14 @@ async def _measure(request: web.Request, handler: Endpoint) -> web.StreamRespons
     response = await handler(request)
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "none"
-    elapsed = time.perf_counter() - began
-    metrics().http_requests.labels(route, str(response.status)).observe(elapsed)
+    _timer(route, response.status).observe(time.perf_counter() - began)
     return response
+
+
+@cache
+def _timer(route: str, status: int) -> Histogram:
+    """Return the histogram of a route and status; finding it by labels costs three times more."""
+    return metrics().http_requests.labels(route, str(status))
 
 
 @web.middleware

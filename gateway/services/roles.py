@@ -46,6 +46,8 @@ _NEVER_READ = {
     "problem_detail": None,
     "progress_done": 0,
     "progress_total": None,
+    "reached_from": None,
+    "reached_until": None,
 }
 
 

@@ -185,6 +185,15 @@ def test_a_mirror_survives_a_change_between_linked_and_conflict(person: Person) 
         assert len(objects.list_objects(session, mirror.id)) == 1
 
 
+@pytest.mark.rule("R25")
+def test_what_a_first_sync_had_reached_is_forgotten_with_the_mirror(person: Person) -> None:
+    choose(person, "home")
+    person.set_calendar("home", state="syncing", reached_from=NOW, reached_until=NOW + 500)
+    choose(person, None)
+    found = choose(person, "home")["home"]
+    assert (found.state, found.reached_from, found.reached_until) == ("never", None, None)
+
+
 def test_without_a_connection_there_is_nothing_to_choose(person: Person) -> None:
     person.set_connection(state="disconnected")
     with pytest.raises(NotFound) as refused:

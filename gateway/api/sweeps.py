@@ -1,0 +1,29 @@
+"""Erasing what has had its time: remembered answers after a day, holds after they expired."""
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.core.errors import StoreError
+from gateway.observe import logger
+from gateway.store.bookings import delete_expired_holds
+from gateway.store.engine import Session
+from gateway.store.idempotency import forget_expired
+from gateway.store.threads import StoreThreads
+
+SWEEP_EVERY_S = 600.0
+_log = logger("sweeps")
+
+
+def sweep(session: Session, *, now: int) -> tuple[int, int]:
+    """Erase what has expired; returns how many answers and how many holds there were."""
+    return forget_expired(session, now=now), delete_expired_holds(session, now=now)
+
+
+async def run_sweeps(threads: StoreThreads, clock: Callable[[], float]) -> None:
+    """Sweep for ever; a busy database costs nothing but a later sweep."""
+    while True:
+        try:
+            await threads.write(sweep, now=int(clock()))
+        except StoreError as error:
+            _log.warning("not swept", code=error.code)
+        await asyncio.sleep(SWEEP_EVERY_S)

@@ -1,0 +1,28 @@
+"""What has had its time is erased, and nothing else."""
+
+import pytest
+
+from gateway.api.sweeps import sweep
+from gateway.store import bookings, idempotency, keys
+from gateway.store.tables import holds
+from gateway.store.tables import idempotency as answers
+from tests.api.conftest import NOW, Place
+from tests.services.people import DAY, HOUR, MONDAY
+
+
+@pytest.mark.rule("R29", "R30")
+async def test_expired_holds_and_answers_go(both: Place) -> None:
+    with both.database.write() as session:
+        key = keys.find_key(session, both.secrets["platform"])
+        assert key is not None
+        for number, age in enumerate((DAY + 1, DAY, DAY - 1, 0)):
+            name, at = f"k{number}", NOW - age
+            idempotency.reserve(session, key_id=key.id, key=name, request_hash=b"x", now=at)
+        for expires_at in (NOW - 1, NOW, NOW + 1):
+            span = (MONDAY, MONDAY + HOUR)
+            bookings.create_hold(session, both.ann.id, span, expires_at=expires_at, now=NOW)
+        assert sweep(session, now=NOW) == (2, 2)
+    with both.database.read() as session:
+        kept = [row.key for row in session.execute(answers.select().order_by(answers.c.key))]
+        left = [row.expires_at for row in session.execute(holds.select())]
+    assert (kept, left) == (["k2", "k3"], [NOW + 1])
