@@ -6,7 +6,9 @@ look the Idempotency-Key up, call the handler, render. Handlers parse nothing an
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from urllib.parse import parse_qsl
 
 import orjson
 from aiohttp import web
@@ -167,22 +169,29 @@ async def _carry_out(call: Call[Any, Any], raw: bytes) -> web.StreamResponse:
 
 
 def _read_query(request: web.Request, route: Route) -> Query:
-    given = request.query
-    for name in given:
-        if len(given.getall(name)) > 1:
+    return _parse_query(route.query, request.rel_url.raw_query_string)
+
+
+@lru_cache(maxsize=4096)
+def _parse_query(model: type[Query], raw: str) -> Query:
+    """Validate a query string; pages ask the same windows again and again, models are frozen."""
+    given: dict[str, str] = {}
+    for name, value in parse_qsl(raw, keep_blank_values=True):
+        if name in given:
             raise InvalidInput(
                 f"The query parameter {name} is given more than once.",
                 code="parameter-repeated",
                 pointer=f"/{name}",
             )
-        if name not in route.query.model_fields:
+        given[name] = value
+        if name not in model.model_fields:
             raise InvalidInput(
                 f"There is no query parameter {name} here.",
                 code="parameter-unknown",
                 pointer=f"/{name}",
             )
     try:
-        return route.query.model_validate(dict(given))
+        return model.model_validate(given)
     except ValidationError as error:
         raise invalid_request(error) from None
 
