@@ -46,6 +46,8 @@ CODES: Mapping[str, str] = {
     "number-invalid": "The value must be a whole number.",
     "parameter-repeated": "A query parameter is given more than once.",
     "parameter-unknown": "There is no such query parameter here.",
+    "period-and-end": "An end and a period exclude each other.",
+    "period-invalid": "Not a duration like P42D or PT12H.",
     "principal-already-connected": "The principal has a connection already.",
     "principal-required": "Say whose time it is: either principal or principals.",
     "push-not-parked": "Only a parked push can be dropped.",

@@ -4,7 +4,7 @@ from gateway.api import admin, connection, freebusy, people, schemas, status, sy
 from gateway.api import schemas_calendars as calendars
 from gateway.api import schemas_freebusy as times
 from gateway.api.routes_booking import BOOKING
-from gateway.api.routes_schedules import SCHEDULES
+from gateway.api.routes_schedules import FACES, SCHEDULES
 from gateway.api.routing import Route
 
 _SUBACCOUNT = "/v1/subaccounts/{subaccount}"
@@ -350,6 +350,7 @@ ROUTES: tuple[Route, ...] = (
     *FREE_BUSY,
     *BOOKING,
     *SCHEDULES,
+    *FACES,
     *CALENDARS,
     *PEOPLE,
     *STATUS,

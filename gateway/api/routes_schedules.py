@@ -1,10 +1,11 @@
 """The part of the table of routes about slots and the other faces of free/busy."""
 
-from gateway.api import schedules
+from gateway.api import public_freebusy, schedules
 from gateway.api import schemas_schedules as shapes
 from gateway.api.routing import Route
 
 _SCHEDULE = "/v1/schedules/{schedule}"
+_TOKENS = "/v1/principals/{principal}/freebusy-tokens"
 _HOURS = ("hours-overlap", "local-time-invalid", "minutes-invalid", "require-too-many")
 
 SCHEDULES: tuple[Route, ...] = (
@@ -68,5 +69,56 @@ SCHEDULES: tuple[Route, ...] = (
         body=shapes.AvailabilityRequest,
         answer=shapes.SlotsOut,
         problems=("availability-unknown", "window-too-wide", *_HOURS),
+    ),
+)
+
+FACES: tuple[Route, ...] = (
+    Route(
+        "GET",
+        "/freebusy/{token}",
+        public_freebusy.get_public_freebusy,
+        "Freebusy Read URL",
+        "Free/busy",
+        None,
+        query=shapes.FreeBusyUrlQuery,
+        media="text/calendar",
+        conditional=True,
+        problems=("period-and-end", "period-invalid", "window-too-wide", "time-naive"),
+    ),
+    Route(
+        "GET",
+        _TOKENS,
+        public_freebusy.list_freebusy_tokens,
+        "List public free/busy addresses",
+        "Free/busy",
+        answer=shapes.FreeBusyTokenList,
+    ),
+    Route(
+        "POST",
+        _TOKENS,
+        public_freebusy.create_freebusy_token,
+        "Create a public free/busy address",
+        "Free/busy",
+        body=shapes.NewFreeBusyToken,
+        answer=shapes.FreeBusyTokenWithPath,
+        status=201,
+        secret=True,
+    ),
+    Route(
+        "POST",
+        _TOKENS + "/{freebusy_token}/rotate",
+        public_freebusy.rotate_freebusy_token,
+        "Replace a public free/busy address",
+        "Free/busy",
+        answer=shapes.FreeBusyTokenWithPath,
+        secret=True,
+    ),
+    Route(
+        "DELETE",
+        _TOKENS + "/{freebusy_token}",
+        public_freebusy.delete_freebusy_token,
+        "Revoke a public free/busy address",
+        "Free/busy",
+        status=204,
     ),
 )

@@ -15,8 +15,9 @@ from pydantic_core import PydanticCustomError
 
 from gateway.api.schemas import Answer, Id, Label, Name, PageQuery, Query, Request
 from gateway.api.schemas_freebusy import OnTentative, OnUnknown
-from gateway.api.times import Instant, TimeText, ZoneName
+from gateway.api.times import Instant, TimeText, ZoneName, parse_instant
 from gateway.core.slots import MINUTES_A_DAY
+from gateway.core.values import parse_duration
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -282,14 +283,55 @@ class FreeBusyTokenOut(Answer):
     rotated_at: TimeText | None
 
 
-class FreeBusyTokenWithUrl(FreeBusyTokenOut):
+class FreeBusyTokenWithPath(FreeBusyTokenOut):
     """A new address, shown this once only."""
 
     token: str
-    url: str
+    path: str
 
 
 class FreeBusyTokenList(Answer):
     """The public addresses of a person, oldest first."""
 
     tokens: list[FreeBusyTokenOut]
+
+
+DEFAULT_PERIOD_S = 42 * 86_400
+_BARE_OFFSET = re.compile(r"([+\- ]\d\d)(\d\d)$")
+
+
+def _read_url_time(value: object) -> object:
+    text = _BARE_OFFSET.sub(r"\1:\2", value) if isinstance(value, str) else value
+    return parse_instant(text)
+
+
+def _read_duration(value: object) -> int:
+    try:
+        days, seconds = parse_duration(value if isinstance(value, str) else "")
+    except ValueError:
+        days, seconds = 0, 0
+    if days < 0 or seconds < 0 or (days, seconds) == (0, 0):
+        raise PydanticCustomError("period-invalid", "must be a duration like P42D or PT12H")
+    return days * 86_400 + seconds
+
+
+UrlInstant = Annotated[
+    int,
+    BeforeValidator(_read_url_time),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Duration = Annotated[
+    int,
+    BeforeValidator(_read_duration),
+    WithJsonSchema({"type": "string", "examples": ["P42D", "PT12H"]}),
+]
+
+
+class FreeBusyUrlQuery(Query):
+    """The parameters of CC/S 0903:2009; none is required."""
+
+    start: UrlInstant | None = None
+    end: UrlInstant | None = None
+    period: Duration | None = None
+    format: Literal["text/calendar", "application/json"] | None = None
+    user: Annotated[str, Field(max_length=254)] | None = None

@@ -276,12 +276,6 @@ def list_tokens(session: Session, principal_id: str) -> list[FreeBusyToken]:
     return [FreeBusyToken(*row) for row in session.execute(query)]
 
 
-def count_tokens(session: Session, principal_id: str) -> int:
-    """Count the tokens of a principal."""
-    query = select(func.count()).where(freebusy_tokens.c.principal_id == principal_id)
-    return int(session.execute(query).scalar_one())
-
-
 def rotate_token(
     session: Session, principal_id: str, token_id: str, *, now: int
 ) -> tuple[FreeBusyToken, str]:
