@@ -138,6 +138,7 @@ def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespo
         if route.scope is not None:
             key = await authenticate(request, api.live, api.threads)
             check_scope(key, route.scope)
+            api.activity.note_key(key)
         query = _read_query(request, route)
         raw = await request.read() if request.method in _WITH_BODY else b""
         body = _read_body(request, route, raw)

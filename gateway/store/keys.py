@@ -4,6 +4,7 @@ No cache stands in front of them, so a revocation holds at once in every process
 """
 
 import secrets as random_source
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Row
 
 from gateway.core.errors import NotFound
-from gateway.store.engine import Session, new_id
+from gateway.store.engine import Session, chunks, new_id
 from gateway.store.principals import get_subaccount, hash_secret
 from gateway.store.tables import api_keys
 
@@ -57,9 +58,10 @@ def find_key(session: Session, secret: str) -> ApiKey | None:
     return _key(row) if row is not None else None
 
 
-def note_key_used(session: Session, key_id: str, *, now: int) -> None:
-    """Remember when a key was used last."""
-    session.execute(update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=now))
+def note_keys_used(session: Session, key_ids: Sequence[str], *, now: int) -> None:
+    """Remember when keys were used last."""
+    for part in chunks(key_ids):
+        session.execute(update(api_keys).where(api_keys.c.id.in_(part)).values(last_used_at=now))
 
 
 def list_keys(session: Session, *, subaccount_id: str | None = None) -> list[ApiKey]:
