@@ -18,12 +18,13 @@ from radicale.config import Configuration
 from radicale.pathutils import strip_path
 
 from gateway.core.errors import GatewayError
-from storage_plugin import bodies, freebusy, propfind, proppatch, reports, setup
+from storage_plugin import bodies, freebusy, propfind, proppatch, reports, scheduling, setup
 from storage_plugin.calendars import make_local_calendar, read_wanted, refuse_subscriptions
 from storage_plugin.collection import CalendarItem
 from storage_plugin.conditions import matches_weakly
 from storage_plugin.errors import DavError, from_gateway_error
 from storage_plugin.handlers import Address, Answer, dav
+from storage_plugin.home import OUTBOX_NAME
 from storage_plugin.state import Gateway, fresh_state
 from storage_plugin.storage import Storage
 from storage_plugin.writing import WritingMethods
@@ -73,8 +74,10 @@ class GatewayApplication(WritingMethods, Application):
     @dav
     def do_OPTIONS(self, *args: Any) -> Answer:
         """Announce what is here: no class 2, for there are no locks."""
-        allow = sorted(name[3:] for name in dir(self) if name.startswith("do_"))
-        return HTTPStatus.OK, {"Allow": ", ".join(allow), "DAV": DAV_CLASSES}, None, None
+        return HTTPStatus.OK, {"Allow": ", ".join(self._methods()), "DAV": DAV_CLASSES}, None, None
+
+    def _methods(self) -> list[str]:
+        return sorted(name[3:] for name in dir(self) if name.startswith("do_"))
 
     @dav
     def do_GET(
@@ -131,9 +134,27 @@ class GatewayApplication(WritingMethods, Application):
         return self.do_GET(*args)
 
     @dav
-    def do_POST(self, *args: Any) -> Answer:
-        """Refuse: nothing is posted here."""
-        raise DavError(HTTPStatus.METHOD_NOT_ALLOWED, "", "POST is not used here.")
+    def do_POST(
+        self,
+        environ: types.WSGIEnviron,
+        base_prefix: str,
+        path: str,
+        user: str,
+        user_groups: set[str],
+        request_info: dict[str, Any],
+    ) -> Answer:
+        """Answer free/busy requests at the scheduling outbox; nothing else is posted here."""
+        address = Address.parse(path)
+        if not user or address.principal != user:
+            return httputils.NOT_ALLOWED
+        if address != Address(user, OUTBOX_NAME):
+            allow = {"Allow": ", ".join(name for name in self._methods() if name != "POST")}
+            raise DavError(
+                HTTPStatus.METHOD_NOT_ALLOWED, "", "POST is not used here.", headers=allow
+            )
+        question = scheduling.read_question(bodies.read_body(environ))
+        with self._storage.acquire_lock("r", user):
+            return scheduling.answer_question(self._storage, base_prefix, user, question)
 
     @dav
     def do_PROPFIND(

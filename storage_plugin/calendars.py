@@ -35,6 +35,7 @@ RESOURCE_TYPE = f"{_D}resourcetype"
 TRANSPARENCY = f"{_C}schedule-calendar-transp"
 COMPONENT_SET = f"{_C}supported-calendar-component-set"
 COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL")
+RESERVED = ("inbox", "outbox")
 MAX_LOCAL_CALENDARS = 100
 MAX_PROPERTY_SIZE = 64 * 1024
 
@@ -100,7 +101,7 @@ def make_local_calendar(storage: "Storage", principal_id: str, name: str, wanted
     path = f"/{principal_id}/"
     if not storage.gateway.settings.local_calendars:
         raise need_privileges(path, "bind", "Calendars cannot be made here, only used.")
-    if name.startswith((MIRROR_PREFIX, ".")):
+    if name.startswith((MIRROR_PREFIX, ".")) or name in RESERVED:
         raise need_privileges(path, "bind", "A calendar cannot have this address; take another.")
     components = wanted.components if wanted.components is not None else COMPONENTS
     if not components or any(component not in COMPONENTS for component in components):

@@ -93,7 +93,7 @@ def read_filters(elements: Iterable[Any]) -> list[CompFilter]:
 
 def read_time_range(element: Any) -> TimeRange:
     """Read ``start`` and ``end`` of a time-range; raises :class:`DavError` ``valid-filter``."""
-    start, end = (_utc(element.get(name)) for name in ("start", "end"))
+    start, end = (read_utc(element.get(name)) for name in ("start", "end"))
     if start is not None and end is not None and end <= start:
         raise _invalid("A time-range ends after it starts.")
     return start, end
@@ -145,7 +145,8 @@ def _text_match(element: Any) -> TextMatch | None:
     )
 
 
-def _utc(text: str | None) -> int | None:
+def read_utc(text: str | None) -> int | None:
+    """Read a UTC DATE-TIME, None when there is none; raises :class:`DavError`."""
     if not text:
         return None
     if not _UTC_TIME.fullmatch(text):

@@ -15,6 +15,7 @@ from gateway.store.objects import StoredObject
 from gateway.store.principals import Principal, get_principal
 from storage_plugin.calendars import TRANSPARENCY
 from storage_plugin.collection import CalendarCollection, clark, http_date, quoted
+from storage_plugin.home import OUTBOX_NAME
 from storage_plugin.multistatus import element, href, text
 
 D, C, CS = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}", "{http://calendarserver.org/ns/}"
@@ -59,7 +60,7 @@ class Viewer:
 class Resource:
     """One thing with properties: ``row`` for calendars, ``member`` for objects."""
 
-    kind: str  # root | home | calendar | object
+    kind: str  # root | home | outbox | calendar | object
     path: str
     row: Collection | None = None
     member: StoredObject | None = None
@@ -116,6 +117,7 @@ def _resource_type(resource: Resource, _viewer: Viewer) -> str:
     return {
         "root": "<collection/>",
         "home": "<collection/><principal/>",
+        "outbox": "<collection/><C:schedule-outbox/>",
         "calendar": "<collection/><C:calendar/>",
         "object": "",
     }[resource.kind]
@@ -131,8 +133,10 @@ def _privileges(resource: Resource, viewer: Viewer) -> str:
     """What this login may really do here (RFC 3744 5.4)."""
     row = resource.row
     may: tuple[str, ...]
-    if row is None:
-        may = _READ[:2]
+    if resource.kind == "outbox":
+        may = (*_READ[:2], "<C:schedule-send/>", "<C:schedule-send-freebusy/>")
+    elif row is None:
+        may = _READ if resource.kind == "home" else _READ[:2]
         if resource.kind == "home" and viewer.settings.local_calendars:
             may = (*may, "<bind/>", "<unbind/>")
     elif row.kind == "mirror":
@@ -240,6 +244,9 @@ LIVE: dict[str, Property] = {
     f"{D}supported-report-set": _reports,
     f"{CS}getctag": _ctag,
     f"{C}calendar-home-set": _home_only(lambda viewer: viewer.link(viewer.home)),
+    f"{C}schedule-outbox-URL": _home_only(
+        lambda viewer: viewer.link(f"{viewer.home}{OUTBOX_NAME}/")
+    ),
     f"{C}calendar-user-address-set": _addresses,
     f"{C}calendar-user-type": _home_only(lambda _viewer: "INDIVIDUAL"),
     f"{C}supported-calendar-component-set": _components,

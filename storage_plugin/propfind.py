@@ -11,6 +11,7 @@ from radicale.storage import BaseCollection
 from gateway.store.objects import list_objects
 from storage_plugin.collection import CalendarCollection, CalendarItem
 from storage_plugin.errors import DavError
+from storage_plugin.home import Outbox
 from storage_plugin.multistatus import (
     multistatus,
     prefers_minimal,
@@ -78,6 +79,8 @@ def _resource_of(found: BaseCollection | Item) -> Resource:
         return Resource("object", f"/{calendar.path}/{found.href}", calendar.row, found.stored)
     if isinstance(found, CalendarCollection):
         return Resource("calendar", f"/{found.path}/", found.row)
+    if isinstance(found, Outbox):
+        return Resource("outbox", f"/{found.path}/")
     assert isinstance(found, BaseCollection)
     return Resource("home", f"/{found.path}/") if found.path else Resource("root", "/")
 

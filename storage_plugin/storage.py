@@ -22,7 +22,7 @@ from gateway.store.objects import find_object, list_objects
 from storage_plugin.calendars import Wanted, make_local_calendar
 from storage_plugin.collection import CalendarCollection, CalendarItem, clark
 from storage_plugin.errors import DavError
-from storage_plugin.home import Home, Root
+from storage_plugin.home import OUTBOX_NAME, Home, Outbox, Root
 from storage_plugin.state import Gateway, Unit, current_state, default_gateway
 
 
@@ -155,6 +155,9 @@ class Storage(BaseStorage):
     def _discover_calendar(
         self, own: str, parts: list[str], deep: bool
     ) -> Iterator[BaseCollection | Item]:
+        if parts == [OUTBOX_NAME]:
+            yield Outbox(self, own)
+            return
         row = find_collection(self.session(), own, parts[0])
         if row is None or not self._is_visible(row):
             return

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from gateway.core.content_lines import fold
 from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval, merge, subtract
 
@@ -114,12 +115,14 @@ def render_vfreebusy(
     uid: str,
     stamp: int,
     organizer: str | None = None,
+    attendee: str | None = None,
 ) -> bytes:
     """One VCALENDAR with exactly one VFREEBUSY (RFC 5545 3.6.4, RFC 4791 7.10, R22).
 
     Periods are UTC ``start/end`` pairs, merged per FBTYPE, the FBTYPE always written; unknown time
     is BUSY here because iCalendar has no word for it. ``stamp`` is the DTSTAMP in epoch seconds,
-    ``organizer`` a calendar address (with ``mailto:``) or None.
+    ``organizer`` and ``attendee`` are calendar addresses (with ``mailto:``) or None; with an
+    attendee it is the answer to a scheduling request (RFC 5546 3.3.3).
     """
     by_type: dict[str, list[Interval]] = {}
     for period in periods:
@@ -128,6 +131,7 @@ def render_vfreebusy(
         "BEGIN:VCALENDAR",
         "VERSION:2.0",
         "PRODID:-//icloud-caldav-gateway//EN",
+        *(["METHOD:REPLY"] if attendee else []),
         "BEGIN:VFREEBUSY",
         f"UID:{uid}",
         f"DTSTAMP:{format_utc(stamp)}",
@@ -136,13 +140,15 @@ def render_vfreebusy(
     ]
     if organizer:
         lines.append(f"ORGANIZER:{organizer}")
+    if attendee:
+        lines.append(f"ATTENDEE:{attendee}")
     for fbtype in ("BUSY", "BUSY-UNAVAILABLE", "BUSY-TENTATIVE"):
         lines.extend(
             f"FREEBUSY;FBTYPE={fbtype}:{format_utc(start)}/{format_utc(end)}"
             for start, end in merge(by_type.get(fbtype, ()))
         )
-    lines += ["END:VFREEBUSY", "END:VCALENDAR", ""]
-    return "\r\n".join(lines).encode()
+    lines += ["END:VFREEBUSY", "END:VCALENDAR"]
+    return b"".join(fold(line) for line in lines)
 
 
 def format_utc(epoch: int) -> str:

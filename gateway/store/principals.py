@@ -7,11 +7,11 @@ stands in front of them, so a revocation holds at once in every process.
 import hashlib
 import hmac
 import secrets as random_source
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import delete, insert, select, tuple_, update
+from sqlalchemy import delete, func, insert, select, tuple_, update
 
 from gateway.core.errors import NotFound
 from gateway.store.collections import ensure_platform_collection
@@ -220,6 +220,16 @@ def find_principals(
     if subaccount_id is not None:
         query = query.where(principals.c.subaccount_id == subaccount_id)
     return {row.id: Principal(*row) for row in session.execute(query)}
+
+
+def find_principals_by_email(
+    session: Session, emails: Collection[str], *, subaccount_id: str
+) -> list[Principal]:
+    """Return the principals of a subaccount with one of these addresses (lower case)."""
+    query = select(*_PRINCIPAL).where(
+        principals.c.subaccount_id == subaccount_id, func.lower(principals.c.email).in_(emails)
+    )
+    return [Principal(*row) for row in session.execute(query.order_by(principals.c.id))]
 
 
 def update_principal(session: Session, principal_id: str, changes: Mapping[str, Any]) -> None:

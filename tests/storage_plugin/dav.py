@@ -147,6 +147,9 @@ class Dav:
         inner = f'<c:time-range start="{start}" end="{end}"/>'
         return self.report(path, wrap("c:free-busy-query", inner))
 
+    def post(self, path, body, **headers):
+        return self.request("POST", path, body, **{"Content-Type": "text/calendar", **headers})
+
     def mkcalendar(self, path, inner=""):
         body = wrap("c:mkcalendar", f"<d:set><d:prop>{inner}</d:prop></d:set>") if inner else b""
         return self.request("MKCALENDAR", path, body)

@@ -156,16 +156,18 @@ def test_a_calendar_with_a_property_it_cannot_have_is_not_made(world, verb):
 def test_apples_own_properties_are_kept(world):
     """Calendar on macOS and iOS stores alarms in CalDAV's namespace and order in its own."""
     path = f"{world.home}mine/"
-    alarm = "<c:default-alarm-vevent-datetime>BEGIN:VALARM\nEND:VALARM</c:default-alarm-vevent-datetime>"
+    name = "c:default-alarm-vevent-datetime"
+    alarm = f"<{name}>BEGIN:VALARM\nEND:VALARM</{name}>"
     order = "<a:calendar-order>2</a:calendar-order>"
     world.device.mkcalendar(path, order)
     for where in (path, world.platform_path):
         answer = world.device.proppatch(where, f"<d:set><d:prop>{alarm}{order}</d:prop></d:set>")
         assert set(answer.statuses(where).values()) == {200}
-        found = world.device.propfind(where, "c:default-alarm-vevent-datetime", "a:calendar-order")
+        found = world.device.propfind(where, name, "a:calendar-order")
         texts = [node.text for node in found.props(where).values()]
         assert texts == ["BEGIN:VALARM\nEND:VALARM", "2"]
-    fixed = "<c:supported-calendar-component-set><c:comp name='VTODO'/></c:supported-calendar-component-set>"
+    components = "c:supported-calendar-component-set"
+    fixed = f"<{components}><c:comp name='VTODO'/></{components}>"
     answer = world.device.proppatch(path, f"<d:set><d:prop>{fixed}</d:prop></d:set>")
     assert set(answer.statuses(path).values()) == {403}
 
