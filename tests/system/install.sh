@@ -27,12 +27,13 @@ elif [ ${#packages[@]} -gt 0 ]; then
 fi
 
 # The one thing that is no Debian package. Its lock pins versions and hashes; npm knows from where.
-if command -v npm >/dev/null && "$PYTHON" -m tests.system.parts | grep -q '^tsdav *absent'; then
+told=$("$PYTHON" -m tests.system.parts)
+if command -v npm >/dev/null && grep -q '^tsdav *absent' <<<"$told"; then
   folder=$("$PYTHON" -c 'from tests.system.parts import TSDAV; print(TSDAV)')
-  mkdir -p "$folder"
-  cp tests/system/tsdav/package.json tests/system/tsdav/package-lock.json "$folder/"
-  npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error ||
-    rm -rf "$folder"
+  { mkdir -p "$folder" &&
+    cp tests/system/tsdav/package.json tests/system/tsdav/package-lock.json "$folder/" &&
+    npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error; } ||
+    echo "tsdav cannot be fetched from npm"
 fi
 
 "$PYTHON" -m tests.system.parts

@@ -4,6 +4,7 @@
 the package names of what is absent (for ``install.sh``).
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -34,8 +35,15 @@ class Part:
     otherwise: str = ""  # how it is had when it is not a Debian package
 
 
+def find_program(name: str) -> str | None:
+    """Return the path of a program, also of one that Debian keeps off a plain user's ``PATH``."""
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    beside = [str(Path(folder).with_name("sbin")) for folder in folders if folder]
+    return shutil.which(name, path=os.pathsep.join(folders + beside))
+
+
 def _command(*names: str) -> Callable[[], bool]:
-    return lambda: all(shutil.which(name) for name in names)
+    return lambda: all(find_program(name) for name in names)
 
 
 def _evolution_is_here() -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.e2e.conftest import Installation
+from tests.system.parts import find_program
 
 EXAMPLE = Path(__file__).parents[2] / "conf" / "nginx.conf"
 HOST = "localhost"
@@ -82,7 +83,7 @@ def run_nginx(
     user = "user root;" if os.geteuid() == 0 else ""
     frame = FRAME.format(folder=folder, user=user)
     (folder / "nginx.conf").write_text(frame, encoding="utf-8")
-    command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    command = [str(find_program("nginx")), "-p", str(folder), "-c", str(folder / "nginx.conf")]
     with subprocess.Popen([*command, "-e", "stderr"]) as process:
         try:
             _wait_for(secure, process)

@@ -15,7 +15,7 @@ def run_without_parts(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", *command],
         cwd=ROOT,
-        env=os.environ | {"PATH": "/nonexistent"},
+        env=os.environ | {"PATH": "/nonexistent/bin"},
         capture_output=True,
         text=True,
         check=False,
