@@ -26,3 +26,19 @@ def test_every_code_in_the_code_is_explained() -> None:
             for groups in _CODE.findall(path.read_text(encoding="utf-8")):
                 raised |= {code for code in groups if code}
     assert sorted(raised - set(CODES)) == []
+
+
+def write_table() -> None:
+    """Write the table of calls anew: ``python -m tests.api.test_documentation``."""
+    page = ROOT / "docs" / "api.md"
+    head, mark, _ = page.read_text(encoding="utf-8").partition("| call | scope |\n|---|---|\n")
+    rows = [
+        f"| `{route.method} {route.path}`: {route.summary} | "
+        f"{f'`{route.scope}`' if route.scope else 'public'} |\n"
+        for route in ROUTES
+    ]
+    page.write_text(head + mark + "".join(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_table()
