@@ -6,6 +6,7 @@ kept in ``tests/rules.json`` and may only rise. Run ``make rules`` after adding 
 
 import ast
 import json
+import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -85,8 +86,29 @@ def problems() -> list[str]:
             wrong.append(f"{rule}: unknown status {entry['status']}")
         if (entry["status"] == "untested") != (not tests.get(rule)):
             wrong.append(f"{rule} is {entry['status']} but has {len(tests.get(rule, []))} tests")
+    wrong += fallen(statuses)
     if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != render():
         wrong.append("docs/rules.md is not current: run make rules")
+    return wrong
+
+
+def fallen(statuses: dict[str, dict[str, str]]) -> list[str]:
+    """Return the rules whose status is lower than in the last commit and the one before it."""
+    wrong = []
+    for revision in ("HEAD", "HEAD~1"):
+        shown = subprocess.run(
+            ["git", "show", f"{revision}:tests/rules.json"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if shown.returncode:
+            continue  # no such commit, or no page yet
+        for rule, entry in json.loads(shown.stdout).items():
+            now = statuses.get(rule, {"status": "untested"})["status"]
+            if RANKS.index(now) < RANKS.index(entry["status"]):
+                wrong.append(f"{rule} fell from {entry['status']} to {now}")
     return wrong
 
 
