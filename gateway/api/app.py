@@ -11,6 +11,7 @@ from importlib.metadata import version
 from aiohttp import web
 from prometheus_client import Histogram
 
+from gateway.api import google
 from gateway.api.activity import Activity
 from gateway.api.openapi import DOCUMENT, build_document, dump_document
 from gateway.api.ports import SyncService
@@ -132,4 +133,6 @@ async def _translate_errors(request: web.Request, handler: Endpoint) -> web.Stre
     except Exception as error:
         if status_of(error) >= 500:
             _log.exception("request failed", request_id=request_id, error=type(error).__name__)
-        return problem_response(error, request_id)
+        problem = problem_response(error, request_id)
+        is_google = request.path.startswith(google.PATHS)
+        return google.as_google_error(problem) if is_google else problem

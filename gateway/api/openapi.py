@@ -140,10 +140,13 @@ def _headers(route: Route) -> list[dict[str, Any]]:
 
 def _responses(route: Route, names: Names) -> dict[str, Any]:
     good: dict[str, Any] = {"description": "Done."}
+    content: dict[str, Any] = {}
     if route.answer is not None:
-        good["content"] = {JSON: {"schema": names[(route.answer, "serialization")]}}
-    elif route.media != JSON:
-        good["content"] = {route.media: {"schema": {"type": "string"}}}
+        content[JSON] = {"schema": names[(route.answer, "serialization")]}
+    if route.media != JSON:
+        content[route.media] = {"schema": {"type": "string"}}
+    if content:
+        good["content"] = content
     responses = {str(route.status): good}
     if route.conditional:
         responses["304"] = {"description": "Nothing has changed since the ETag given."}

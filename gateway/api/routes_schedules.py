@@ -1,6 +1,7 @@
 """The part of the table of routes about slots and the other faces of free/busy."""
 
-from gateway.api import public_freebusy, schedules
+from gateway.api import google, public_freebusy, schedules
+from gateway.api import schemas_google as theirs
 from gateway.api import schemas_schedules as shapes
 from gateway.api.routing import Route
 
@@ -81,6 +82,7 @@ FACES: tuple[Route, ...] = (
         "Free/busy",
         None,
         query=shapes.FreeBusyUrlQuery,
+        answer=shapes.PublicFreeBusyOut,
         media="text/calendar",
         conditional=True,
         problems=("period-and-end", "period-invalid", "window-too-wide", "time-naive"),
@@ -120,5 +122,23 @@ FACES: tuple[Route, ...] = (
         "Revoke a public free/busy address",
         "Free/busy",
         status=204,
+    ),
+    *(
+        Route(
+            "POST",
+            google.PATHS + path,
+            handler,
+            "Google's freebusy.query",
+            "Free/busy",
+            "freebusy:read",
+            query=theirs.GoogleQuery,
+            body=theirs.GoogleRequest,
+            answer=theirs.GoogleFreeBusy,
+            problems=("window-too-wide", "time-naive"),
+        )
+        for path, handler in (
+            ("freeBusy", google.query_google_freebusy),
+            ("calendar/v3/freeBusy", google.query_google_freebusy_below_root),
+        )
     ),
 )

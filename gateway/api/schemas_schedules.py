@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gateway.api.schemas import Answer, Id, Label, Name, PageQuery, Query, Request
-from gateway.api.schemas_freebusy import OnTentative, OnUnknown
+from gateway.api.schemas_freebusy import BusyPeriodOut, OnTentative, OnUnknown
 from gateway.api.times import Instant, TimeText, ZoneName, parse_instant
 from gateway.core.slots import MINUTES_A_DAY
 from gateway.core.values import parse_duration
@@ -335,3 +335,12 @@ class FreeBusyUrlQuery(Query):
     period: Duration | None = None
     format: Literal["text/calendar", "application/json"] | None = None
     user: Annotated[str, Field(max_length=254)] | None = None
+
+
+class PublicFreeBusyOut(Answer):
+    """Busy time behind a public address, in UTC."""
+
+    start: TimeText
+    end: TimeText
+    complete: bool
+    busy: list[BusyPeriodOut]

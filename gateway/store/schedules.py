@@ -8,10 +8,10 @@ import secrets as random_source
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, func, insert, select, tuple_, update
+from sqlalchemy import delete, insert, select, tuple_, update
 
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
@@ -22,7 +22,6 @@ from gateway.store.tables import (
     appointments,
     freebusy_tokens,
     holds,
-    principals,
     schedule_members,
     schedules,
 )
@@ -310,27 +309,3 @@ def find_token(session: Session, secret: str) -> FreeBusyToken | None:
 
 def _new_secret() -> str:
     return random_source.token_urlsafe(24)
-
-
-# --- people by the names other systems know ---
-
-
-def find_by_names(
-    session: Session, names: Sequence[str], *, subaccount_id: str | None
-) -> dict[str, str]:
-    """Return principal ids by id or e-mail address (in any case); ambiguous ones are left out."""
-    wanted = {name.lower() for name in names}
-    found: dict[str, set[str]] = {}
-    for part in chunks(sorted(wanted | set(names))):
-        address = func.lower(principals.c.email)
-        query = select(principals.c.id, address).where(
-            principals.c.id.in_(part) | address.in_(part)
-        )
-        if subaccount_id is not None:
-            query = query.where(principals.c.subaccount_id == subaccount_id)
-        for principal_id, email in session.execute(query):
-            for name in (principal_id, email):
-                if name is not None:
-                    found.setdefault(cast(str, name), set()).add(principal_id)
-    one = {name: next(iter(ids)) for name, ids in found.items() if len(ids) == 1}
-    return {name: one[key] for name in names for key in (name, name.lower()) if key in one}

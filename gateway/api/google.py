@@ -1,0 +1,108 @@
+"""Handlers: Google's ``freebusy.query``, so that code written for Google works unchanged (R23).
+
+Calendars are people here: an item's ``id`` is a principal id, an external id or an e-mail address.
+Everything that blocks is busy, unknown time too, because Google's answer has no word for it; whom
+the key cannot see is ``notFound``. Fields and parameters that Google knows and that mean nothing
+here are taken and ignored.
+"""
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+from aiohttp import web
+
+from gateway.api.freebusy import check_window
+from gateway.api.routing import Call, Result
+from gateway.api.schemas_google import GoogleQuery, GoogleRequest
+from gateway.api.times import render_instant
+from gateway.core.errors import InvalidInput
+from gateway.core.intervals import Interval, merge
+from gateway.services.availability import free_busy
+from gateway.store.directory import find_by_names
+from gateway.store.engine import Session
+from gateway.store.principals import find_principals
+
+PATHS = "/v1/compat/google/"
+
+_POINTERS = {"/start": "/timeMin", "/end": "/timeMax"}
+_NOT_FOUND = [{"domain": "global", "reason": "notFound"}]
+
+
+async def query_google_freebusy(call: Call[GoogleQuery, GoogleRequest]) -> Result:
+    """Answer Google's freebusy.query: busy periods by calendar, errors beside them."""
+    body = call.body
+    window = _window(body, call.now)
+    zone = ZoneInfo(body.time_zone)
+    names = list(dict.fromkeys(item.id for item in body.items))
+
+    def unit(session: Session) -> dict[str, list[Interval]]:
+        ids = find_by_names(session, names, subaccount_id=call.key.subaccount_id)
+        people = find_principals(session, list(ids.values()))
+        settings = call.api.settings
+        busy: dict[str, list[Interval]] = {}
+        for name, principal_id in ids.items():
+            person = people[principal_id]
+            found = free_busy(
+                session, person, window, now=call.now, fresh_for_s=settings.fresh_for_s
+            )
+            busy[name] = merge((start, end) for start, end, _status in found.busy)
+        return busy
+
+    found = await call.read(unit)
+    return {
+        "kind": "calendar#freeBusy",
+        "timeMin": _milliseconds(window[0]),
+        "timeMax": _milliseconds(window[1]),
+        "calendars": {name: _show(found.get(name), zone) for name in names},
+    }
+
+
+async def query_google_freebusy_below_root(call: Call[GoogleQuery, GoogleRequest]) -> Result:
+    """Answer the same where Google's client libraries look for it below a root URL."""
+    return await query_google_freebusy(call)
+
+
+def _window(body: GoogleRequest, now: int) -> Interval:
+    try:
+        return check_window(body.time_min, body.time_max, now=now)
+    except InvalidInput as error:
+        pointer = _POINTERS.get(error.pointer or "", error.pointer)
+        raise InvalidInput(error.detail, code=error.code, pointer=pointer) from None
+
+
+def _show(busy: list[Interval] | None, zone: ZoneInfo) -> dict[str, Any]:
+    if busy is None:
+        return {"errors": _NOT_FOUND, "busy": []}
+    return {
+        "busy": [
+            {"start": render_instant(start, zone), "end": render_instant(end, zone)}
+            for start, end in busy
+        ]
+    }
+
+
+def _milliseconds(epoch: int) -> str:
+    return render_instant(epoch).replace("Z", ".000Z")
+
+
+_REASONS = {400: "badRequest", 401: "authError", 403: "forbidden", 404: "notFound"}
+
+
+def as_google_error(problem: web.Response) -> web.Response:
+    """Add to a problem document the ``error`` member Google's clients read; 422 becomes 400."""
+    body = orjson.loads(bytes(problem.body)) if isinstance(problem.body, bytes) else {}
+    status = 400 if problem.status == 422 else problem.status
+    reason = _REASONS.get(status, "backendError" if status >= 500 else "invalid")
+    message = body.get("detail", "")
+    body |= {
+        "status": status,
+        "error": {
+            "code": status,
+            "message": message,
+            "errors": [{"domain": "global", "reason": reason, "message": message}],
+        },
+    }
+    problem.set_status(status)
+    problem.body = orjson.dumps(body)
+    return problem
