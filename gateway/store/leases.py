@@ -4,6 +4,7 @@ A lease names a process and runs out by itself, so a dead process's accounts are
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import and_, case, func, or_, select, update
 
@@ -67,10 +68,32 @@ def renew_lease(
     return bool(session.execute(statement).rowcount)
 
 
-def is_due(session: Session, connection_id: str, *, now: float) -> bool:
-    """Tell whether a connection is still due: another process may have been faster."""
-    due = select(connections.c.next_sync_at).where(connections.c.id == connection_id)
-    return float(session.execute(due).scalar_one()) <= now
+def is_held(session: Session, connection_id: str, *, owner: str, now: float) -> bool:
+    """Tell whether the owner holds this connection still and it is due: a run may have been."""
+    row = session.execute(
+        select(
+            connections.c.lease_owner, connections.c.lease_until, connections.c.next_sync_at
+        ).where(connections.c.id == connection_id)
+    ).first()
+    return row is not None and row[0] == owner and row[1] > now and row[2] <= now
+
+
+def note_run(session: Session, connection_id: str, /, *, owner: str, **changes: Any) -> bool:
+    """Write what a run left behind and give the lease back, in one statement.
+
+    False when the lease was lost or a person paused or disconnected the account meanwhile:
+    nothing is written then.
+    """
+    statement = (
+        update(connections)
+        .where(
+            connections.c.id == connection_id,
+            connections.c.lease_owner == owner,
+            connections.c.state.in_(("ok", "credential-revoked")),
+        )
+        .values(lease_owner=None, lease_until=0, **changes)
+    )
+    return bool(session.execute(statement).rowcount)
 
 
 def postpone_sync(session: Session, connection_id: str, *, next_sync_at: float) -> None:

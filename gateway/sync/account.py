@@ -3,14 +3,11 @@
 An idle account costs one request: the listing of its home.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from gateway.core.errors import (
-    Conflict,
     CredentialRejected,
     NotFound,
     UpstreamError,
@@ -18,12 +15,14 @@ from gateway.core.errors import (
     UpstreamThrottled,
 )
 from gateway.observe import logger, metrics
-from gateway.store import accounts, calendars, leases, principals
+from gateway.store import accounts, calendars, leases, outbox, principals
 from gateway.store.accounts import Connection, Credential
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.engine import Session, lock_principal
+from gateway.store.outbox import Errand
 from gateway.sync import outcome
 from gateway.sync.context import SyncContext
+from gateway.sync.lease import Lease, leased
 from gateway.sync.listing import apply_listing
 from gateway.sync.pull import (
     PULLED_ROLES,
@@ -33,12 +32,11 @@ from gateway.sync.pull import (
     note_failure,
     pull_calendar,
 )
-from gateway.sync.push import Pusher, push_account
+from gateway.sync.push import Pusher, push_errands
 from gateway.sync.report import CalendarReport, Progress, SyncReport
 from gateway.upstream.discovery import Listed, discover, list_home
 
 RECONCILE_EVERY_S = 86_400
-LEASE_WAIT_S = 30.0
 _log = logger("sync")
 
 
@@ -53,126 +51,92 @@ async def sync_account(
     What iCloud does is told in the report, never raised. Raises :class:`NotFound` for an unknown
     connection and :class:`Conflict` ``sync-running`` when the account stays leased elsewhere.
     """
-    async with leased(context, connection_id):
-        return await run_account(context, connection_id, progress=progress)
-
-
-@asynccontextmanager
-async def leased(
-    context: SyncContext, connection_id: str, *, wait_s: float = LEASE_WAIT_S
-) -> AsyncIterator[None]:
-    """Hold the account: one run at a time in this process, one process at a time (design 6).
-
-    The lease is renewed meanwhile; should it be lost, the run is cancelled.
-    """
-    async with context.lock(connection_id):
-        await _take_lease(context, connection_id, wait_s)
-        run = asyncio.current_task()
-        keeper = asyncio.create_task(_keep_lease(context, connection_id, run))
-        try:
-            yield
-        finally:
-            await _completed(_give_back(context, connection_id, keeper))
-
-
-async def _give_back(
-    context: SyncContext, connection_id: str, keeper: "asyncio.Task[None]"
-) -> None:
-    keeper.cancel()
-    await asyncio.gather(keeper, return_exceptions=True)
-    await context.store.write(leases.free_lease, connection_id, owner=context.owner)
-
-
-async def _completed(work: Coroutine[None, None, None]) -> None:
-    """Await ``work`` to its end even while being cancelled: a lease must not be left behind."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
-
-
-async def _take_lease(context: SyncContext, connection_id: str, wait_s: float) -> None:
-    await context.store.read(accounts.get_connection, connection_id)
-    deadline = asyncio.get_running_loop().time() + wait_s
-    while not await context.store.write(
-        leases.try_lease,
-        connection_id,
-        owner=context.owner,
-        now=context.clock(),
-        lease_s=context.settings.lease_s,
-    ):
-        if asyncio.get_running_loop().time() >= deadline:
-            raise Conflict("This account is being synced elsewhere.", code="sync-running")
-        await asyncio.sleep(0.1)
-
-
-async def _keep_lease(
-    context: SyncContext, connection_id: str, run: "asyncio.Task[object] | None"
-) -> None:
-    while True:
-        await asyncio.sleep(context.settings.lease_s / 3)
-        kept = await context.store.write(
-            leases.renew_lease,
-            connection_id,
-            owner=context.owner,
-            now=context.clock(),
-            lease_s=context.settings.lease_s,
-        )
-        if not kept and run is not None:
-            run.cancel("the lease was lost")
-            return
+    async with leased(context, connection_id) as lease:
+        return await run_account(context, connection_id, lease, progress=progress)
 
 
 async def run_account(
     context: SyncContext,
     connection_id: str,
+    lease: Lease,
     *,
     progress: Callable[[Progress], None] | None = None,
     push_only: bool = False,
+    only_if_due: bool = False,
 ) -> SyncReport:
-    """Run over an account that is leased already; ``push_only`` sends and does not look."""
+    """Run over an account that is held; ``push_only`` sends and does not look.
+
+    ``only_if_due`` does nothing when another run of this process was faster.
+    """
     report = SyncReport(connection_id)
-    try:
-        run = await _open(context, connection_id, progress)
-    except NotFound as error:
-        report.state, report.problem, report.detail = "disconnected", error.code, error.detail
+    run, errands = await _open(context, connection_id, progress, report, only_if_due=only_if_due)
+    if run is None:
         return report
     connection = run.connection
-    if connection.state in ("paused", "disconnected"):
-        report.state = report.problem = connection.state
-        return report
     try:
-        if connection.state == "ok":
-            report.pushed = await push_account(Pusher(context, connection, run.client, run.zone))
+        if connection.state == "ok" and errands:
+            report.pushed = await push_errands(
+                Pusher(context, connection, run.client, run.zone), errands
+            )
         if not push_only:
             await _pull(run, report)
-            await outcome.note_success(context, connection)
+            lease.released = True
         report.state = "ok"
     except (UpstreamError, Superseded) as error:
         report.problem, report.detail = error.code, error.detail
         report.state = await outcome.note_failure(context, connection, error)
+        lease.released = True
     report.requests = run.client.requests
     _observe(run, report)
     return report
 
 
 async def _open(
-    context: SyncContext, connection_id: str, progress: Callable[[Progress], None] | None
-) -> Run:
-    connection, credential, zone = await context.store.read(_load, context, connection_id)
-    client = context.client(connection_id, credential)
-    return Run(context, connection, client, zone, progress)
+    context: SyncContext,
+    connection_id: str,
+    progress: Callable[[Progress], None] | None,
+    report: SyncReport,
+    *,
+    only_if_due: bool,
+) -> tuple[Run | None, list[Errand]]:
+    """Read all a run needs in one unit; the report says why there is nothing to run."""
+    try:
+        opened = await context.store.read(_load, context, connection_id, only_if_due=only_if_due)
+    except NotFound as error:
+        report.state, report.problem, report.detail = "disconnected", error.code, error.detail
+        return None, []
+    if opened is None:
+        return None, []
+    if opened.connection.state in ("paused", "disconnected"):
+        report.state = report.problem = opened.connection.state
+        return None, []
+    client = context.client(connection_id, opened.credential)
+    return Run(context, opened.connection, client, opened.zone, progress), opened.errands
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What one read unit tells about an account."""
+
+    connection: Connection
+    credential: Credential
+    zone: ZoneInfo
+    errands: list[Errand]
 
 
 def _load(
-    session: Session, context: SyncContext, connection_id: str
-) -> tuple[Connection, Credential, ZoneInfo]:
+    session: Session, context: SyncContext, connection_id: str, *, only_if_due: bool
+) -> _Opened | None:
+    now = context.clock()
+    if only_if_due and not leases.is_held(session, connection_id, owner=context.owner, now=now):
+        return None
     connection = accounts.get_connection(session, connection_id)
-    credential = accounts.load_credential(session, context.keyring, connection_id)
-    zone = ZoneInfo(principals.get_principal(session, connection.principal_id).time_zone)
-    return connection, credential, zone
+    return _Opened(
+        connection=connection,
+        credential=accounts.load_credential(session, context.keyring, connection_id),
+        zone=ZoneInfo(principals.get_principal(session, connection.principal_id).time_zone),
+        errands=outbox.due_errands(session, connection_id, now=now),
+    )
 
 
 # --- pulling ---
@@ -181,14 +145,86 @@ def _load(
 async def _pull(run: Run, report: SyncReport) -> None:
     context, connection = run.context, run.connection
     listed = await _list(run)
-    known = await context.store.write(_note_listing, connection, listed, now=context.now())
     reconcile = _is_reconcile_due(connection, context.now())
-    in_use = [c for c in known if c.role in PULLED_ROLES and c.state != "gone"]
-    todo = [c for c in in_use if needs_pull(c) or (reconcile and c.state == "ok")]
+    ending = outcome.success(context, connection)
+    if reconcile:
+        ending["reconciled_at"] = context.now()
+    known, todo = await context.store.write(
+        _note_listing, connection, listed, reconcile, context.owner, ending, now=context.now()
+    )
+    if not todo:
+        return
     for calendar in todo:
         report.calendars.append(await _pull_one(run, calendar, reconcile=reconcile))
-    quiet = [c.id for c in in_use if c not in todo and c.state == "ok" and c.missing_since is None]
-    await context.store.write(_touch, connection, quiet, reconcile, now=context.now())
+    await context.store.write(
+        _close, connection, _quiet(known, todo), context.owner, ending, now=context.now()
+    )
+
+
+def _note_listing(
+    session: Session,
+    connection: Connection,
+    listed: tuple[Listed, ...],
+    reconcile: bool,
+    owner: str,
+    ending: dict[str, object],
+    *,
+    now: int,
+) -> tuple[list[UpstreamCalendar], list[UpstreamCalendar]]:
+    """Take the listing in and tell what has to be pulled; if nothing, the run is over (one unit).
+
+    Returns all calendars, and those to pull.
+    """
+    lock_principal(session, connection.principal_id)
+    known = apply_listing(session, connection.id, listed, now=now)
+    todo = [c for c in known if needs_pull(c) or (reconcile and _is_quiet(c))]
+    if not todo:
+        _end(session, connection, _quiet(known, todo), owner, ending, now=now)
+    return known, todo
+
+
+def _close(
+    session: Session,
+    connection: Connection,
+    quiet: list[str],
+    owner: str,
+    ending: dict[str, object],
+    *,
+    now: int,
+) -> None:
+    lock_principal(session, connection.principal_id)
+    if calendars.has_unread(session, connection.id):
+        ending = {**ending, "next_sync_at": 0.0}  # roles were changed while the run was under way
+    _end(session, connection, quiet, owner, ending, now=now)
+
+
+def _end(
+    session: Session,
+    connection: Connection,
+    quiet: list[str],
+    owner: str,
+    ending: dict[str, object],
+    *,
+    now: int,
+) -> None:
+    if quiet:
+        calendars.touch_synced(session, quiet, now=now)
+    outcome.note_success(session, connection, owner, ending)
+
+
+def _is_quiet(calendar: UpstreamCalendar) -> bool:
+    """Whether a calendar in use was found as it was read: its mirror is current."""
+    in_use = calendar.role in PULLED_ROLES and calendar.kind == "calendar"
+    return in_use and calendar.state == "ok" and calendar.missing_since is None
+
+
+def _quiet(known: list[UpstreamCalendar], todo: list[UpstreamCalendar]) -> list[str]:
+    pulled = {calendar.id for calendar in todo}
+    return [c.id for c in known if c.id not in pulled and _is_quiet(c)]
+
+
+def _is_reconcile_due(connection: Connection, now: int) -> bool:
+    return now - (connection.reconciled_at or connection.created_at) >= RECONCILE_EVERY_S
 
 
 async def _list(run: Run) -> tuple[Listed, ...]:
@@ -212,26 +248,6 @@ async def _list(run: Run) -> tuple[Listed, ...]:
         )
         run.connection = replace(connection, home_path=found.home_path)
         return found.calendars
-
-
-def _note_listing(
-    session: Session, connection: Connection, listed: tuple[Listed, ...], *, now: int
-) -> list[UpstreamCalendar]:
-    lock_principal(session, connection.principal_id)
-    return apply_listing(session, connection.id, listed, now=now)
-
-
-def _is_reconcile_due(connection: Connection, now: int) -> bool:
-    return now - (connection.reconciled_at or connection.created_at) >= RECONCILE_EVERY_S
-
-
-def _touch(
-    session: Session, connection: Connection, quiet: list[str], reconciled: bool, *, now: int
-) -> None:
-    if quiet:
-        calendars.touch_synced(session, quiet, now=now)
-    if reconciled:
-        accounts.update_connection(session, connection.id, reconciled_at=now)
 
 
 async def _pull_one(run: Run, calendar: UpstreamCalendar, *, reconcile: bool) -> CalendarReport:

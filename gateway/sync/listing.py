@@ -39,25 +39,33 @@ def apply_listing(
     there = {item.path: item for item in listed}
     if here and not there:
         raise UpstreamUnreachable("iCloud listed no calendars at all; nothing was changed.")
+    changed = False
     for path, item in there.items():
         known = here.get(path)
         if known is None:
-            values = {name: getattr(item, name) for name in _FOLLOWED}
-            calendars.create_calendar(
-                session,
-                connection_id=connection_id,
-                path=path,
-                values={**values, "listed_ctag": item.ctag, "listed_token": item.sync_token},
-            )
+            changed = True
+            _add(session, connection_id, item)
         else:
-            _follow(session, known, item, now=now)
+            changed |= _follow(session, known, item, now=now)
     for path, known in here.items():
         if path not in there and known.state != "gone":
+            changed = True
             _miss(session, known, now=now)
-    return calendars.list_calendars(session, connection_id)
+    return calendars.list_calendars(session, connection_id) if changed else list(here.values())
 
 
-def _follow(session: Session, known: UpstreamCalendar, item: Listed, *, now: int) -> None:
+def _add(session: Session, connection_id: str, item: Listed) -> None:
+    values = {name: getattr(item, name) for name in _FOLLOWED}
+    calendars.create_calendar(
+        session,
+        connection_id=connection_id,
+        path=item.path,
+        values={**values, "listed_ctag": item.ctag, "listed_token": item.sync_token},
+    )
+
+
+def _follow(session: Session, known: UpstreamCalendar, item: Listed, *, now: int) -> bool:
+    """Note what changed of a listed calendar; returns whether anything did."""
     changes = {
         name: getattr(item, name)
         for name in _FOLLOWED
@@ -73,6 +81,7 @@ def _follow(session: Session, known: UpstreamCalendar, item: Listed, *, now: int
         calendars.update_calendar(session, known.id, **changes)
     if changes.keys() & {"name", "color"}:
         _rename_mirror(session, known, item, now=now)
+    return bool(changes)
 
 
 def _rename_mirror(session: Session, known: UpstreamCalendar, item: Listed, *, now: int) -> None:

@@ -1,7 +1,9 @@
 """What a run leaves behind on its connection: state, back-off, when it is due again (R4)."""
 
+from typing import Any
+
 from gateway.core.errors import CredentialRejected, GatewayError, UpstreamThrottled
-from gateway.store import accounts, calendars, leases
+from gateway.store import accounts, leases
 from gateway.store.accounts import Connection
 from gateway.store.engine import Session
 from gateway.store.objects import bump_generation
@@ -38,58 +40,56 @@ def backoff_delay(context: SyncContext, failures: int, error: GatewayError | Non
     return min(delay, THROTTLE_CEILING_S) * context.random.uniform(0.9, 1.1)
 
 
-async def note_success(context: SyncContext, connection: Connection) -> None:
-    """The account answered: clear its problem, say when it is due again."""
+def success(context: SyncContext, connection: Connection) -> dict[str, object]:
+    """Return what a good run writes on its connection: no problem, when it is due again."""
     now = context.now()
-    changes: dict[str, object] = {
+    return {
+        "state": "ok",
+        "problem": None,
+        "problem_detail": None,
         "polled_at": now,
         "synced_at": now,
         "failures": 0,
         "probes_left": 0,
+        "next_sync_at": context.clock() + poll_delay(context, connection),
     }
-    if connection.state == REVOKED:
-        changes["state"] = "ok"
-    if connection.problem is not None:
-        changes.update(problem=None, problem_detail=None)
-    due = context.clock() + poll_delay(context, connection)
-    await context.store.write(_apply, connection, {**changes, "next_sync_at": due})
+
+
+def note_success(
+    session: Session, connection: Connection, owner: str, changes: dict[str, object]
+) -> None:
+    """Write the good end of a run and give the lease back (the principal is locked)."""
+    done = leases.note_run(session, connection.id, owner=owner, **changes)
+    if done and connection.state != "ok":
+        bump_generation(session, connection.principal_id)
 
 
 async def note_failure(context: SyncContext, connection: Connection, error: GatewayError) -> str:
     """The account could not be read: back off; a rejected credential stops polling (R4).
 
-    Returns the state of the connection afterwards.
+    Returns the state of the connection afterwards; the lease is given back.
     """
     if isinstance(error, CredentialRejected):
         return await context.store.write(
             _note_rejected,
             connection,
             error,
+            owner=context.owner,
             now=context.clock(),
             outage_delay=backoff_delay(context, connection.failures + 1, None),
         )
     failures = connection.failures + 1
-    changes: dict[str, object] = {
-        "polled_at": context.now(),
-        "failures": failures,
-        "problem": error.code,
-        "problem_detail": error.detail,
-        "next_sync_at": context.clock() + backoff_delay(context, failures, error),
-    }
-    await context.store.write(_apply, connection, changes)
+    await context.store.write(
+        leases.note_run,
+        connection.id,
+        owner=context.owner,
+        polled_at=context.now(),
+        failures=failures,
+        problem=error.code,
+        problem_detail=error.detail,
+        next_sync_at=context.clock() + backoff_delay(context, failures, error),
+    )
     return connection.state
-
-
-def _apply(session: Session, connection: Connection, changes: dict[str, object]) -> None:
-    current = accounts.get_connection(session, connection.id)
-    if current.state in ("paused", "disconnected"):
-        return  # a person acted while the run was under way
-    if changes.get("state", current.state) != current.state:
-        bump_generation(session, connection.principal_id)
-    if not changes["failures"] and calendars.has_unread(session, connection.id):
-        # Roles were changed while the run was under way; after a failure the back-off stands.
-        changes["next_sync_at"] = 0.0
-    accounts.update_connection(session, connection.id, **changes)
 
 
 def _note_rejected(
@@ -97,13 +97,12 @@ def _note_rejected(
     connection: Connection,
     error: GatewayError,
     *,
+    owner: str,
     now: float,
     outage_delay: float,
 ) -> str:
     current = accounts.get_connection(session, connection.id)
-    if current.state in ("paused", "disconnected"):
-        return current.state
-    failed = {"polled_at": int(now), "failures": current.failures + 1}
+    failed: dict[str, Any] = {"polled_at": int(now), "failures": current.failures + 1}
     polled, refused = leases.count_refusals(session, since=int(now) - OUTAGE_SPAN_S)
     polled = polled if (current.polled_at or 0) >= now - OUTAGE_SPAN_S else polled + 1
     refused += current.state != REVOKED
@@ -111,9 +110,10 @@ def _note_rejected(
         leases.revive_refused(
             session, since=int(now) - OUTAGE_SPAN_S, next_sync_at=now + outage_delay
         )
-        accounts.update_connection(
+        leases.note_run(
             session,
             connection.id,
+            owner=owner,
             **failed,
             state="ok",
             problem="upstream-outage",
@@ -124,9 +124,10 @@ def _note_rejected(
     first = current.state != REVOKED
     left = len(PROBE_DELAYS_S) if first else max(current.probes_left - 1, 0)
     delay = PROBE_DELAYS_S[len(PROBE_DELAYS_S) - left] if left else _FAR
-    accounts.update_connection(
+    done = leases.note_run(
         session,
         connection.id,
+        owner=owner,
         **failed,
         state=REVOKED,
         problem=error.code,
@@ -134,6 +135,6 @@ def _note_rejected(
         probes_left=left,
         next_sync_at=now + delay,
     )
-    if first:
+    if done and first:
         bump_generation(session, connection.principal_id)
-    return REVOKED
+    return REVOKED if done else current.state

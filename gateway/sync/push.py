@@ -5,6 +5,7 @@ looks (GET) before it repeats: what arrived is not sent twice, what did not is n
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -92,14 +93,13 @@ async def write_upstream(
     return None
 
 
-async def push_account(pusher: Pusher) -> int:
-    """Run the due errands of an account, oldest first; returns how many were done.
+async def push_errands(pusher: Pusher, errands: Sequence[Errand]) -> int:
+    """Run due errands of an account, oldest first; returns how many were done.
 
     Raises :class:`CredentialRejected` and :class:`UpstreamThrottled`: the account has to wait.
     """
-    store, now = pusher.context.store, pusher.context.clock()
     done = 0
-    for errand in await store.read(outbox.due_errands, pusher.connection.id, now=now):
+    for errand in errands:
         done += await _run_errand(pusher, errand)
     return done
 

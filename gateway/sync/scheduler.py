@@ -11,9 +11,10 @@ from contextlib import suppress
 from gateway.core.errors import Conflict, GatewayError, StoreError
 from gateway.observe import logger
 from gateway.store import leases, outbox
-from gateway.sync.account import leased, run_account, sync_account
+from gateway.sync.account import run_account, sync_account
 from gateway.sync.context import SyncContext
 from gateway.sync.extend import extend_windows
+from gateway.sync.lease import claimed, leased
 from gateway.sync.report import Progress, SyncReport
 
 __all__ = ["Progress", "SyncReport", "Worker", "sync_account"]
@@ -122,9 +123,9 @@ class Worker:
         self, connection_id: str, progress: Callable[[Progress], None] | None
     ) -> SyncReport:
         try:
-            async with leased(self.context, connection_id):
+            async with leased(self.context, connection_id) as lease:
                 self._waiting.pop(connection_id, None)  # from here on a new caller needs a new run
-                return await run_account(self.context, connection_id, progress=progress)
+                return await run_account(self.context, connection_id, lease, progress=progress)
         finally:
             if self._waiting.get(connection_id) is asyncio.current_task():
                 del self._waiting[connection_id]
@@ -156,14 +157,11 @@ class Worker:
             _log.warning("cannot postpone", connection=connection_id, code=error.code)
 
     async def _sync(self, connection_id: str) -> None:
-        async with leased(self.context, connection_id):
-            if await self.context.store.read(
-                leases.is_due, connection_id, now=self.context.clock()
-            ):
-                await run_account(self.context, connection_id)
+        async with claimed(self.context, connection_id) as lease:
+            await run_account(self.context, connection_id, lease, only_if_due=True)
 
     async def _push(self, connection_id: str) -> None:
         """Send what is due; when another process has the account, it sends too."""
         with suppress(Conflict):
-            async with leased(self.context, connection_id, wait_s=0):
-                await run_account(self.context, connection_id, push_only=True)
+            async with leased(self.context, connection_id, wait_s=0) as lease:
+                await run_account(self.context, connection_id, lease, push_only=True)

@@ -25,7 +25,11 @@ async def test_every_event_of_chosen_calendars_is_mirrored_and_no_other(fresh_si
     fresh_site.requests()
     report = await fresh_site.sync()
     assert report.ok
-    assert fresh_site.requests() == ["PROPFIND", SYNC, *[MULTIGET] * 3, SYNC, MULTIGET]
+    query = "REPORT calendar-query"
+    assert fresh_site.requests() == [
+        *("PROPFIND", SYNC, query, *[MULTIGET] * 3),
+        *(SYNC, MULTIGET),
+    ]
     fresh_site.assert_mirror_equals("home")
     fresh_site.assert_mirror_equals("work")
     assert fresh_site.read(collections.find_mirror, fresh_site.calendar("Family").id) is None

@@ -8,8 +8,8 @@ import pytest
 from gateway.core.errors import Conflict
 from gateway.store import accounts, leases
 from gateway.sync import account
-from gateway.sync.account import leased
 from gateway.sync.connect import connect
+from gateway.sync.lease import leased
 from gateway.sync.scheduler import Worker, sync_account
 from tests.sync.conftest import Site, create_principal, event, make_context
 
@@ -223,14 +223,14 @@ async def test_one_accounts_crash_does_not_stop_the_others(
     other = site.server.world.add_account("sam@icloud.com")
     principal_id = create_principal(site.database)
     made = await connect(site.context, principal_id, other.email, other.issue_app_password())
-    original = account.push_account
+    original = account.list_home
 
-    async def crash(pusher):
-        if pusher.connection.id == site.connection_id:
+    async def crash(client, home_path, **more):
+        if home_path == site.account.home_path:
             raise RuntimeError("a bug")
-        return await original(pusher)
+        return await original(client, home_path, **more)
 
-    monkeypatch.setattr(account, "push_account", crash)
+    monkeypatch.setattr(account, "list_home", crash)
     site.clock.advance(HOUR)
     assert await run_due(site) == 2
     assert site.read(accounts.get_connection, made.id).synced_at == int(site.clock.time)

@@ -1,0 +1,120 @@
+"""Holding an account: one run at a time in this process, one process at a time (design 6)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+
+from gateway.core.errors import Conflict
+from gateway.store import accounts, leases
+from gateway.sync.context import SyncContext
+
+WAIT_S = 30.0
+"""How long a caller waits for an account that another process works on."""
+
+_RETRY_S = 0.1
+
+
+class Lease:
+    """A lease in the database, renewed while it is held.
+
+    ``released`` is set by whoever gave it back in a unit of its own; else the end of
+    :func:`leased` does. Should it be lost, the task that holds it is cancelled.
+    """
+
+    def __init__(self, context: SyncContext, connection_id: str) -> None:
+        self.released = False
+        self._context = context
+        self._connection_id = connection_id
+        self._holder = asyncio.current_task()
+        self._renewal: asyncio.Task[None] | None = None
+        self._timer = self._wait()
+
+    def _wait(self) -> asyncio.TimerHandle:
+        delay = self._context.settings.lease_s / 3
+        return asyncio.get_running_loop().call_later(delay, self._start_renewal)
+
+    def _start_renewal(self) -> None:
+        self._renewal = asyncio.ensure_future(self._renew())
+
+    async def _renew(self) -> None:
+        kept = await self._context.store.write(
+            leases.renew_lease,
+            self._connection_id,
+            owner=self._context.owner,
+            now=self._context.clock(),
+            lease_s=self._context.settings.lease_s,
+        )
+        if kept:
+            self._timer = self._wait()
+        elif self._holder is not None and not self.released:
+            self._holder.cancel("the lease was lost")
+
+    async def close(self) -> None:
+        """Stop renewing; give the lease back unless that was done already."""
+        self._timer.cancel()
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
+        if not self.released:
+            await self._context.store.write(
+                leases.free_lease, self._connection_id, owner=self._context.owner
+            )
+
+
+@asynccontextmanager
+async def leased(
+    context: SyncContext, connection_id: str, *, wait_s: float = WAIT_S
+) -> AsyncIterator[Lease]:
+    """Hold an account, waiting for whoever has it.
+
+    Raises :class:`Conflict` ``sync-running`` when it stays leased elsewhere, and
+    :class:`NotFound` for an unknown connection.
+    """
+    async with context.lock(connection_id):
+        await _take(context, connection_id, wait_s)
+        async with _kept(context, connection_id) as lease:
+            yield lease
+
+
+@asynccontextmanager
+async def claimed(context: SyncContext, connection_id: str) -> AsyncIterator[Lease]:
+    """Hold an account that was leased to this process already, when it was found due.
+
+    A run of this process may have been faster; reading the account tells whether it is held still.
+    """
+    async with context.lock(connection_id), _kept(context, connection_id) as lease:
+        yield lease
+
+
+@asynccontextmanager
+async def _kept(context: SyncContext, connection_id: str) -> AsyncIterator[Lease]:
+    lease = Lease(context, connection_id)
+    try:
+        yield lease
+    finally:
+        await _completed(lease.close())
+
+
+async def _completed(work: Coroutine[None, None, None]) -> None:
+    """Await ``work`` to its end even while being cancelled: a lease must not be left behind."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+async def _take(context: SyncContext, connection_id: str, wait_s: float) -> None:
+    deadline = asyncio.get_running_loop().time() + wait_s
+    while not await context.store.write(
+        leases.try_lease,
+        connection_id,
+        owner=context.owner,
+        now=context.clock(),
+        lease_s=context.settings.lease_s,
+    ):
+        await context.store.read(accounts.get_connection, connection_id)
+        if asyncio.get_running_loop().time() >= deadline:
+            raise Conflict("This account is being synced elsewhere.", code="sync-running")
+        await asyncio.sleep(_RETRY_S)
