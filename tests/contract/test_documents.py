@@ -41,7 +41,8 @@ def test_every_setting_in_the_environment_exists() -> None:
 
 
 def test_the_commands_of_the_design_exist() -> None:
-    assert {
+    wanted = {
         *("demo", "serve", "caldav", "api", "worker", "lookalike", "init", "migrate", "connect"),
         *("calendars", "roles", "sync", "freebusy", "logins", "doctor", "busy"),
-    } == COMMANDS
+    }
+    assert wanted <= set(COMMANDS)
