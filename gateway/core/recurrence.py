@@ -15,6 +15,9 @@ from gateway.core.budget import Budget
 from gateway.core.rules import Numbers, Rule
 from gateway.core.values import DAY, date_of, day_number
 
+CHEAP = 16
+"""So many list entries are made in the time of one step."""
+
 _UNIT = {"HOURLY": 3600, "MINUTELY": 60, "SECONDLY": 1}
 
 
@@ -62,6 +65,8 @@ class Walk:
 
     def _times_of_day(self) -> list[int]:
         hour, minute, second = self._clock
+        sizes = (len(self._hours) or 1, len(self._minutes) or 1, len(self._seconds) or 1)
+        self._budget.spend(sizes[0] * sizes[1] * sizes[2] // CHEAP)
         return sorted(
             h * 3600 + m * 60 + s
             for h in self._hours or (hour,)
@@ -170,6 +175,7 @@ class Walk:
             days = self._days(step)
         except (ValueError, OverflowError):
             return None
+        self._budget.spend(len(days) * len(self._times) // CHEAP)
         walls = [day * DAY + time for day in days for time in self._times]
         return self._positions(walls) if self._setpos else walls
 

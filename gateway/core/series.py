@@ -78,7 +78,7 @@ def _revision(event: Event) -> tuple[int, str]:
 
 def _read(component: Component, into: Collector) -> Event | None:
     """Read one VEVENT; one without a start leaves unknown time behind."""
-    into.budget.spend(8 + sum(map(len, component.properties.values())))
+    into.budget.spend(_cost(component))
     try:
         return read_event(component, into.zones, into.rules)
     except UnreadableError as error:
@@ -91,6 +91,13 @@ def _read(component: Component, into: Collector) -> Event | None:
             into.unbounded = into.unbounded or error.until is None
             into.add_unknown("bad-start", str(error), low, end)
         return None
+
+
+def _cost(component: Component) -> int:
+    """Steps that reading a VEVENT takes: its lines, and the items of its lists of dates."""
+    lists = component.all("RDATE") + component.all("EXDATE")
+    items = sum(len(prop.value) for prop in lists) // 6
+    return 12 + sum(map(len, component.properties.values())) + items
 
 
 def _is_surely_free(component: Component, into: Collector) -> bool:
@@ -268,12 +275,13 @@ class _Series:
 
     def _add_rule(self, rule: Rule, found: dict[int, int]) -> None:
         master, into = self._master, self._into
-        walk = Walk(rule, master.start, into.budget, date_only=master.all_day)
         to_utc, limit = master.zone.to_utc, into.max_rows
         low, high = self._low, self._high
         count = 0
         last = low
+        walk: Walk | None = None
         try:
+            walk = Walk(rule, master.start, into.budget, date_only=master.all_day)
             for wall in self._bounded(rule, walk):
                 instant = to_utc(wall)
                 if instant < low or instant in found:
@@ -288,7 +296,7 @@ class _Series:
                 found[instant] = wall
         except BudgetExceededError:
             self._cut_at(max(last + 1, master.start_of(master.start) + 1))
-        self._extent(rule, walk)
+        self._extent(rule, finished=walk is not None and walk.finished)
 
     def _bounded(self, rule: Rule, walk: Walk) -> Iterator[int]:
         """The rule's wall times around the window, ended by UNTIL."""
@@ -315,13 +323,13 @@ class _Series:
             return wall // DAY > until.day  # a DATE written as 00:00:00Z or 23:59:59Z
         return self._master.zone.to_utc(wall) > until.wall
 
-    def _extent(self, rule: Rule, walk: Walk) -> None:
+    def _extent(self, rule: Rule, *, finished: bool) -> None:
         """Whether the rule goes on after the window, and where it ends at the latest."""
         into = self._into
         if rule.until is not None:
             latest = self._master.zone.to_utc(rule.until.wall) + DAY + self._master.seconds
             into.bound(into.first_start or latest, latest)
-        elif not walk.finished:
+        elif not finished:
             into.open_ended = into.unbounded = True
 
     def _cut_at(self, instant: int) -> None:
