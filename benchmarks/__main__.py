@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import sys
 
 from benchmarks.measure import Ratio
 from benchmarks.report import render
@@ -24,7 +25,9 @@ def main() -> None:
     rows: list[Ratio] = []
     for name in given.names or PARTS:
         part = importlib.import_module(f"benchmarks.{name}")
-        rows.extend(part.run(quick=given.quick))
+        for row in part.run(quick=given.quick):
+            rows.append(row)
+            print(f"… {row.part}: {row.case}", file=sys.stderr, flush=True)
     print(render(rows, style=given.style))
 
 

@@ -76,16 +76,17 @@ def _compare(
     case: tuple[int, str],
     quick: bool,
 ) -> Iterator[Ratio]:
-    times = 160 if quick else 800
+    seconds = 0.4 if quick else 1.0
+    times = max(100, round(seconds / _cost(api, "api", request, 64)()))
     bare = request_bytes("GET", f"/bare/{number}")
     guarded = request_bytes("GET", f"/v1/noop{number}", headers=_bearer(filled))
     costs = in_turns(
         {
             "ours": _cost(api, "api", request, times),
-            BARE: _cost(noop, "bare", bare, times * 5),
-            GUARDED: _cost(noop, "guarded", guarded, times * 2),
+            BARE: _cost(noop, "bare", bare, max(2000, times)),
+            GUARDED: _cost(noop, "guarded", guarded, max(500, times)),
         },
-        rounds=5 if quick else 9,
+        rounds=5 if quick else 7,
     )
     count, window = case
     for name, target in TARGETS.items():

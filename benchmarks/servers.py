@@ -73,10 +73,10 @@ def running(
         )
         try:
             assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line.startswith("{"):
+            line = next((line for line in process.stdout if line.startswith("{")), "")
+            if not line:
                 errors.seek(0)
-                raise RuntimeError(f"{name} did not start: {line}{errors.read()[-2000:]}")
+                raise RuntimeError(f"{name} did not start: {errors.read()[-2000:]}")
             yield Server(name, process.pid, json.loads(line))
         finally:
             process.terminate()
