@@ -25,6 +25,7 @@ async def authenticate(request: web.Request, live: Live, threads: StoreThreads) 
         raise NotAuthenticated("Send an API key: Authorization: Bearer KEY.")
     if not secret.isascii() or len(secret) > _LONGEST_KEY:
         raise NotAuthenticated("The API key is unknown or revoked.")
+    live.refresh()
     key = live.find_key(secret) or await threads.read(live.load_key, secret)
     if key is None:
         raise NotAuthenticated("The API key is unknown or revoked.")

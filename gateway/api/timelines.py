@@ -147,9 +147,9 @@ class TimelineCache:
         self.bytes = 0
 
     async def find(self, principal_id: str, *, now: int) -> Rendered | None:
-        """Return a current timeline, built now if need be; None when it cannot be trusted.
+        """Return a timeline that is current as of the last ``live.refresh()``, built if need be.
 
-        Raises :class:`NotFound` for an unknown principal.
+        None when none can be trusted, or when there is no such principal.
         """
         version = self._live.version(principal_id)
         if version is None:
@@ -177,6 +177,7 @@ class TimelineCache:
         except NotFound:
             self._drop(principal_id)
             return None
+        self._live.refresh()
         if self._live.version(principal_id) != version:
             return None
         entry = Rendered(timeline, version)

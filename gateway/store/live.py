@@ -30,7 +30,14 @@ _log = logger("live")
 
 
 class Live(Protocol):
-    """Cheap, current look-ups for the event loop; thread-safe enough for one loop thread."""
+    """Cheap, current look-ups for one event loop.
+
+    What they say is true as of the last :meth:`refresh`, which every request calls first.
+    """
+
+    def refresh(self) -> None:
+        """Notice what was committed until now."""
+        ...
 
     def version(self, principal_id: str) -> Version | None:
         """Return the version of a principal's state; None when it cannot be known cheaply."""
@@ -55,7 +62,11 @@ def open_live(database: Database) -> Live:
 
 
 class SqliteLive:
-    """Reads the rows themselves, with one plain connection that never writes."""
+    """Reads the rows themselves, with one plain connection that never writes.
+
+    SQLite says by ``PRAGMA data_version`` whether anybody committed since it was last asked; as
+    long as nobody did, what was read is remembered.
+    """
 
     def __init__(self, database: Database) -> None:
         path = Path(database.url.database or "").absolute()
@@ -63,9 +74,29 @@ class SqliteLive:
             f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
         )
         self._connection.execute("PRAGMA busy_timeout=50")
+        self._seen: object = None
+        self._versions: dict[str, Version] = {}
+        self._keys: dict[str, ApiKey] = {}
+
+    def refresh(self) -> None:
+        """Forget what was read when the database has changed since."""
+        try:
+            seen = self._connection.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:
+            seen = None
+        if seen is None or seen != self._seen:
+            self._seen, self._versions, self._keys = seen, {}, {}
 
     def version(self, principal_id: str) -> Version | None:
-        """Read both generations of the principal."""
+        """Return both generations of the principal."""
+        known = self._versions.get(principal_id)
+        if known is None:
+            known = self._read_version(principal_id)
+            if known is not None:
+                self._versions[principal_id] = known
+        return known
+
+    def _read_version(self, principal_id: str) -> Version | None:
         try:
             row: Version | None = self._connection.execute(
                 "SELECT generation, source_generation FROM generations WHERE principal_id = ?",
@@ -76,7 +107,15 @@ class SqliteLive:
         return row
 
     def find_key(self, secret: str) -> ApiKey | None:
-        """Read the key by its hash."""
+        """Return the key with this secret."""
+        known = self._keys.get(secret)
+        if known is None:
+            known = self._read_key(secret)
+            if known is not None:
+                self._keys[secret] = known
+        return known
+
+    def _read_key(self, secret: str) -> ApiKey | None:
         try:
             row = self._connection.execute(
                 "SELECT id, subaccount_id, name, scopes, created_at, last_used_at"
@@ -110,6 +149,9 @@ class PostgresqlLive:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="generation-listener", daemon=True)
         self._thread.start()
+
+    def refresh(self) -> None:
+        """Nothing to do: changes come by themselves."""
 
     def version(self, principal_id: str) -> Version | None:
         """Return how often a change of the principal was heard of, in this connection's life."""

@@ -125,6 +125,7 @@ async def test_a_change_is_seen_at_once_and_the_cache_stays_small(
     assert entry is not None
     assert await cache.find(place.principal.id, now=NOW) is entry
     _fill(place, [(0, HOUR, FBType.BUSY)])
+    live.refresh()
     newer = await cache.find(place.principal.id, now=NOW)
     assert newer is not None
     assert [row[:2] for row in newer.timeline.rows] == [(NOW, NOW + HOUR)]

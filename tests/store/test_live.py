@@ -16,16 +16,21 @@ from tests.store.conftest import NOW, Place, prepared
 def live(place: Place) -> Iterator[Live]:
     """Look-ups of another process than the one that writes: a connection of its own."""
     opened = open_live(place.database)
-    _until(lambda: opened.version(place.principal.id) is not None)
+    _until(opened, lambda: opened.version(place.principal.id) is not None)
     yield opened
     opened.close()
 
 
-def _until(check: Callable[[], bool]) -> None:
+def _until(live: Live, check: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 5
-    while not check():
+    while not _refreshed(live, check):
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def _refreshed(live: Live, check: Callable[[], bool]) -> bool:
+    live.refresh()
+    return check()
 
 
 Change = Callable[[Session, Place], object]
@@ -61,7 +66,7 @@ def test_every_change_an_answer_depends_on_is_seen(
     before = live.version(place.principal.id)
     with place.database.write() as session:
         change(session, place)
-    _until(lambda: live.version(place.principal.id) != before)
+    _until(live, lambda: live.version(place.principal.id) != before)
 
 
 def test_what_is_rolled_back_or_of_others_changes_nothing(place: Place, live: Live) -> None:
@@ -89,7 +94,7 @@ def _settle(place: Place, live: Live) -> None:
         heard: Version | None = live.version("keys")
         with place.database.write() as session:
             create_key(session, name="s", scopes=frozenset(), subaccount_id=None, now=NOW)
-        _until(lambda: live.version("keys") != heard)
+        _until(live, lambda: live.version("keys") != heard)
 
 
 def test_a_revoked_key_is_not_found_any_more(place: Place, live: Live) -> None:
@@ -99,7 +104,7 @@ def test_a_revoked_key_is_not_found_any_more(place: Place, live: Live) -> None:
             session, name="k", scopes=frozenset({"platform"}), subaccount_id=None, now=NOW
         )
     if isinstance(live, PostgresqlLive):
-        _until(lambda: live.version("keys") != before)
+        _until(live, lambda: live.version("keys") != before)
     with place.database.read() as session:
         assert live.load_key(session, secret) == key
         assert live.load_key(session, "gw_unknown") is None
@@ -107,7 +112,7 @@ def test_a_revoked_key_is_not_found_any_more(place: Place, live: Live) -> None:
     assert live.find_key("gw_unknown") is None
     with place.database.write() as session:
         delete_key(session, key.id)
-    _until(lambda: live.find_key(secret) is None)
+    _until(live, lambda: live.find_key(secret) is None)
 
 
 def test_a_principal_that_does_not_exist_has_no_version(sqlite_database: Database) -> None:
@@ -118,12 +123,12 @@ def test_a_principal_that_does_not_exist_has_no_version(sqlite_database: Databas
 
 def test_a_lost_connection_makes_every_version_void(postgresql_database: Database) -> None:
     live = open_live(postgresql_database)
-    _until(lambda: live.version("p_x") is not None)
+    _until(live, lambda: live.version("p_x") is not None)
     before = live.version("p_x")
     with postgresql_database.write() as session:
         session.exec_driver_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE pid <> pg_backend_pid() AND datname = current_database()"
         )
-    _until(lambda: live.version("p_x") not in (None, before))
+    _until(live, lambda: live.version("p_x") not in (None, before))
     live.close()
