@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, insert, or_, select, update
-from sqlalchemy.engine import Row
 
 from gateway.core.errors import Conflict, NotFound
 from gateway.store.engine import Session, chunks, new_id, upsert
@@ -56,11 +55,12 @@ class Credential:
         return "<Credential>"
 
 
-_COLUMNS = tuple(connections.c[name] for name in Connection.__dataclass_fields__)
+COLUMNS = tuple(connections.c[name] for name in Connection.__dataclass_fields__)
 
 
-def _connection(row: Row[Any]) -> Connection:
-    values = row._asdict()
+def connection_of(row: Any) -> Connection:
+    """Make a connection of a row that begins with :data:`COLUMNS`."""
+    values = dict(zip(Connection.__dataclass_fields__, row, strict=False))
     values["addresses"] = tuple(json.loads(row.addresses))
     return Connection(**values)
 
@@ -184,23 +184,23 @@ def _release_disconnected(session: Session, indexes: Mapping[str, Any], principa
 def find_connection(session: Session, principal_id: str) -> Connection | None:
     """Return the principal's connection, disconnected ones included, or None."""
     row = session.execute(
-        select(*_COLUMNS).where(connections.c.principal_id == principal_id)
+        select(*COLUMNS).where(connections.c.principal_id == principal_id)
     ).first()
-    return _connection(row) if row is not None else None
+    return connection_of(row) if row is not None else None
 
 
 def get_connection(session: Session, connection_id: str) -> Connection:
     """Return one connection by id; raises :class:`NotFound`."""
-    row = session.execute(select(*_COLUMNS).where(connections.c.id == connection_id)).first()
+    row = session.execute(select(*COLUMNS).where(connections.c.id == connection_id)).first()
     if row is None:
         raise NotFound("There is no such connection.")
-    return _connection(row)
+    return connection_of(row)
 
 
 def list_connections(session: Session) -> list[Connection]:
     """List all connections, oldest first."""
-    query = select(*_COLUMNS).order_by(connections.c.created_at, connections.c.id)
-    return [_connection(row) for row in session.execute(query)]
+    query = select(*COLUMNS).order_by(connections.c.created_at, connections.c.id)
+    return [connection_of(row) for row in session.execute(query)]
 
 
 def update_connection(session: Session, connection_id: str, /, **changes: Any) -> None:

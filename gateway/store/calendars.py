@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from gateway.core.errors import NotFound
 from gateway.store.engine import Session, new_id
@@ -63,19 +63,22 @@ class UpstreamCalendar:
 _COLUMNS = tuple(upstream_calendars.c[name] for name in UpstreamCalendar.__dataclass_fields__)
 
 
+_LIST = (
+    select(*_COLUMNS)
+    .where(upstream_calendars.c.connection_id == bindparam("b_connection"))
+    .order_by(
+        upstream_calendars.c.display_order.is_(None),
+        upstream_calendars.c.display_order,
+        upstream_calendars.c.name,
+        upstream_calendars.c.id,
+    )
+)
+
+
 def list_calendars(session: Session, connection_id: str) -> list[UpstreamCalendar]:
     """List the calendars of a connection in iCloud's order."""
-    query = (
-        select(*_COLUMNS)
-        .where(upstream_calendars.c.connection_id == connection_id)
-        .order_by(
-            upstream_calendars.c.display_order.is_(None),
-            upstream_calendars.c.display_order,
-            upstream_calendars.c.name,
-            upstream_calendars.c.id,
-        )
-    )
-    return [UpstreamCalendar(*row) for row in session.execute(query)]
+    rows = session.execute(_LIST, {"b_connection": connection_id})
+    return [UpstreamCalendar(*row) for row in rows]
 
 
 def get_calendar(session: Session, calendar_id: str) -> UpstreamCalendar:
@@ -122,13 +125,6 @@ def update_calendar(session: Session, calendar_id: str, /, **changes: Any) -> No
     )
     if not session.execute(statement).rowcount:
         raise NotFound("There is no such calendar.")
-
-
-def touch_synced(session: Session, ids: Sequence[str], *, now: int) -> None:
-    """Say that these calendars were found unchanged: their mirrors are current."""
-    session.execute(
-        update(upstream_calendars).where(upstream_calendars.c.id.in_(ids)).values(synced_at=now)
-    )
 
 
 def has_unread(session: Session, connection_id: str) -> bool:

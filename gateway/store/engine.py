@@ -17,7 +17,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -98,15 +108,15 @@ class Database:
             yield session
 
 
+_LOCK = select(principals.c.id).where(principals.c.id == bindparam("b_id")).with_for_update()
+
+
 def lock_principal(session: Session, principal_id: str) -> None:
     """Lock the principal's row until the unit ends: the first lock of every unit that writes.
 
     Raises :class:`NotFound` when the principal is gone.
     """
-    locked = session.execute(
-        select(principals.c.id).where(principals.c.id == principal_id).with_for_update()
-    ).first()
-    if locked is None:
+    if session.execute(_LOCK, {"b_id": principal_id}).first() is None:
         raise NotFound("There is no such principal.")
 
 

@@ -4,7 +4,6 @@ A lease names a process and runs out by itself, so a dead process's accounts are
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import and_, case, func, or_, select, update
 
@@ -64,34 +63,6 @@ def renew_lease(
         update(connections)
         .where(and_(connections.c.id == connection_id, connections.c.lease_owner == owner))
         .values(lease_until=now + lease_s)
-    )
-    return bool(session.execute(statement).rowcount)
-
-
-def is_held(session: Session, connection_id: str, *, owner: str, now: float) -> bool:
-    """Tell whether the owner holds this connection still and it is due: a run may have been."""
-    row = session.execute(
-        select(
-            connections.c.lease_owner, connections.c.lease_until, connections.c.next_sync_at
-        ).where(connections.c.id == connection_id)
-    ).first()
-    return row is not None and row[0] == owner and row[1] > now and row[2] <= now
-
-
-def note_run(session: Session, connection_id: str, /, *, owner: str, **changes: Any) -> bool:
-    """Write what a run left behind and give the lease back, in one statement.
-
-    False when the lease was lost or a person paused or disconnected the account meanwhile:
-    nothing is written then.
-    """
-    statement = (
-        update(connections)
-        .where(
-            connections.c.id == connection_id,
-            connections.c.lease_owner == owner,
-            connections.c.state.in_(("ok", "credential-revoked")),
-        )
-        .values(lease_owner=None, lease_until=0, **changes)
     )
     return bool(session.execute(statement).rowcount)
 

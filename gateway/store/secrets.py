@@ -34,6 +34,7 @@ class Keyring:
         if current not in keys or any(len(key) != 32 for key in keys.values()):
             raise ValueError("a keyring needs 32-byte keys and a current one among them")
         self._keys = keys
+        self._derived: dict[tuple[str, str], bytes] = {}
         self.current = current
 
     def __repr__(self) -> str:
@@ -102,8 +103,11 @@ class Keyring:
         return AESGCM(self._subkey(key_id, "secrets"))
 
     def _subkey(self, key_id: str, purpose: str) -> bytes:
-        hkdf = HKDF(SHA256(), 32, salt=None, info=f"gateway/{purpose}".encode())
-        return hkdf.derive(self._keys[key_id])
+        found = self._derived.get((key_id, purpose))
+        if found is None:
+            hkdf = HKDF(SHA256(), 32, salt=None, info=f"gateway/{purpose}".encode())
+            found = self._derived[key_id, purpose] = hkdf.derive(self._keys[key_id])
+        return found
 
 
 def _binding(owner_id: str, field: str) -> bytes:

@@ -4,22 +4,22 @@ An idle account costs one request: the listing of its home.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from gateway.core.errors import (
     CredentialRejected,
-    NotFound,
     UpstreamError,
     UpstreamNotFound,
     UpstreamThrottled,
 )
 from gateway.observe import logger, metrics
-from gateway.store import accounts, calendars, leases, outbox, principals
-from gateway.store.accounts import Connection, Credential
+from gateway.store import accounts, calendars, outbox, runs
+from gateway.store.accounts import Connection
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.engine import Session, lock_principal
 from gateway.store.outbox import Errand
+from gateway.store.runs import OpenedAccount
 from gateway.sync import outcome
 from gateway.sync.context import SyncContext
 from gateway.sync.lease import Lease, leased
@@ -100,43 +100,28 @@ async def _open(
     only_if_due: bool,
 ) -> tuple[Run | None, list[Errand]]:
     """Read all a run needs in one unit; the report says why there is nothing to run."""
-    try:
-        opened = await context.store.read(_load, context, connection_id, only_if_due=only_if_due)
-    except NotFound as error:
-        report.state, report.problem, report.detail = "disconnected", error.code, error.detail
+    loaded = await context.store.read(_load, context, connection_id, only_if_due=only_if_due)
+    if loaded is None:
         return None, []
-    if opened is None:
-        return None, []
-    if opened.connection.state in ("paused", "disconnected"):
+    opened, errands = loaded
+    if opened.connection.state in ("paused", "disconnected") or opened.credential is None:
         report.state = report.problem = opened.connection.state
         return None, []
     client = context.client(connection_id, opened.credential)
-    return Run(context, opened.connection, client, opened.zone, progress), opened.errands
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """What one read unit tells about an account."""
-
-    connection: Connection
-    credential: Credential
-    zone: ZoneInfo
-    errands: list[Errand]
+    zone = ZoneInfo(opened.time_zone)
+    return Run(context, opened.connection, client, zone, progress), errands
 
 
 def _load(
     session: Session, context: SyncContext, connection_id: str, *, only_if_due: bool
-) -> _Opened | None:
+) -> tuple[OpenedAccount, list[Errand]] | None:
     now = context.clock()
-    if only_if_due and not leases.is_held(session, connection_id, owner=context.owner, now=now):
+    opened = runs.open_account(session, context.keyring, connection_id)
+    held = opened.lease_owner == context.owner and opened.lease_until > now
+    if only_if_due and not (held and opened.connection.next_sync_at <= now):
         return None
-    connection = accounts.get_connection(session, connection_id)
-    return _Opened(
-        connection=connection,
-        credential=accounts.load_credential(session, context.keyring, connection_id),
-        zone=ZoneInfo(principals.get_principal(session, connection.principal_id).time_zone),
-        errands=outbox.due_errands(session, connection_id, now=now),
-    )
+    errands = outbox.due_errands(session, connection_id, now=now) if opened.has_errand else []
+    return opened, errands
 
 
 # --- pulling ---
@@ -208,7 +193,7 @@ def _end(
     now: int,
 ) -> None:
     if quiet:
-        calendars.touch_synced(session, quiet, now=now)
+        runs.touch_synced(session, quiet, now=now)
     outcome.note_success(session, connection, owner, ending)
 
 

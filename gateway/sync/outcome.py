@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway.core.errors import CredentialRejected, GatewayError, UpstreamThrottled
-from gateway.store import accounts, leases
+from gateway.store import accounts, leases, runs
 from gateway.store.accounts import Connection
 from gateway.store.engine import Session
 from gateway.store.objects import bump_generation
@@ -59,7 +59,7 @@ def note_success(
     session: Session, connection: Connection, owner: str, changes: dict[str, object]
 ) -> None:
     """Write the good end of a run and give the lease back (the principal is locked)."""
-    done = leases.note_run(session, connection.id, owner=owner, **changes)
+    done = runs.note_run(session, connection.id, owner=owner, **changes)
     if done and connection.state != "ok":
         bump_generation(session, connection.principal_id)
 
@@ -80,7 +80,7 @@ async def note_failure(context: SyncContext, connection: Connection, error: Gate
         )
     failures = connection.failures + 1
     await context.store.write(
-        leases.note_run,
+        runs.note_run,
         connection.id,
         owner=context.owner,
         polled_at=context.now(),
@@ -110,7 +110,7 @@ def _note_rejected(
         leases.revive_refused(
             session, since=int(now) - OUTAGE_SPAN_S, next_sync_at=now + outage_delay
         )
-        leases.note_run(
+        runs.note_run(
             session,
             connection.id,
             owner=owner,
@@ -124,7 +124,7 @@ def _note_rejected(
     first = current.state != REVOKED
     left = len(PROBE_DELAYS_S) if first else max(current.probes_left - 1, 0)
     delay = PROBE_DELAYS_S[len(PROBE_DELAYS_S) - left] if left else _FAR
-    done = leases.note_run(
+    done = runs.note_run(
         session,
         connection.id,
         owner=owner,

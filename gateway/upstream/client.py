@@ -11,15 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import niquests
 from aiolimiter import AsyncLimiter
 from caldav.async_davclient import AsyncDAVClient
+from caldav.compatibility_hints import FeatureSet
 from caldav.lib import error as dav_error
 from lxml import etree
 
 from gateway.core.errors import (
     CredentialRejected,
-    GatewayError,
     SyncTokenExpired,
     UpstreamError,
     UpstreamForbidden,
@@ -45,7 +44,9 @@ from gateway.upstream.reports import (
     sync_body,
 )
 from gateway.upstream.transport import Transport, origin_of
+from gateway.upstream.wire import Broken, TooLarge, TooSlow
 
+_FEATURES = FeatureSet({"http.multiplexing": {"support": "unsupported"}})  # type: ignore[no-untyped-call]
 _SAFE = frozenset({"PROPFIND", "REPORT", "GET", "OPTIONS"})
 _REJECTED = (
     "iCloud refused this e-mail and app-specific password. Either the password is wrong or was "
@@ -121,7 +122,7 @@ class UpstreamClient:
             auth_type="basic",
             timeout=settings.upstream_timeout_s,
             headers={"User-Agent": quirks.USER_AGENT},
-            features={"http.multiplexing": {"support": "unsupported"}},
+            features=_FEATURES,
             enable_rfc6764=False,
             rate_limit_handle=False,
         )
@@ -250,14 +251,14 @@ class UpstreamClient:
                     status=getattr(error, "status", None) or 503,
                     retry_after_s=error.retry_after_seconds,
                 ) from None
-            except GatewayError:
-                raise
-            except (niquests.exceptions.ConnectionError, ConnectionError, EOFError) as error:
-                raise _caused_by_us(error) or _Broken("iCloud cannot be reached.") from None
-            except niquests.exceptions.Timeout:
+            except TooSlow:
                 raise UpstreamUnreachable("iCloud did not answer in time.") from None
-            except niquests.exceptions.RequestException as error:
-                raise _Broken("The connection to iCloud broke.") from error
+            except TooLarge:
+                raise UpstreamUnreachable(
+                    "iCloud's answer is larger than this gateway accepts."
+                ) from None
+            except Broken as error:
+                raise _Broken("The connection to iCloud broke, or nobody is there.") from error
         raw = response._raw_body or response._raw
         body_bytes = raw if isinstance(raw, bytes) else str(raw).encode("utf-8")
         return Answer(response.status, response.headers, body_bytes, response.tree)
@@ -270,16 +271,6 @@ class UpstreamClient:
 
 class _Broken(UpstreamUnreachable):
     """The connection broke without an answer: a safe verb may be repeated once."""
-
-
-def _caused_by_us(error: BaseException) -> GatewayError | None:
-    """Find a fence of the transport behind a library's connection error."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, GatewayError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return None
 
 
 def _raw(error: dav_error.AuthorizationError) -> bytes:

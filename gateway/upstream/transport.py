@@ -1,26 +1,27 @@
 """Connections to upstream hosts, shared by all accounts of a process.
 
 Credentials leave this process only here, so the fences stand here: https to the configured
-domains only, no private address behind a public name (checked on the connected socket, before
-the request is sent), no redirect followed by the library, no netrc, no proxies from the
-environment, no cookies, and no answer larger than the cap.
+domains only, no private address behind a public name (checked before it is connected to), no
+redirect followed, no netrc, no proxies from the environment, no cookies, and no answer larger
+than the cap.
+
+caldav's client takes its HTTP session as a public attribute; :class:`Transport` stands in for it.
 """
 
+import base64
 import ipaddress
 import logging
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-import niquests
 from niquests.structures import CaseInsensitiveDict
 
-from gateway.core.errors import NotICloud, UpstreamUnreachable
+from gateway.core.errors import NotICloud
 from gateway.settings import Settings
 from gateway.upstream.quirks import DEFAULT_PORTS
+from gateway.upstream.wire import Response, Wire
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-_POOL = 32
-_CHUNK = 64 * 1024
 
 # Both libraries log whole requests and answers at DEBUG, and caldav even at INFO: titles.
 for _name in ("caldav", "niquests", "urllib3", "urllib3_future"):
@@ -74,18 +75,18 @@ def check_address(settings: Settings, url: str, address: str) -> None:
 
 
 class Reply:
-    """An answer as read from the wire, in the shape caldav's response class expects.
+    """An answer in the shape caldav's response class expects.
 
     ``headers`` tells caldav "text/plain": it tries XML anyway and does not log the body when the
     answer is something else. The type says nothing reliable upstream.
     """
 
-    def __init__(self, status: int, reason: str, headers: dict[str, str], content: bytes) -> None:
-        self.status_code = status
-        self.reason = reason
-        self.content = content
-        self.headers = CaseInsensitiveDict({**headers, "Content-Type": "text/plain"})
-        self.headers.pop("Content-Length", None)
+    def __init__(self, response: Response) -> None:
+        self.status_code = response.status
+        self.reason = response.reason
+        self.content = response.body
+        self.headers = CaseInsensitiveDict({**response.headers, "content-type": "text/plain"})
+        self.headers.pop("content-length", None)
 
     @property
     def text(self) -> str:
@@ -98,48 +99,37 @@ class Transport:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._session = niquests.AsyncSession(
-            pool_connections=_POOL,
-            pool_maxsize=_POOL,
-            disable_http3=True,
-            revocation_configuration=None,
-            allow_incoming_cookies=False,
-            hooks={"pre_send": [self._check_connected]},
+        self._wire = Wire(
+            timeout_s=settings.upstream_timeout_s,
+            max_body=settings.upstream_max_body,
+            check_address=lambda url, address: check_address(settings, url, address),
         )
-        self._session.trust_env = False
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await self._wire.close()
 
-    def _check_connected(self, request: Any) -> None:
-        info = request.conn_info
-        address = info.destination_address[0] if info and info.destination_address else None
-        if address is not None:
-            check_address(self._settings, str(request.url), address)
+    async def request(
+        self,
+        *,
+        method: str,
+        url: str,
+        data: bytes | None,
+        headers: dict[str, str],
+        auth: Any,
+        **_options: Any,
+    ) -> Reply:
+        """Send one request as caldav's client words it; redirects come back as they are.
 
-    async def request(self, method: str, url: str, **options: Any) -> Reply:
-        """Send one request and read the answer up to the cap; redirects come back as they are.
-
-        Raises :class:`NotICloud` for a forbidden target, :class:`UpstreamUnreachable` for a body
-        beyond the cap, and niquests' own errors for everything on the wire.
+        Raises :class:`NotICloud` for a forbidden target and the wire's own errors.
         """
         check_url(self._settings, url)
-        options.update(allow_redirects=False, stream=True, proxies=None)
-        response: Any = await self._session.request(method, url, **options)
-        try:
-            content = await _read(response, self._settings.upstream_max_body)
-        finally:
-            await response.close()
-        return Reply(response.status_code, response.reason or "", dict(response.headers), content)
+        sent = {**headers, "Authorization": _basic(auth.username, auth.password)}
+        if data is None and method in ("PUT", "POST"):
+            data = b""
+        return Reply(await self._wire.request(method, url, sent, data))
 
 
-async def _read(response: Any, limit: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in await response.iter_content(_CHUNK):
-        size += len(part)
-        if size > limit:
-            raise UpstreamUnreachable("iCloud's answer is larger than this gateway accepts.")
-        parts.append(part)
-    return b"".join(parts)
+def _basic(username: str, password: str) -> str:
+    pair = f"{username}:{password}".encode()
+    return f"Basic {base64.b64encode(pair).decode('ascii')}"
