@@ -50,6 +50,12 @@ class Walk:
         self._seconds: Numbers = () if date_only else by.get("BYSECOND", ())
         self._clock = (time_of_day // 3600, time_of_day // 60 % 60, time_of_day % 60)
         self._times = self._times_of_day()
+        self._unlimited = not (self._month or self._monthday or self._yearday or self._weekno)
+        self._week = [
+            offset
+            for offset in range(7)
+            if any((rule.wkst + offset) % 7 == weekday for _, weekday in self._byday)
+        ]
 
     def _derive_days(self) -> None:
         """What the rule does not say about the day comes from the start (RFC 5545 3.3.10)."""
@@ -88,8 +94,9 @@ class Walk:
         while True:
             spend()
             walls = self._period(step)
-            if walls is None or self._period_begin(step) > high:
+            if walls is None:
                 return
+            wall = None
             for wall in walls:
                 if wall < start:
                     continue
@@ -104,6 +111,8 @@ class Walk:
                     yield wall
             if rule.count and counted >= rule.count:
                 self.finished = True
+                return
+            if wall is None and self._period_begin(step) > high:
                 return
             step += 1
 
@@ -186,7 +195,8 @@ class Walk:
             return [day] if self._passes(day) else []
         if rule.freq == "WEEKLY":
             first = self._week_begin() + 7 * step * rule.interval
-            return [day for day in range(first, first + 7) if self._passes(day)]
+            days = [first + offset for offset in self._week]
+            return days if self._unlimited else [day for day in days if self._passes(day)]
         if rule.freq == "MONTHLY":
             year, month = self._month_of(step)
             if self._month and month not in self._month:
@@ -250,7 +260,7 @@ class Walk:
         """Whether a day gets through the BY parts that limit (those that expand are done)."""
         if weekday and self._byday and all(w != _weekday_of(day) for _, w in self._byday):
             return False
-        if not (self._month or self._monthday or self._yearday or self._weekno):
+        if self._unlimited:
             return True
         when = date_of(day)
         if self._month and when.month not in self._month:

@@ -15,8 +15,6 @@ from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
-
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (a clock face, not an instant)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -99,6 +97,9 @@ def _iana_names() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _windows_names() -> dict[str, str]:
+    # Imported when first needed: the package costs half of a command's start-up time.
+    from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
+
     return {name.lower(): iana for name, iana in WINDOWS_TO_OLSON.items()}
 
 
