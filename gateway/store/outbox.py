@@ -8,7 +8,7 @@ caused it, finished only after iCloud's answer is recorded.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 
 from gateway.core.errors import NotFound
 from gateway.store.engine import Session, new_id
@@ -190,15 +190,22 @@ def due_errands(
 
 
 def connections_with_errands(session: Session, *, now: float) -> list[str]:
-    """List the working connections, leased to nobody, that have at least one due errand."""
+    """List the working connections, leased to nobody, that have something to send now.
+
+    While an account backs off nothing is sent: its next poll sends what is due. An errand behind
+    one that is parked or not yet due waits, as in :func:`due_errands`.
+    """
+    first = select(func.min(outbox.c.id)).group_by(outbox.c.ledger_id)
     query = (
         select(outbox.c.connection_id)
         .join(connections, connections.c.id == outbox.c.connection_id)
         .where(
+            outbox.c.id.in_(first),
             outbox.c.state == "pending",
             outbox.c.due_at <= now,
             connections.c.state == "ok",
             connections.c.lease_until <= now,
+            or_(connections.c.failures == 0, connections.c.next_sync_at <= now),
         )
         .distinct()
     )
@@ -246,18 +253,28 @@ def finish(session: Session, errand_id: int) -> None:
 
 def postpone(
     session: Session,
-    errand_id: int,
+    errand: Errand,
     *,
     due_at: float,
     reason: str,
     detail: str,
     in_doubt: bool = False,
 ) -> None:
-    """Try an errand again later; ``in_doubt`` keeps the need to look before repeating it."""
+    """Try an errand again later, and count the attempt, whether anything was sent or not.
+
+    ``errand`` is as it was read before the attempt; ``in_doubt`` keeps the need to look before
+    repeating it.
+    """
     session.execute(
         update(outbox)
-        .where(outbox.c.id == errand_id)
-        .values(due_at=due_at, reason=reason, detail=detail, in_doubt=in_doubt)
+        .where(outbox.c.id == errand.id)
+        .values(
+            due_at=due_at,
+            reason=reason,
+            detail=detail,
+            in_doubt=in_doubt,
+            attempts=errand.attempts + 1,
+        )
     )
 
 

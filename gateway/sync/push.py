@@ -96,7 +96,8 @@ async def write_upstream(
 async def push_errands(pusher: Pusher, errands: Sequence[Errand]) -> int:
     """Run due errands of an account, oldest first; returns how many were done.
 
-    Raises :class:`CredentialRejected` and :class:`UpstreamThrottled`: the account has to wait.
+    Raises :class:`CredentialRejected`, :class:`UpstreamThrottled` and what an upstream that does
+    not answer raises: the account has to wait.
     """
     done = 0
     for errand in errands:
@@ -125,6 +126,8 @@ async def _run_errand(pusher: Pusher, errand: Errand) -> bool:
         raise
     except UpstreamError as error:
         await _postpone(pusher, job, error, in_doubt=error.status is None or error.status >= 500)
+        if error.status is None:
+            raise  # nobody answers: the other errands wait with the account
         return False
     return True
 
@@ -145,7 +148,7 @@ async def _postpone(pusher: Pusher, job: _Job, error: UpstreamError, *, in_doubt
         delay = max(delay, 2 * error.retry_after_s)
     await context.store.write(
         outbox.postpone,
-        job.errand.id,
+        job.errand,
         due_at=context.clock() + delay * context.random.uniform(0.8, 1.2),
         reason=error.code,
         detail=error.detail,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.store import objects, outbox
+from gateway.store import accounts, objects, outbox
 from gateway.store.outbox import LedgerRow
 from tests.store.conftest import NOW, Place, prepared
 
@@ -36,6 +36,11 @@ def _due(place: Place, now: float = NOW) -> list[outbox.Errand]:
         return outbox.due_errands(session, place.connection.id, now=now)
 
 
+def _busy_connections(place: Place, now: float = NOW) -> list[str]:
+    with place.database.read() as session:
+        return outbox.connections_with_errands(session, now=now)
+
+
 @pytest.mark.rule("R16")
 def test_two_edits_before_a_push_make_one_errand(place: Place) -> None:
     ledger = _ledger(place, "a.ics")
@@ -66,9 +71,11 @@ def test_order_is_kept_per_resource_and_others_pass(place: Place) -> None:
     (first,) = _due(place)
     with place.database.write() as session:
         outbox.mark_in_doubt(session, first.id)
-        outbox.postpone(session, first.id, due_at=NOW + 100, reason="throttled", detail="")
+        outbox.postpone(session, first, due_at=NOW + 100, reason="throttled", detail="")
     _enqueue(place, stuck, "delete")
+    assert _busy_connections(place) == []
     _enqueue(place, free, "put")
+    assert _busy_connections(place) == [place.connection.id]
     assert [e.ledger_id for e in _due(place)] == [free.id]
     assert [e.ledger_id for e in _due(place, NOW + 100)] == [stuck.id, free.id]
 
@@ -81,13 +88,41 @@ def test_a_parked_errand_waits_for_a_person(place: Place) -> None:
     with place.database.write() as session:
         outbox.park(session, errand.id, reason="guests-added-upstream", detail="…")
     assert _due(place, NOW + 1e9) == []
+    _enqueue(place, ledger, "delete")
+    assert _busy_connections(place, NOW + 1e9) == []
     with place.database.read() as session:
-        assert outbox.connections_with_errands(session, now=NOW + 1e9) == []
-        ((listed, row),) = outbox.list_errands(session, place.principal.id)
+        (listed, row), _ = outbox.list_errands(session, place.principal.id)
     assert (listed.state, listed.reason, row.id) == ("parked", "guests-added-upstream", ledger.id)
     with place.database.write() as session:
         outbox.unpark(session, errand.id, now=NOW)
     assert [e.id for e in _due(place)] == [errand.id]
+
+
+@pytest.mark.rule("R16")
+def test_every_attempt_counts_whether_anything_was_sent_or_not(place: Place) -> None:
+    ledger = _ledger(place, "a.ics")
+    _enqueue(place, ledger, "delete")
+    for attempts in (1, 2):
+        (errand,) = _due(place)
+        with place.database.write() as session:
+            outbox.postpone(session, errand, due_at=NOW, reason="throttled", detail="")
+        assert _due(place)[0].attempts == attempts
+    (errand,) = _due(place)
+    with place.database.write() as session:
+        outbox.mark_in_doubt(session, errand.id)
+        outbox.postpone(session, errand, due_at=NOW, reason="throttled", detail="")
+    assert _due(place)[0].attempts == 3
+
+
+@pytest.mark.rule("R16")
+def test_nothing_is_sent_while_the_account_backs_off(place: Place) -> None:
+    _enqueue(place, _ledger(place, "a.ics"), "put")
+    with place.database.write() as session:
+        accounts.update_connection(
+            session, place.connection.id, failures=1, next_sync_at=float(NOW + 30)
+        )
+    assert _busy_connections(place, NOW + 29) == []
+    assert _busy_connections(place, NOW + 30) == [place.connection.id]
 
 
 @pytest.mark.rule("R3", "R13")
