@@ -81,6 +81,24 @@ def vevent(start: int, summary: str, uid: str) -> str:
     return "\r\n".join(lines[lines.index("BEGIN:VEVENT") : lines.index("END:VCALENDAR")])
 
 
+async def becomes_busy(person: Person, start: int, end: int) -> None:
+    """Wait: while it connects, the data server keeps a change and sends it a moment later."""
+
+    async def is_busy() -> bool:
+        return await person.is_busy(start, end)
+
+    await eventually(is_busy)
+
+
+async def becomes_free(person: Person, start: int, end: int) -> None:
+    """Wait, as above."""
+
+    async def is_free() -> bool:
+        return not await person.is_busy(start, end)
+
+    await eventually(is_free)
+
+
 @pytest.mark.rule("R9", "R10", "R18", "R20")
 async def test_the_mirror_is_read_followed_and_shown_as_read_only(
     evolution: Driver, person: Person
@@ -104,13 +122,13 @@ async def test_a_blocked_slot_is_made_moved_and_deleted(evolution: Driver, perso
     uid, at = str(uuid4()), TOMORROW + 2 * HOUR
     name = {"name": "Appointments"}
     assert await evolution.call("create", **name, text=vevent(at, "Gym", uid)) == uid
-    assert await person.is_busy(at, at + HOUR)
+    await becomes_busy(person, at, at + HOUR)
     moved = vevent(at + 2 * HOUR, "Gym", uid)
     await evolution.call("modify", **name, text=moved)
-    assert not await person.is_busy(at, at + HOUR)
-    assert await person.is_busy(at + 2 * HOUR, at + 3 * HOUR)
+    await becomes_free(person, at, at + HOUR)
+    await becomes_busy(person, at + 2 * HOUR, at + 3 * HOUR)
     await evolution.call("remove", **name, uid=uid)
-    assert not await person.is_busy(at, at + DAY - 3 * HOUR)
+    await becomes_free(person, at, at + DAY - 3 * HOUR)
     await person.sync()
     assert await person.writes_upstream() == []
 
@@ -125,6 +143,21 @@ async def test_what_another_client_does_arrives_here(evolution: Driver, person: 
     await person.dav("PUT", "platform/a.ics", event(TOMORROW, summary="Three", uid="a"))
     await person.dav("DELETE", "platform/b.ics")
     await events_become(evolution, "Appointments", "Three")
+
+
+@pytest.mark.rule("R18")
+async def test_a_local_calendar_is_made_blocks_time_and_goes_again(
+    evolution: Driver, person: Person
+) -> None:
+    await add_account(evolution, person)
+    url = f"{person.installation.caldav}{person.id}/{uuid4()}/"
+    await evolution.call("make_calendar", url=url, name="Sports")
+    assert await evolution.call("open", name="Sports") == {"readonly": False}
+    at = TOMORROW + 4 * HOUR
+    await evolution.call("create", name="Sports", text=vevent(at, "Match", str(uuid4())))
+    await becomes_busy(person, at, at + HOUR)
+    await evolution.call("delete_calendar", url=url, name="Sports")
+    await becomes_free(person, at, at + HOUR)
 
 
 async def test_a_wrong_password_is_told(evolution: Driver, person: Person) -> None:

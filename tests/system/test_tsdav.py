@@ -213,3 +213,25 @@ async def test_with_the_platform_login_an_event_goes_to_icloud(person: Person) -
     await person.sync()
     (write,) = await person.writes_upstream()
     assert write[0] == "PUT"
+
+
+@pytest.mark.rule("R14", "R18")
+async def test_it_makes_a_local_calendar_that_blocks_time_and_goes_again(
+    client: Driver, person: Person
+) -> None:
+    url = f"{person.installation.caldav}{person.id}/sports/"
+    await client.call("makeCalendar", url=url, props={"displayname": "Sports"})
+    calendar = await calendar_named(client, "Sports")
+    assert calendar["url"] == url
+    at = TOMORROW + 4 * HOUR
+    made = await client.call(
+        "createCalendarObject", calendar=calendar, filename="a.ics", iCalString=event(at).decode()
+    )
+    assert made["status"] == 201
+    assert await person.is_busy(at, at + HOUR)
+    gone = await client.call("deleteObject", url=url)
+    assert gone["status"] in (200, 204)
+    assert not await person.is_busy(at, at + HOUR)
+    assert "Sports" not in {one["displayName"] for one in await client.call("fetchCalendars")}
+    await person.sync()
+    assert await person.writes_upstream() == []

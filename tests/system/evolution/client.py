@@ -77,6 +77,24 @@ class Account:
             if source.get_parent() == parent
         }
 
+    def make_calendar(self, url, name):
+        """Make a calendar on the server, as its browser of WebDAV collections does."""
+        events = int(EDataServer.WebDAVDiscoverSupports.EVENTS)
+        self._webdav().mkcalendar_sync(url, name, None, "#336699", events, None)
+        self.registry.refresh_backend_sync(self.account.get_uid(), None)
+        wait_for(lambda: name in self._sources())
+
+    def delete_calendar(self, url, name):
+        """Delete a calendar on the server."""
+        self._webdav().delete_sync(url, "infinity", None, None)
+        self.registry.refresh_backend_sync(self.account.get_uid(), None)
+        wait_for(lambda: name not in self._sources())
+
+    def _webdav(self):
+        session = EDataServer.WebDAVSession.new(self.account)
+        session.set_credentials(self.credentials)
+        return session
+
     def open(self, name):
         """Open a calendar; tells whether the server lets us write there."""
         client = ECal.Client.connect_sync(
