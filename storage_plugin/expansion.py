@@ -6,6 +6,7 @@ times. Which override stands for which instance is asked of the engine too, one 
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 from gateway.core.content_lines import Property, fold, split_line, unfold
 from gateway.core.instances import expand
@@ -14,6 +15,10 @@ from gateway.core.rows import BusyRules, Instance
 
 _TIMES = {"DTSTART", "DTEND", "DURATION", "RECURRENCE-ID", "RRULE", "RDATE", "EXDATE", "EXRULE"}
 _WIDE = 400 * 366 * DAY
+MAX_EXPANDED = 4 * 1024 * 1024
+"""Bytes one object may grow to; a long text in a series of every minute would grow to gigabytes."""
+MAX_READ = 16 * 1024 * 1024
+"""Characters of time zones read for the overrides of one object, which are read one by one."""
 
 
 @dataclass
@@ -34,22 +39,42 @@ class _Block:
             start.parameter("VALUE") == "DATE" or len(start.value.strip()) == 8
         )
 
+    @cached_property
+    def kept(self) -> bytes:
+        """What every instance repeats: all lines but those that say when, folded."""
+        kept: list[str] = []
+        depth = 0
+        for raw in self.raw:
+            prop = split_line(raw)
+            depth += prop is not None and prop.name == "BEGIN"
+            if depth or prop is None or prop.name not in _TIMES:
+                kept.append(raw)
+            depth -= prop is not None and prop.name == "END"
+        return b"".join(fold(line) for line in kept)
+
 
 def expand_text(body: bytes, window: Interval, rules: BusyRules) -> str:
-    """Return the object with the instances of the window alone; whole when that cannot be told."""
+    """Return the object with the instances of the window alone.
+
+    Whole when they cannot be told, or when they would be longer than :data:`MAX_EXPANDED`.
+    """
     head, blocks, zones = _split(unfold(body))
     expansion = expand(body, window, rules)
     if not blocks or any(problem.start is not None for problem in expansion.problems):
         return body.decode("utf-8", "replace")
     master = next((block for block in blocks if not block.is_override), None)
+    if sum(block.is_override for block in blocks) * sum(map(len, zones)) > MAX_READ:
+        return body.decode("utf-8", "replace")
     overrides = _overrides(blocks, head, zones, rules)
-    lines = [*head]
-    for instance in expansion.instances:
-        block = overrides.get(instance.recurrence_id, master)
+    chosen = [(overrides.get(i.recurrence_id, master), i) for i in expansion.instances]
+    if sum(len(block.kept) for block, _instance in chosen if block is not None) > MAX_EXPANDED:
+        return body.decode("utf-8", "replace")
+    parts = [fold(line) for line in head]
+    for block, instance in chosen:
         if block is not None:
-            lines += _instance_lines(block, instance, rules)
-    lines.append("END:VCALENDAR")
-    return b"".join(fold(line) for line in lines).decode()
+            parts += _instance(block, instance, rules)
+    parts.append(b"END:VCALENDAR\r\n")
+    return b"".join(parts).decode()
 
 
 def _overrides(
@@ -67,21 +92,13 @@ def _overrides(
     return found
 
 
-def _instance_lines(block: _Block, instance: Instance, rules: BusyRules) -> list[str]:
-    recurring = instance.recurrence_id is not None
+def _instance(block: _Block, instance: Instance, rules: BusyRules) -> list[bytes]:
     lines = ["BEGIN:VEVENT", _time("DTSTART", instance.start, block, rules)]
     if instance.end > instance.start:
         lines.append(_time("DTEND", instance.end, block, rules))
-    if recurring and instance.recurrence_id is not None:
+    if instance.recurrence_id is not None:
         lines.append(_time("RECURRENCE-ID", instance.recurrence_id, block, rules))
-    depth = 0
-    for raw in block.raw:
-        prop = split_line(raw)
-        depth += prop is not None and prop.name == "BEGIN"
-        if depth or prop is None or prop.name not in _TIMES:
-            lines.append(raw)
-        depth -= prop is not None and prop.name == "END"
-    return [*lines, "END:VEVENT"]
+    return [*(f"{line}\r\n".encode() for line in lines), block.kept, b"END:VEVENT\r\n"]
 
 
 def _time(name: str, instant: int, block: _Block, rules: BusyRules) -> str:

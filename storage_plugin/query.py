@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
 from gateway.core.instances import expand
-from gateway.core.intervals import overlaps
+from gateway.core.intervals import Interval, overlaps
 from gateway.core.rows import BusyRules
 from gateway.store.busy import Span, names_in_range, spans_beyond
 from gateway.store.collections import Collection
 from gateway.store.engine import Session
 from gateway.store.objects import StoredObject, find_objects, list_objects
 from gateway.store.principals import get_principal
+from storage_plugin.effort import Effort
 from storage_plugin.filters import (
     CompFilter,
     TimeRange,
@@ -28,32 +29,51 @@ _FAR = 2**40
 
 
 def find_matching(
-    session: Session, row: Collection, filters: list[CompFilter], *, with_bodies: bool = True
+    session: Session,
+    row: Collection,
+    filters: list[CompFilter],
+    *,
+    with_bodies: bool = True,
+    effort: Effort | None = None,
 ) -> Iterable[StoredObject]:
-    """Return the members of a collection that match every filter, by name."""
+    """Return the members of a collection that match every filter, by name.
+
+    Raises :class:`DavError` 507 when that costs more than ``effort`` allows.
+    """
+    effort = effort or Effort()
     component = component_of(filters)
     if component is not None and component not in row.components:
         return []
     with_bodies = with_bodies or needs_text(filters)
-    members = _candidates(session, row, ranges_of(filters), with_bodies=with_bodies)
+    members = _candidates(session, row, ranges_of(filters), effort, with_bodies=with_bodies)
     chosen = [m for m in members if component in (None, m.component)]
     if needs_text(filters):
-        chosen = [m for m in chosen if matches_text(filters, m.body)]
+        chosen = [m for m in chosen if _matches(filters, m, effort)]
     return chosen
 
 
+def _matches(filters: list[CompFilter], member: StoredObject, effort: Effort) -> bool:
+    effort.check()
+    return matches_text(filters, member.body)
+
+
 def _candidates(
-    session: Session, row: Collection, ranges: list[TimeRange], *, with_bodies: bool
+    session: Session,
+    row: Collection,
+    ranges: list[TimeRange],
+    effort: Effort,
+    *,
+    with_bodies: bool,
 ) -> list[StoredObject]:
     if not ranges:
         return list_objects(session, row.id, with_bodies=with_bodies)
-    names = set.intersection(*(_names_in(session, row, span) for span in ranges))
+    names = set.intersection(*(_names_in(session, row, span, effort) for span in ranges))
     return sorted(
         find_objects(session, row.id, names, with_bodies=with_bodies).values(), key=lambda m: m.name
     )
 
 
-def _names_in(session: Session, row: Collection, span: TimeRange) -> set[str]:
+def _names_in(session: Session, row: Collection, span: TimeRange, effort: Effort) -> set[str]:
     """Return the names of members with an instance in the range (RFC 4791 9.9)."""
     names = names_in_range(session, row.id, *span)
     low = -_FAR if span[0] is None else span[0]
@@ -62,19 +82,20 @@ def _names_in(session: Session, row: Collection, span: TimeRange) -> set[str]:
     names.update(span.name for span in beyond if not span.recurring)
     series = [span for span in beyond if span.recurring]
     if series:
-        names.update(_expanded(session, row, series, low, high))
+        names.update(_expanded(session, row, series, (low, high), effort))
     return names
 
 
 def _expanded(
-    session: Session, row: Collection, series: list[Span], low: int, high: int
+    session: Session, row: Collection, series: list[Span], asked: Interval, effort: Effort
 ) -> set[str]:
     """Return which of the series has an instance in a range outside the stored window."""
     rules = BusyRules(zone=ZoneInfo(get_principal(session, row.principal_id).time_zone))
     bodies = find_objects(session, row.id, [span.name for span in series])
     found: set[str] = set()
     for span in series:
-        window = (max(low, span.first_start), min(high, span.last_end))
+        effort.check()
+        window = (max(asked[0], span.first_start), min(asked[1], span.last_end))
         expansion = expand(bodies[span.name].body, window, rules)
         if expansion.problems or any(
             overlaps((i.start, max(i.end, i.start + 1)), window) for i in expansion.instances

@@ -5,7 +5,7 @@ that cannot be expanded is served whole: one bad object never fails a report.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from gateway.core.rows import BusyRules
 from gateway.store.collections import numbered_changes
 from gateway.store.objects import StoredObject, find_objects, list_objects
 from storage_plugin.collection import CalendarCollection, CalendarItem, to_text
+from storage_plugin.effort import Effort
 from storage_plugin.errors import DavError
 from storage_plugin.expansion import expand_text
 from storage_plugin.filters import read_filters, read_time_range
@@ -66,6 +67,7 @@ class Report:
     calendar: CalendarCollection
     viewer: Viewer
     wanted: Wanted
+    effort: Effort = field(default_factory=Effort)
 
     def response(self, member: StoredObject) -> str:
         """Write the response of a member."""
@@ -86,7 +88,9 @@ class Report:
         if window is None or member.component != "VEVENT":
             return to_text(member.body)
         rules = BusyRules(zone=ZoneInfo(self.viewer.principal.time_zone))
-        return expand_text(member.body, window, rules)
+        expanded = expand_text(member.body, window, rules)
+        self.effort.check(len(expanded))
+        return expanded
 
 
 def answer(
@@ -161,7 +165,9 @@ def _name_in(report: Report, path: str) -> str | None:
 def _query(report: Report, root: Any, only: str | None) -> Iterable[str]:
     filters = read_filters(root.findall(f"{C}filter"))
     session, row = report.storage.session(), report.calendar.row
-    members = find_matching(session, row, filters, with_bodies=report.wanted.with_data)
+    members = find_matching(
+        session, row, filters, with_bodies=report.wanted.with_data, effort=report.effort
+    )
     return (report.response(m) for m in members if only is None or m.name == only)
 
 
