@@ -37,7 +37,7 @@ MAX_DEPTH = 16
 """Deeper nesting is noise; without a bound, closing it would cost the square of its depth."""
 
 _TIME_LINES = re.compile(
-    r"^[ \t]*(BEGIN|END|" + "|".join(TIME_BEARING) + r")(?=[ \t;:])[^\n]*",
+    r"^[ \t]*(BEGIN|END|" + "|".join(TIME_BEARING) + r")(?![A-Za-z0-9-])[^\n]*",
     re.MULTILINE | re.IGNORECASE,
 )
 _ALL_LINES = re.compile(r"^[ \t]*([A-Za-z0-9-]+)[^\n]*", re.MULTILINE)
@@ -158,7 +158,8 @@ class _Reader:
 def _keep_property(current: Component, name: str, line: str) -> None:
     prop = split_line(line)
     if prop is None:
-        current.broken.add(name)
+        if line.lstrip().startswith(name):  # in other letters it is prose: "Duration of the talk"
+            current.broken.add(name)
     else:
         current.properties.setdefault(name, []).append(prop)
 

@@ -12,6 +12,7 @@ Decided here, where RFC 5545 leaves a choice or real data breaks it:
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gateway.core.budget import BudgetExceededError, TooManyRowsError
 from gateway.core.classify import classify
@@ -111,7 +112,8 @@ def _read_override(component: Component, masters: list[Event], into: Collector) 
     """An override without DTSTART (some cancellations) starts where its RECURRENCE-ID says."""
     if "DTSTART" not in component.properties and "DTSTART" not in component.broken:
         original = component.properties["RECURRENCE-ID"][0]
-        component.properties["DTSTART"] = [original._replace(name="DTSTART")]
+        start = {"DTSTART": [original._replace(name="DTSTART")]}
+        component = replace(component, properties=component.properties | start)
         event = _read(component, into)
         no_end = "DTEND" not in component.properties and "DURATION" not in component.properties
         if event is not None and masters and no_end:

@@ -1,8 +1,8 @@
 """Time zones: from a TZID to a rule for offsets, never by guessing an offset.
 
 A name is looked up as IANA name, then in the alias tables (Windows names, names with a maker's
-prefix), then as the VTIMEZONE of the same object, last as a name that *is* an offset
-(``GMT+05:00``). What stays unresolved is unknown; the caller must say so.
+prefix), then as the VTIMEZONE of the same object, last as an IANA name in other letters or a name
+that *is* an offset (``GMT+05:00``). What stays unresolved is unknown; the caller must say so.
 
 Local times that a clock change skips or repeats follow RFC 5545 3.3.5: a time in the gap is read
 with the offset before the gap, a repeated time is its first occurrence.
@@ -124,9 +124,9 @@ def _iana(name: str) -> str | None:
     if lowered in _NO_ZONES or lowered.startswith(("posix/", "right/")):
         return None
     try:
-        return ZoneInfo(name).key
+        return ZoneInfo(name.strip("/")).key
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return _iana_names().get(lowered)
+        return None
 
 
 def _without_prefix(name: str) -> str | None:
@@ -143,12 +143,19 @@ def _without_prefix(name: str) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def find_offset_zone(tzid: str) -> FixedZone | None:
-    """A name that is an offset: ``GMT+05:00``, ``UTC-3``, ``+0530``; east is plus as in ISO 8601.
+def find_similar_zone(tzid: str) -> Zone | None:
+    """What a name most likely means when no table and no VTIMEZONE has it.
 
-    ``Etc/GMT+5`` never comes here: it is an IANA name, and by POSIX means five hours *behind*.
+    An IANA name in other letters (``europe/lisbon``; where the object defines such a name itself,
+    it has been seen to mean something else), or a name that is an offset: ``GMT+05:00``, ``UTC-3``,
+    ``+0530``, east is plus as in ISO 8601. ``Etc/GMT+5`` never comes here: it is an IANA name, and
+    by POSIX means five hours *behind*.
     """
-    match = _OFFSET_NAME.match(tzid.strip().strip('"'))
+    name = tzid.strip().strip('"').strip()
+    iana = _iana_names().get(name.strip("/").lower())
+    if iana is not None and _iana(iana):
+        return zone_of(ZoneInfo(iana))
+    match = _OFFSET_NAME.match(name)
     if match is None:
         return None
     offset = int(match[2]) * 3600 + int(match[3] or 0) * 60
@@ -176,7 +183,7 @@ class ZoneTable:
         """The zone of a TZID, or None when it is unknown."""
         if tzid not in self._found:
             self._found[tzid] = (
-                find_named_zone(tzid) or self._from_block(tzid) or find_offset_zone(tzid)
+                find_named_zone(tzid) or self._from_block(tzid) or find_similar_zone(tzid)
             )
         return self._found[tzid]
 

@@ -97,6 +97,19 @@ CASES = [
         ["04-01T10:00/04-01T11:00 BUSY opaque"],
     ),
     Case(
+        "odd/prose_lines",
+        "RFC 5545 3.1",
+        "prose that begins like a property, from raw line breaks",
+        ["04-01T10:00/04-01T11:00 BUSY opaque"],
+    ),
+    Case(
+        "odd/mangled_line",
+        "RFC 5545 3.1",
+        "a property name that runs into noise",
+        ["04-01T10:00/2027-01-01T00:00 UNKNOWN bad-end"],
+        problems=["bad-end"],
+    ),
+    Case(
         "odd/double_dtstamp",
         "RFC 5545 3.8.7.2",
         "DTSTAMP twice",

@@ -19,6 +19,12 @@ CASES = [
         ["07-15T08:00/07-15T09:00 BUSY opaque"],
     ),
     Case(
+        "zones/iana_case_vtimezone",
+        "RFC 5545 3.6.5",
+        "a name in other letters with a VTIMEZONE of its own, as a Google export has it",
+        ["07-15T08:00/07-15T09:00 BUSY opaque"],
+    ),
+    Case(
         "zones/iana_without_vtimezone",
         "RFC 5545 3.6.5",
         "an IANA name needs no VTIMEZONE",

@@ -205,7 +205,7 @@ def test_custom_zones_do_not_leak_from_one_object_into_another():
 PIECES = re.findall(rb"[^\r\n]+\r?\n", b"".join(case.body for case in CASES))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_cut_and_shuffled_calendars_never_raise(data):
     body = bytearray(data.draw(st.sampled_from([case.body for case in CASES])))
