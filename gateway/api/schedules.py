@@ -11,11 +11,19 @@ from gateway.api.paging import cut_page, link_next
 from gateway.api.problems import ReferenceNotFound
 from gateway.api.routing import AnyCall, Call, Result, json_answer
 from gateway.api.schemas import NoQuery
+from gateway.api.schemas_freebusy import OnTentative, OnUnknown
 from gateway.api.times import render_instant
 from gateway.core.errors import InvalidInput
 from gateway.core.intervals import Interval
 from gateway.core.slots import SlotRules, local_date
-from gateway.services.slots import Slot, Slots, find_common_slots, find_schedule_slots
+from gateway.services.slots import (
+    Question,
+    Slot,
+    Slots,
+    find_common_slots,
+    find_schedule_slots,
+)
+from gateway.services.timeline import Timeline
 from gateway.store import schedules
 from gateway.store.engine import Session
 from gateway.store.principals import Principal, find_principals
@@ -218,25 +226,20 @@ async def list_slots(call: Call[shapes.SlotQuery, None]) -> Result:
     """Return what can be booked in a window: slots that lie wholly in it, by start."""
     query = call.query
     window = check_window(query.start, query.end, now=call.now)
-
-    def unit(session: Session) -> dict[str, Any]:
-        found = _find_own(session, call)
-        _check_work(found.offer.rules, window, len(found.offer.principal_ids))
-        slots = find_schedule_slots(
-            session,
-            found,
-            window,
-            now=call.now,
-            on_unknown=query.on_unknown,
-            on_tentative=query.on_tentative,
-            fresh_for_s=call.api.settings.fresh_for_s,
-        )
-        zone = ZoneInfo(query.time_zone or found.offer.rules.zone.key)
-        several = len(found.offer.principal_ids) > 1
-        by_day = query.group_by == "day"
-        return render_slots(slots, window, zone, several=several, by_day=by_day)
-
-    return await call.read(unit)
+    schedule = await call.read(_find_own, call)
+    offer = schedule.offer
+    _check_work(offer.rules.interval_s, window, len(offer.principal_ids))
+    question = await _question(
+        call,
+        offer.principal_ids,
+        query.on_unknown or offer.on_unknown,
+        query.on_tentative or offer.on_tentative,
+    )
+    found = await call.read(find_schedule_slots, schedule, window, question)
+    _note_viewed(call, offer.principal_ids)
+    zone = ZoneInfo(query.time_zone or offer.rules.zone.key)
+    several = len(offer.principal_ids) > 1
+    return render_slots(found, window, zone, several=several, by_day=query.group_by == "day")
 
 
 async def find_availability(call: Call[NoQuery, shapes.AvailabilityRequest]) -> Result:
@@ -244,31 +247,50 @@ async def find_availability(call: Call[NoQuery, shapes.AvailabilityRequest]) -> 
     body = call.body
     window = check_window(body.start, body.end, now=call.now)
     wanted = list(dict.fromkeys(body.principals))
+    interval_s = (body.interval_minutes or body.duration_minutes) * 60
+    _check_work(interval_s, window, len(wanted))
+    question = await _question(call, wanted, body.on_unknown, body.on_tentative)
 
-    def unit(session: Session) -> dict[str, Any]:
+    def unit(session: Session) -> tuple[Slots, SlotRules]:
         people = _people(session, call, wanted, "/principals/{}")
         rules = _rules(body, people[0].time_zone)
-        _check_work(rules, window, len(people))
-        slots = find_common_slots(
-            session,
-            people,
-            rules,
-            window,
-            now=call.now,
-            at_least=_at_least(body.require, people),
-            on_unknown=body.on_unknown,
-            on_tentative=body.on_tentative,
-            fresh_for_s=call.api.settings.fresh_for_s,
-        )
-        zone = ZoneInfo(body.visitor_time_zone or rules.zone.key)
-        return render_slots(slots, window, zone, several=True, by_day=body.group_by == "day")
+        at_least = _at_least(body.require, people)
+        found = find_common_slots(session, people, rules, window, question, at_least=at_least)
+        return found, rules
 
-    return await call.read(unit)
+    found, rules = await call.read(unit)
+    _note_viewed(call, wanted)
+    zone = ZoneInfo(body.visitor_time_zone or rules.zone.key)
+    return render_slots(found, window, zone, several=True, by_day=body.group_by == "day")
 
 
-def _check_work(rules: SlotRules, window: Interval, people: int) -> None:
+async def _question(
+    call: AnyCall, principal_ids: Sequence[str], on_unknown: OnUnknown, on_tentative: OnTentative
+) -> Question:
+    """Gather what is in memory already, or belongs there."""
+    timelines: dict[str, Timeline] = {}
+    for principal_id in principal_ids:
+        entry = await call.api.timelines.find(principal_id, now=call.now)
+        if entry is not None:
+            timelines[principal_id] = entry.timeline
+    return Question(
+        now=call.now,
+        on_unknown=on_unknown,
+        on_tentative=on_tentative,
+        fresh_for_s=call.api.settings.fresh_for_s,
+        timelines=timelines,
+    )
+
+
+def _note_viewed(call: AnyCall, principal_ids: Iterable[str]) -> None:
+    """Keep the calendars of those who are looked at fresh."""
+    for principal_id in principal_ids:
+        call.api.activity.note(principal_id)
+
+
+def _check_work(interval_s: int, window: Interval, people: int) -> None:
     """Refuse questions with more slots than anybody reads."""
-    slots = (window[1] - window[0]) // rules.interval_s
+    slots = (window[1] - window[0]) // interval_s
     if slots > MAX_SLOTS or slots * people > MAX_WORK:
         raise InvalidInput(
             "That many slots are not listed in one answer; ask in pieces, or with a longer "

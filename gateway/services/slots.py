@@ -1,12 +1,13 @@
 """Which slots are on offer: the rules of a schedule over the busy time of its people (R23-R27).
 
-Busy time comes from :func:`gateway.services.availability.free_busy`, the one engine of every face;
-unknown and tentative time count as the policies say, unknown blocks by default (R25). No title, no
-source and no reason passes here (R26).
+Busy time comes from :func:`gateway.services.availability.free_busy`, the one engine of every face,
+or from a timeline in memory that holds the same; unknown and tentative time count as the policies
+say, unknown blocks by default (R25). No title, no source and no reason passes here (R26).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from gateway.core.intervals import Interval
@@ -19,6 +20,7 @@ from gateway.core.slots import (
     slot_starts,
 )
 from gateway.services.availability import FRESH_FOR_S, OnUnknown, free_busy
+from gateway.services.timeline import Timeline
 from gateway.store.engine import Session
 from gateway.store.principals import Principal, find_principals
 from gateway.store.schedules import OnTentative, Schedule, booked_starts
@@ -44,44 +46,46 @@ class Slots:
     complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How unknown and tentative time count, and what is known without asking the database.
+
+    ``timelines`` are current ones by principal id; whoever is not in it is read.
+    """
+
+    now: int
+    on_unknown: OnUnknown = "block"
+    on_tentative: OnTentative = "block"
+    fresh_for_s: int = FRESH_FOR_S
+    timelines: Mapping[str, Timeline] = field(default_factory=dict)
+
+
 def find_common_slots(
     session: Session,
     people: Sequence[Principal],
     rules: SlotRules,
     window: Interval,
+    question: Question,
     *,
-    now: int,
     at_least: int | None = None,
-    on_unknown: OnUnknown = "block",
-    on_tentative: OnTentative = "block",
-    fresh_for_s: int = FRESH_FOR_S,
 ) -> Slots:
     """Return when ``at_least`` that many of the people are free together, None being all.
 
     Raises :class:`Conflict` ``availability-unknown`` when ``on_unknown`` is ``fail`` and part of
     somebody's time is unknown. Where too few people are left there are no slots.
     """
-    low, high = bookable_window(rules, window, now)
+    low, high = bookable_window(rules, window, question.now)
     needed = len(people) if at_least is None else at_least
     if low >= high or not 0 < needed <= len(people):
         return Slots((), True)
     starts = slot_starts(rules, (low, high))
     looked_at = (low - rules.buffer_before_s, high + rules.buffer_after_s)
-    booked = _booked(session, people, rules, (low, high), now)
+    booked = _booked(session, people, rules, (low, high), question.now)
     complete = True
     free: dict[str, list[int]] = {}
     for person in people:
-        found = free_busy(
-            session,
-            person,
-            looked_at,
-            now=now,
-            on_unknown=on_unknown,
-            on_tentative=on_tentative,
-            fresh_for_s=fresh_for_s,
-        )
-        complete = complete and found.complete
-        busy = [(start, end) for start, end, _status in found.busy]
+        busy, known = _busy(session, person, looked_at, question)
+        complete = complete and known
         free[person.id] = open_starts(rules, starts, busy, booked.get(person.id, ()))
         if needed == len(people):
             starts = free[person.id]
@@ -91,6 +95,53 @@ def find_common_slots(
     else:
         slots = _shared(free, needed, rules.duration_s)
     return Slots(slots, complete)
+
+
+def _busy(
+    session: Session, person: Principal, window: Interval, question: Question
+) -> tuple[list[Interval], bool]:
+    """Return what is taken in ``window``, and whether all of it is known."""
+    timeline = question.timelines.get(person.id)
+    remembered = None if timeline is None else _remembered(timeline, window, question)
+    if remembered is not None:
+        return remembered
+    found = free_busy(
+        session,
+        person,
+        window,
+        now=question.now,
+        on_unknown=question.on_unknown,
+        on_tentative=question.on_tentative,
+        fresh_for_s=question.fresh_for_s,
+    )
+    return [(start, end) for start, end, _status in found.busy], found.complete
+
+
+def _remembered(
+    timeline: Timeline, window: Interval, question: Question
+) -> tuple[list[Interval], bool] | None:
+    """Return the same from memory, or None when more than the timeline decides.
+
+    That is so when a source cannot be believed, and when unknown time is not to block: it may
+    hide tentative time, which the merged rows do not have any more.
+    """
+    states = timeline.states(window, now=question.now, fresh_for_s=question.fresh_for_s)
+    if states is None:
+        return None
+    rows = timeline.rows
+    at = bisect_left(rows, (window[0],))
+    if at and rows[at - 1][1] > window[0]:
+        at -= 1
+    busy: list[Interval] = []
+    complete = True
+    for start, end, status in rows[at : bisect_left(rows, (window[1],))]:
+        if status == "unknown":
+            if question.on_unknown != "block":
+                return None
+            complete = False
+        if status != "tentative" or question.on_tentative == "block":
+            busy.append((start, end))
+    return busy, complete
 
 
 def _shared(free: dict[str, list[int]], needed: int, duration_s: int) -> tuple[Slot, ...]:
@@ -119,26 +170,12 @@ def _booked(
 
 
 def find_schedule_slots(
-    session: Session,
-    schedule: Schedule,
-    window: Interval,
-    *,
-    now: int,
-    on_unknown: OnUnknown | None = None,
-    on_tentative: OnTentative | None = None,
-    fresh_for_s: int = FRESH_FOR_S,
+    session: Session, schedule: Schedule, window: Interval, question: Question
 ) -> Slots:
-    """Return the slots of a schedule; a policy given here stands in for the schedule's own."""
+    """Return the slots of a schedule; the policies are those of the question."""
     offer = schedule.offer
     known = find_principals(session, offer.principal_ids, subaccount_id=schedule.subaccount_id)
+    people = [known[one] for one in offer.principal_ids if one in known]
     return find_common_slots(
-        session,
-        [known[one] for one in offer.principal_ids if one in known],
-        offer.rules,
-        window,
-        now=now,
-        at_least=offer.at_least,
-        on_unknown=on_unknown or offer.on_unknown,
-        on_tentative=on_tentative or offer.on_tentative,
-        fresh_for_s=fresh_for_s,
+        session, people, offer.rules, window, question, at_least=offer.at_least
     )
