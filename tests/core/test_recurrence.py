@@ -89,7 +89,7 @@ MOMENTS = st.datetimes(datetime(1996, 1, 1), datetime(2012, 1, 1)).map(
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(rules(), MOMENTS, st.integers(0, 2000), st.integers(1, 900))
 def test_agrees_with_dateutil_on_rules_of_days(rule, start, skip, length):

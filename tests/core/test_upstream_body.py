@@ -479,4 +479,4 @@ def test_html_becomes_plain_text(text, plain):
 
 def test_hostile_html_costs_no_more_than_its_length():
     for piece in ("<script", "<!--", "<b ", "<style><", "</p", "&amp;<i>"):
-        strip_html(piece * 40_000)
+        strip_html(piece * 10_000)
