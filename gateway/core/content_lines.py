@@ -79,15 +79,14 @@ def fold(line: str) -> bytes:
     if len(data) <= 75:
         return data + b"\r\n"
     pieces = []
-    limit = 75
-    while len(data) > limit:
-        cut = limit
-        while cut > 1 and data[cut] & 0xC0 == 0x80:  # a continuation byte: step back to its start
+    start, limit = 0, 75
+    while len(data) - start > limit:
+        cut = start + limit
+        while cut > start + 1 and data[cut] & 0xC0 == 0x80:  # a continuation byte: step back
             cut -= 1
-        pieces.append(data[:cut])
-        data = data[cut:]
-        limit = 74  # the leading blank counts
-    pieces.append(data)
+        pieces.append(data[start:cut])
+        start, limit = cut, 74  # the leading blank counts
+    pieces.append(data[start:])
     return b"\r\n ".join(pieces) + b"\r\n"
 
 
