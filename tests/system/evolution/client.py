@@ -96,13 +96,16 @@ class Account:
         return session
 
     def open(self, name):
-        """Open a calendar; tells whether the server lets us write there."""
+        """Open a calendar."""
         client = ECal.Client.connect_sync(
             self._sources()[name], ECal.ClientSourceType.EVENTS, CONNECT_S, None
         )
         self.opened[name] = client
         wait_for(client.is_online)
-        return {"readonly": client.is_readonly()}
+
+    def is_readonly(self, name):
+        """Tell whether it may be written; the data server's word arrives after the opening."""
+        return self.opened[name].is_readonly()
 
     def events(self, name):
         """Return the events of an opened calendar as {uid: text}."""
