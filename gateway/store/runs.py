@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import bindparam, exists, select, update
+from sqlalchemy import bindparam, exists, or_, select, update
 
 from gateway.core.errors import NotFound
 from gateway.store.accounts import COLUMNS, Connection, Credential, connection_of
@@ -22,15 +22,32 @@ _password = secrets.alias("password")
 
 @dataclass(frozen=True, slots=True)
 class OpenedAccount:
-    """All that a run needs to know of an account before it asks iCloud."""
+    """All that a run needs to know of an account before it asks iCloud.
+
+    ``is_settled``: every calendar in use was read completely and none is missing, so a listing
+    with the digest of the last one means that nothing happened.
+    """
 
     connection: Connection
     time_zone: str
     lease_owner: str | None
     lease_until: float
     has_errand: bool
+    listing_digest: str | None
+    is_settled: bool
     credential: Credential | None = field(repr=False)
 
+
+_calendar = upstream_calendars.c
+_IN_USE = _calendar.role.in_(("linked", "conflict", "tracked")) & (_calendar.kind == "calendar")
+_UNREAD = or_(
+    _calendar.state != "ok", _calendar.problem.is_not(None), _calendar.sync_token.is_(None)
+)
+_UNSETTLED = exists().where(
+    _calendar.connection_id == connections.c.id,
+    _calendar.state != "gone",
+    or_(_IN_USE & _UNREAD, _calendar.missing_since.is_not(None)),
+)
 
 _OPEN = (
     select(
@@ -41,6 +58,8 @@ _OPEN = (
         exists()
         .where(outbox.c.connection_id == connections.c.id, outbox.c.state == "pending")
         .label("has_errand"),
+        connections.c.listing_digest,
+        _UNSETTLED.label("is_unsettled"),
         _email.c.key_id.label("email_key"),
         _email.c.ciphertext.label("email"),
         _password.c.key_id.label("password_key"),
@@ -79,6 +98,8 @@ def open_account(session: Session, keyring: Keyring, connection_id: str) -> Open
         lease_owner=row.lease_owner,
         lease_until=row.lease_until,
         has_errand=row.has_errand,
+        listing_digest=row.listing_digest,
+        is_settled=not row.is_unsettled,
         credential=credential,
     )
 
@@ -111,3 +132,26 @@ def note_run(session: Session, connection_id: str, /, *, owner: str, **changes: 
     values = {"lease_owner": None, "lease_until": 0, **changes}
     done = session.execute(_NOTE, {"b_id": connection_id, "b_owner": owner, **values})
     return bool(done.rowcount)
+
+
+_NOTE_IDLE = _NOTE.where(~_UNSETTLED)
+_TOUCH_ALL = (
+    update(upstream_calendars)
+    .where(_calendar.connection_id == bindparam("b_id"), _IN_USE, _calendar.state == "ok")
+    .values(synced_at=bindparam("b_now"))
+)
+
+
+def note_idle(
+    session: Session, connection_id: str, /, *, owner: str, now: int, **changes: Any
+) -> bool:
+    """Write the end of a run that found nothing new; the principal is locked.
+
+    False, and nothing written, when there is something to read after all: roles were changed.
+    """
+    values = {"lease_owner": None, "lease_until": 0, **changes}
+    done = session.execute(_NOTE_IDLE, {"b_id": connection_id, "b_owner": owner, **values})
+    if not done.rowcount:
+        return False
+    session.execute(_TOUCH_ALL, {"b_id": connection_id, "b_now": now})
+    return True

@@ -117,6 +117,8 @@ connections = Table(
     Column("lease_until", Float, nullable=False, default=0),
     Column("failures", Integer, nullable=False, default=0),
     Column("polled_at", BigInteger),
+    # Digest of the home listing after which nothing was left to do: the same again is an idle poll.
+    Column("listing_digest", Text),
     Column("synced_at", BigInteger),
     Column("reconciled_at", BigInteger),
     Column("probes_left", Integer, nullable=False, default=0),

@@ -18,6 +18,7 @@ from gateway.store import accounts, calendars, outbox, runs
 from gateway.store.accounts import Connection
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.engine import Session, lock_principal
+from gateway.store.objects import bump_generation
 from gateway.store.outbox import Errand
 from gateway.store.runs import OpenedAccount
 from gateway.sync import outcome
@@ -34,7 +35,8 @@ from gateway.sync.pull import (
 )
 from gateway.sync.push import Pusher, push_errands
 from gateway.sync.report import CalendarReport, Progress, SyncReport
-from gateway.upstream.discovery import Listed, discover, list_home
+from gateway.upstream.client import Answer
+from gateway.upstream.discovery import Listed, ask_home, discover, read_listing
 
 RECONCILE_EVERY_S = 86_400
 _log = logger("sync")
@@ -69,9 +71,11 @@ async def run_account(
     ``only_if_due`` does nothing when another run of this process was faster.
     """
     report = SyncReport(connection_id)
-    run, errands = await _open(context, connection_id, progress, report, only_if_due=only_if_due)
-    if run is None:
+    loaded = await _open(context, connection_id, report, only_if_due=only_if_due)
+    if loaded is None:
         return report
+    opened, run, errands = loaded
+    run.on_progress = progress
     connection = run.connection
     try:
         if connection.state == "ok" and errands:
@@ -79,7 +83,7 @@ async def run_account(
                 Pusher(context, connection, run.client, run.zone), errands
             )
         if not push_only:
-            await _pull(run, report)
+            await _pull(run, opened, report)
             lease.released = True
         report.state = "ok"
     except (UpstreamError, Superseded) as error:
@@ -92,24 +96,19 @@ async def run_account(
 
 
 async def _open(
-    context: SyncContext,
-    connection_id: str,
-    progress: Callable[[Progress], None] | None,
-    report: SyncReport,
-    *,
-    only_if_due: bool,
-) -> tuple[Run | None, list[Errand]]:
+    context: SyncContext, connection_id: str, report: SyncReport, *, only_if_due: bool
+) -> tuple[OpenedAccount, Run, list[Errand]] | None:
     """Read all a run needs in one unit; the report says why there is nothing to run."""
     loaded = await context.store.read(_load, context, connection_id, only_if_due=only_if_due)
     if loaded is None:
-        return None, []
+        return None
     opened, errands = loaded
     if opened.connection.state in ("paused", "disconnected") or opened.credential is None:
         report.state = report.problem = opened.connection.state
-        return None, []
+        return None
     client = context.client(connection_id, opened.credential)
-    zone = ZoneInfo(opened.time_zone)
-    return Run(context, opened.connection, client, zone, progress), errands
+    run = Run(context, opened.connection, client, ZoneInfo(opened.time_zone))
+    return opened, run, errands
 
 
 def _load(
@@ -127,13 +126,20 @@ def _load(
 # --- pulling ---
 
 
-async def _pull(run: Run, report: SyncReport) -> None:
+async def _pull(run: Run, opened: OpenedAccount, report: SyncReport) -> None:
     context, connection = run.context, run.connection
-    listed = await _list(run)
+    answer = await _ask(run)
     reconcile = _is_reconcile_due(connection, context.now())
     ending = outcome.success(context, connection)
+    is_same = opened.is_settled and answer.digest == opened.listing_digest
     if reconcile:
         ending["reconciled_at"] = context.now()
+    elif is_same and await context.store.write(
+        _note_idle, connection, context.owner, ending, now=context.now()
+    ):
+        return
+    listed = read_listing(answer, run.connection.home_path or "/")
+    ending["listing_digest"] = answer.digest
     known, todo = await context.store.write(
         _note_listing, connection, listed, reconcile, context.owner, ending, now=context.now()
     )
@@ -144,6 +150,17 @@ async def _pull(run: Run, report: SyncReport) -> None:
     await context.store.write(
         _close, connection, _quiet(known, todo), context.owner, ending, now=context.now()
     )
+
+
+def _note_idle(
+    session: Session, connection: Connection, owner: str, ending: dict[str, object], *, now: int
+) -> bool:
+    """End a run whose listing is the last one to the byte: only ages change."""
+    lock_principal(session, connection.principal_id)
+    done = runs.note_idle(session, connection.id, owner=owner, now=now, **ending)
+    if done and connection.state != "ok":
+        bump_generation(session, connection.principal_id)
+    return done
 
 
 def _note_listing(
@@ -212,11 +229,11 @@ def _is_reconcile_due(connection: Connection, now: int) -> bool:
     return now - (connection.reconciled_at or connection.created_at) >= RECONCILE_EVERY_S
 
 
-async def _list(run: Run) -> tuple[Listed, ...]:
+async def _ask(run: Run) -> Answer:
     """List the home; when it is not where it was, discover the account anew."""
     connection = run.connection
     try:
-        return await list_home(
+        return await ask_home(
             run.client, connection.home_path or "/", principal_path=connection.principal_path
         )
     except UpstreamNotFound:
@@ -232,7 +249,7 @@ async def _list(run: Run) -> tuple[Listed, ...]:
             addresses=found.addresses,
         )
         run.connection = replace(connection, home_path=found.home_path)
-        return found.calendars
+        return await ask_home(run.client, found.home_path)
 
 
 async def _pull_one(run: Run, calendar: UpstreamCalendar, *, reconcile: bool) -> CalendarReport:

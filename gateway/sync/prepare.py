@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import multiprocessing
 import re
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -27,7 +28,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 INLINE_LIMIT = 20
-"""Batches up to this many objects are prepared on the loop."""
+INLINE_BYTES = 200_000
+INLINE_S = 0.05
+"""Up to this many objects, bytes and seconds are prepared on the loop, the rest apart from it."""
+
+FULL_BUDGET_S = 2.0
+TOO_BIG = "too-many-instances"
+"""What the engine says of an object that it could not expand within its budget."""
 
 SERVED_COMPONENT = "VEVENT"
 _HARMLESS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+=-]{0,180}\.ics", re.ASCII)
@@ -74,9 +81,14 @@ def local_name(upstream_name: str) -> str:
     return hashlib.sha256(upstream_name.encode("utf-8", "replace")).hexdigest()[:40] + ".ics"
 
 
-def prepare_mirrored(raw: RawObject, rules: MirrorRules) -> Ready:
-    """Prepare one mirrored object; what cannot be understood is kept, its span is unknown."""
-    expansion = expand(raw.body, rules.window, rules.busy)
+def prepare_mirrored(
+    raw: RawObject, rules: MirrorRules, *, cpu_budget_s: float = FULL_BUDGET_S
+) -> Ready:
+    """Prepare one mirrored object; what cannot be understood is kept, its span is unknown.
+
+    Past ``cpu_budget_s`` seconds of CPU the rest of its span is unknown too.
+    """
+    expansion = expand(raw.body, rules.window, rules.busy, cpu_budget_s=cpu_budget_s)
     try:
         parsed = parse_calendar_object(raw.body)
     except InvalidCalendarData as error:
@@ -145,8 +157,23 @@ class Expander:
         An object that kills the worker (memory, a crash in a library) is marked unknown; the
         others of its batch are prepared as usual.
         """
-        if len(raws) <= INLINE_LIMIT and sum(len(raw.body) for raw in raws) < 200_000:
-            return prepare_batch(raws, rules)
+        if len(raws) > INLINE_LIMIT or sum(len(raw.body) for raw in raws) > INLINE_BYTES:
+            return await self._apart(raws, rules)
+        started = time.monotonic()
+        done: dict[str, Ready] = {}
+        for raw in raws:
+            if time.monotonic() - started > INLINE_S:
+                break
+            ready = prepare_mirrored(raw, rules, cpu_budget_s=INLINE_S)
+            if not any(problem.code == TOO_BIG for problem in ready.expansion.problems):
+                done[raw.name] = ready
+        heavy = [raw for raw in raws if raw.name not in done]
+        done.update((ready.upstream_name, ready) for ready in await self._apart(heavy, rules))
+        return [done[raw.name] for raw in raws]
+
+    async def _apart(self, raws: Sequence[RawObject], rules: MirrorRules) -> list[Ready]:
+        if not raws:
+            return []
         try:
             return await self._run(raws, rules)
         except BrokenProcessPool:

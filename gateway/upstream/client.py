@@ -6,6 +6,7 @@ two requests), no sleeping on 429, redirects followed here and only inside the a
 """
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,6 @@ from aiolimiter import AsyncLimiter
 from caldav.async_davclient import AsyncDAVClient
 from caldav.compatibility_hints import FeatureSet
 from caldav.lib import error as dav_error
-from lxml import etree
 
 from gateway.core.errors import (
     CredentialRejected,
@@ -32,7 +32,6 @@ from gateway.upstream import quirks
 from gateway.upstream.reports import (
     Fetched,
     Multistatus,
-    checked_tree,
     crlf,
     encode_path,
     fetched_objects,
@@ -58,12 +57,16 @@ _REJECTED = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer: status, headers, body as sent, and its tree when it is XML."""
+    """One answer: status, headers and body as sent."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    tree: etree._Element | None = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """A digest of the body: equal answers are equal to the byte."""
+        return hashlib.sha256(self.body).hexdigest()
 
     @property
     def etag(self) -> str | None:
@@ -133,14 +136,18 @@ class UpstreamClient:
         self, path: str, properties: tuple[str, ...], *, depth: int, entry: bool = False
     ) -> Multistatus:
         """PROPFIND named properties; ``entry`` asks the entry host whatever is known."""
-        answer = await self._ask(
-            "PROPFIND", path, propfind_body(properties), {"Depth": str(depth)}, entry=entry
-        )
-        return _multistatus(answer)
+        return read_multistatus(await self.ask_properties(path, properties, depth, entry=entry))
+
+    async def ask_properties(
+        self, path: str, properties: tuple[str, ...], depth: int, *, entry: bool = False
+    ) -> Answer:
+        """PROPFIND like :meth:`propfind`, for callers that may not need to read the answer."""
+        body = propfind_body(properties)
+        return await self._ask("PROPFIND", path, body, {"Depth": str(depth)}, entry=entry)
 
     async def report(self, path: str, body: str, *, depth: int = 1) -> Multistatus:
         """REPORT on a collection."""
-        return _multistatus(await self._ask("REPORT", path, body, {"Depth": str(depth)}))
+        return read_multistatus(await self._ask("REPORT", path, body, {"Depth": str(depth)}))
 
     async def sync_collection(self, path: str, token: str | None) -> Multistatus:
         """REPORT sync-collection; raises :class:`SyncTokenExpired` when the token is refused."""
@@ -244,7 +251,7 @@ class UpstreamClient:
                     url, method, body, self._headers(method, headers)
                 )
             except dav_error.AuthorizationError as error:
-                return Answer(error.status or 401, {}, _raw(error), None)
+                return Answer(error.status or 401, {}, b"")
             except dav_error.RateLimitError as error:
                 raise UpstreamThrottled(
                     "iCloud asks this account to slow down.",
@@ -255,13 +262,11 @@ class UpstreamClient:
                 raise UpstreamUnreachable("iCloud did not answer in time.") from None
             except TooLarge:
                 raise UpstreamUnreachable(
-                    "iCloud's answer is larger than this gateway accepts."
+                    "iCloud's answer is larger than this gateway accepts.", status=207
                 ) from None
             except Broken as error:
                 raise _Broken("The connection to iCloud broke, or nobody is there.") from error
-        raw = response._raw_body or response._raw
-        body_bytes = raw if isinstance(raw, bytes) else str(raw).encode("utf-8")
-        return Answer(response.status, response.headers, body_bytes, response.tree)
+        return Answer(response.status, response.headers, response.headers.body)
 
     @staticmethod
     def _headers(method: str, headers: Mapping[str, str] | None) -> dict[str, str]:
@@ -271,11 +276,6 @@ class UpstreamClient:
 
 class _Broken(UpstreamUnreachable):
     """The connection broke without an answer: a safe verb may be repeated once."""
-
-
-def _raw(error: dav_error.AuthorizationError) -> bytes:
-    body = getattr(error, "body", None) or b""
-    return body if isinstance(body, bytes) else str(body).encode("utf-8")
 
 
 def _object_path(path: str) -> str:
@@ -289,13 +289,13 @@ def _object_path(path: str) -> str:
     return path
 
 
-def _multistatus(answer: Answer) -> Multistatus:
+def read_multistatus(answer: Answer) -> Multistatus:
+    """Read a 207; raises :class:`UpstreamUnreachable` for anything else."""
     if answer.status != 207:
         raise UpstreamUnreachable(
             "iCloud gave an unexpected answer.", status=answer.status, request_id=_id(answer)
         )
-    root = checked_tree(answer.tree) if answer.tree is not None else parse_xml(answer.body)
-    return parse_multistatus(root)
+    return parse_multistatus(parse_xml(answer.body))
 
 
 def _id(answer: Answer) -> str | None:
@@ -329,4 +329,4 @@ def href_origin(href: str) -> str | None:
     return origin_of(href.strip()) if urlsplit(href.strip()).netloc else None
 
 
-__all__ = ["Answer", "Budget", "UpstreamClient", "href_origin", "path_of"]
+__all__ = ["Answer", "Budget", "UpstreamClient", "href_origin", "path_of", "read_multistatus"]

@@ -14,7 +14,7 @@ from gateway.core.errors import (
     UpstreamNotFound,
 )
 from gateway.upstream import quirks
-from gateway.upstream.client import UpstreamClient, href_origin
+from gateway.upstream.client import Answer, UpstreamClient, href_origin, read_multistatus
 from gateway.upstream.reports import (
     APPLE,
     CALDAV,
@@ -158,23 +158,32 @@ async def find_home_origin(client: UpstreamClient, principal_path: str) -> str |
     return None
 
 
-async def list_home(
+async def ask_home(
     client: UpstreamClient, home_path: str, *, principal_path: str | None = None
-) -> tuple[Listed, ...]:
-    """List every collection of the home in one request: this is the idle poll.
+) -> Answer:
+    """Ask for every collection of the home in one request: this is the idle poll.
 
     When the entry host does not serve the home and ``principal_path`` is known, the partition
-    host the account names is asked instead.
+    host the account names is asked instead. Read the answer with :func:`read_listing`.
     """
     try:
-        answer = await client.propfind(home_path, _LISTING, depth=1)
+        return await client.ask_properties(home_path, _LISTING, 1)
     except UpstreamNotFound:
         origin = await find_home_origin(client, principal_path) if principal_path else None
         if origin is None:
             raise
         client.home_origin = origin
-        answer = await client.propfind(home_path, _LISTING, depth=1)
-    return parse_listing(answer, home_path)
+        return await client.ask_properties(home_path, _LISTING, 1)
+
+
+def read_listing(answer: Answer, home_path: str) -> tuple[Listed, ...]:
+    """Read the answer of :func:`ask_home`."""
+    return parse_listing(read_multistatus(answer), home_path)
+
+
+async def list_home(client: UpstreamClient, home_path: str) -> tuple[Listed, ...]:
+    """List every collection of the home."""
+    return read_listing(await ask_home(client, home_path), home_path)
 
 
 def parse_listing(answer: Multistatus, home_path: str) -> tuple[Listed, ...]:

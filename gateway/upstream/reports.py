@@ -149,21 +149,18 @@ def parse_xml(body: bytes) -> etree._Element:
     try:
         root = etree.fromstring(body, parser)
     except (etree.XMLSyntaxError, ValueError):
-        raise UpstreamUnreachable("iCloud's answer could not be read.") from None
-    return checked_tree(root)
-
-
-def checked_tree(root: etree._Element) -> etree._Element:
-    """Refuse a parsed document that carries a document type (RFC 4918 20.6)."""
+        raise UpstreamUnreachable("iCloud's answer could not be read.", status=207) from None
     if root.getroottree().docinfo.doctype:
-        raise UpstreamUnreachable("iCloud's answer carries a document type; it was not used.")
+        raise UpstreamUnreachable(
+            "iCloud's answer carries a document type; it was not used.", status=207
+        )
     return root
 
 
 def parse_multistatus(root: etree._Element) -> Multistatus:
     """Read a multistatus; raises :class:`UpstreamUnreachable` when it is something else."""
     if root.tag != f"{DAV}multistatus":
-        raise UpstreamUnreachable("iCloud's answer is not a multistatus.")
+        raise UpstreamUnreachable("iCloud's answer is not a multistatus.", status=207)
     entries: list[Entry] = []
     for response in root.iterchildren(f"{DAV}response"):
         entries.extend(_entries(response))

@@ -74,24 +74,27 @@ def check_address(settings: Settings, url: str, address: str) -> None:
     raise NotICloud("The name of the server leads to a private address; nothing was sent there.")
 
 
-class Reply:
-    """An answer in the shape caldav's response class expects.
+class Headers(CaseInsensitiveDict):
+    """The headers of an answer, with its body beside them.
 
-    ``headers`` tells caldav "text/plain": it tries XML anyway and does not log the body when the
-    answer is something else. The type says nothing reliable upstream.
+    caldav hands these through as they are. Whatever it sees as content it parses as XML at once
+    and logs when that fails, so it is shown none: an answer equal to the last one is never parsed.
     """
+
+    body: bytes = b""
+
+
+class Reply:
+    """An answer in the shape caldav's response class expects; see :class:`Headers`."""
+
+    content = b""
+    text = ""
 
     def __init__(self, response: Response) -> None:
         self.status_code = response.status
         self.reason = response.reason
-        self.content = response.body
-        self.headers = CaseInsensitiveDict({**response.headers, "content-type": "text/plain"})
-        self.headers.pop("content-length", None)
-
-    @property
-    def text(self) -> str:
-        """The body as text; never used for calendar data."""
-        return self.content.decode("utf-8", "replace")
+        self.headers = Headers(response.headers)
+        self.headers.body = response.body
 
 
 class Transport:

@@ -1,6 +1,9 @@
 """Upstream to store: first sync, changes, deletions with proof, what an idle poll costs."""
 
+import asyncio
 import random
+import time
+from itertools import pairwise
 
 import pytest
 
@@ -351,3 +354,34 @@ async def test_a_role_changed_while_it_is_pulled_ends_in_the_new_role(
     site.assert_mirror_equals("Family")
     assert site.read(collections.find_mirror, site.calendar("work").id) is None
     assert site.connection().next_sync_at > site.clock.time
+
+
+@pytest.mark.rule("R11")
+async def test_an_object_too_large_for_xml_does_not_hide_its_neighbours(site: Site) -> None:
+    huge = event("huge", "20261001T090000", "20261001T100000", "X-BIG:" + "x" * 11_000_000)
+    site.account.put("home", huge)
+    for number in range(4):
+        site.account.put("home", event(f"e{number}"))
+    assert (await site.sync()).ok
+    site.assert_mirror_equals("home")
+
+
+async def test_a_rule_bomb_does_not_hold_up_the_loop(site: Site) -> None:
+    bomb = "RRULE:FREQ=SECONDLY;BYHOUR=25"
+    for number in range(3):
+        site.account.put("work", event(f"b{number}", "19700101T000000", "19700101T000001", bomb))
+    site.account.put("home", event("fine"))
+    ticks = []
+
+    async def beat() -> None:
+        while True:
+            ticks.append(time.monotonic())
+            await asyncio.sleep(0.01)
+
+    heart = asyncio.create_task(beat())
+    await site.sync()
+    heart.cancel()
+    gaps = [later - earlier for earlier, later in pairwise(ticks)]
+    assert max(gaps) < 1
+    assert set(site.mirrored("home")) == {"fine.ics"}
+    assert len(site.mirrored("work")) == 3

@@ -223,14 +223,14 @@ async def test_one_accounts_crash_does_not_stop_the_others(
     other = site.server.world.add_account("sam@icloud.com")
     principal_id = create_principal(site.database)
     made = await connect(site.context, principal_id, other.email, other.issue_app_password())
-    original = account.list_home
+    original = account.ask_home
 
     async def crash(client, home_path, **more):
         if home_path == site.account.home_path:
             raise RuntimeError("a bug")
         return await original(client, home_path, **more)
 
-    monkeypatch.setattr(account, "list_home", crash)
+    monkeypatch.setattr(account, "ask_home", crash)
     site.clock.advance(HOUR)
     assert await run_due(site) == 2
     assert site.read(accounts.get_connection, made.id).synced_at == int(site.clock.time)

@@ -124,6 +124,7 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.Float(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("polled_at", sa.BigInteger(), nullable=True),
+        sa.Column("listing_digest", sa.Text(), nullable=True),
         sa.Column("synced_at", sa.BigInteger(), nullable=True),
         sa.Column("reconciled_at", sa.BigInteger(), nullable=True),
         sa.Column("probes_left", sa.Integer(), nullable=False),
