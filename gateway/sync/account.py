@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from gateway.core.errors import (
     CredentialRejected,
     UpstreamError,
+    UpstreamForbidden,
     UpstreamNotFound,
     UpstreamThrottled,
 )
@@ -36,7 +37,13 @@ from gateway.sync.pull import (
 from gateway.sync.push import Pusher, push_errands
 from gateway.sync.report import CalendarReport, Progress, SyncReport
 from gateway.upstream.client import Answer
-from gateway.upstream.discovery import Listed, ask_home, discover, read_listing
+from gateway.upstream.discovery import (
+    Listed,
+    ask_home,
+    find_home,
+    find_principal,
+    read_listing,
+)
 
 RECONCILE_EVERY_S = 86_400
 _log = logger("sync")
@@ -230,26 +237,27 @@ def _is_reconcile_due(connection: Connection, now: int) -> bool:
 
 
 async def _ask(run: Run) -> Answer:
-    """List the home; when it is not where it was, discover the account anew."""
+    """List the home; when it is not where it was, find it anew (404, at times 403)."""
     connection = run.connection
     try:
         return await ask_home(
             run.client, connection.home_path or "/", principal_path=connection.principal_path
         )
-    except UpstreamNotFound:
-        credential = await run.context.store.read(
-            accounts.load_credential, run.context.keyring, connection.id
-        )
-        found = await discover(run.client, email=credential.email)
-        await run.context.store.write(
-            accounts.update_connection,
-            connection.id,
-            principal_path=found.principal_path,
-            home_path=found.home_path,
-            addresses=found.addresses,
-        )
-        run.connection = replace(connection, home_path=found.home_path)
-        return await ask_home(run.client, found.home_path)
+    except (UpstreamNotFound, UpstreamForbidden):
+        principal_path = await find_principal(run.client)
+        home_path, addresses = await find_home(run.client, principal_path)
+        if home_path == connection.home_path:
+            raise
+    own = {*connection.addresses, *addresses}
+    await run.context.store.write(
+        accounts.update_connection,
+        connection.id,
+        principal_path=principal_path,
+        home_path=home_path,
+        addresses=own,
+    )
+    run.connection = replace(connection, home_path=home_path, addresses=tuple(sorted(own)))
+    return await ask_home(run.client, home_path)
 
 
 async def _pull_one(run: Run, calendar: UpstreamCalendar, *, reconcile: bool) -> CalendarReport:
