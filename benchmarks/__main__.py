@@ -7,7 +7,7 @@ import sys
 from benchmarks.measure import Ratio
 from benchmarks.report import render
 
-PARTS = ("freebusy", "slots", "caldav", "xandikos", "growth", "first_sync", "engine")
+PARTS = ("freebusy", "caldav", "xandikos", "growth", "first_sync", "idle", "engine")
 
 
 def main() -> None:
