@@ -1,0 +1,75 @@
+"""One person per test in front of a look-alike, on a virtual clock: see :mod:`life`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.lookalike.server import Lookalike
+from gateway.settings import Settings
+from gateway.store.accounts import Keyring
+from gateway.store.engine import Database
+from gateway.store.threads import StoreThreads
+from gateway.sync.context import SyncContext
+from tests.faults.life import Person, make_person
+from tests.sync.conftest import Clock
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def server(clock: Clock) -> AsyncIterator[Lookalike]:
+    """A look-alike whose slow answers do not really take time."""
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.4))
+
+    async with Lookalike(now=clock, sleep=sleep) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(server: Lookalike, tmp_path) -> Settings:
+    return make_settings(server, tmp_path)
+
+
+def make_settings(server: Lookalike, data_dir, **more) -> Settings:
+    return Settings(
+        upstream_url=server.url,
+        upstream_allow_loopback=True,
+        upstream_requests_per_minute=100_000,
+        data_dir=data_dir,
+        **more,
+    )
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a handful of events be several batches."""
+    for module in ("gateway.upstream.quirks", "gateway.sync.fetch", "gateway.sync.own"):
+        monkeypatch.setattr(f"{module}.MULTIGET_BATCH", 4)
+
+
+@pytest.fixture
+async def person(
+    server: Lookalike,
+    settings: Settings,
+    sqlite_database: Database,
+    keyring: Keyring,
+    clock: Clock,
+    small_batches: None,
+) -> AsyncIterator[Person]:
+    """A person who is not connected yet, with a calendar full of events, on SQLite."""
+    async for made in living(server, settings, sqlite_database, keyring, clock):
+        yield made
+
+
+async def living(server, settings, database, keyring, clock) -> AsyncIterator[Person]:
+    threads = StoreThreads(database)
+    context = SyncContext(settings, threads, keyring, clock=clock)
+    yield make_person(server, context, database, clock)
+    await context.close()
+    threads.close()
