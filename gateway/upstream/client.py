@@ -45,6 +45,9 @@ from gateway.upstream.reports import (
 from gateway.upstream.transport import Transport, origin_of
 from gateway.upstream.wire import Broken, TooLarge, TooSlow
 
+LARGE_ANSWER = 32 * 1024
+"""Bytes; reading more than this on the event loop is felt by everybody else on it."""
+
 _FEATURES = FeatureSet({"http.multiplexing": {"support": "unsupported"}})  # type: ignore[no-untyped-call]
 _SAFE = frozenset({"PROPFIND", "REPORT", "GET", "OPTIONS"})
 _REJECTED = (
@@ -136,7 +139,7 @@ class UpstreamClient:
         self, path: str, properties: tuple[str, ...], *, depth: int, entry: bool = False
     ) -> Multistatus:
         """PROPFIND named properties; ``entry`` asks the entry host whatever is known."""
-        return read_multistatus(await self.ask_properties(path, properties, depth, entry=entry))
+        return await _read(await self.ask_properties(path, properties, depth, entry=entry))
 
     async def ask_properties(
         self, path: str, properties: tuple[str, ...], depth: int, *, entry: bool = False
@@ -147,7 +150,7 @@ class UpstreamClient:
 
     async def report(self, path: str, body: str, *, depth: int = 1) -> Multistatus:
         """REPORT on a collection."""
-        return read_multistatus(await self._ask("REPORT", path, body, {"Depth": str(depth)}))
+        return await _read(await self._ask("REPORT", path, body, {"Depth": str(depth)}))
 
     async def sync_collection(self, path: str, token: str | None) -> Multistatus:
         """REPORT sync-collection; raises :class:`SyncTokenExpired` when the token is refused."""
@@ -287,6 +290,13 @@ def _object_path(path: str) -> str:
     if not name.endswith(".ics") or len(name) <= len(".ics"):
         raise ValueError("only calendar objects are ever written")
     return path
+
+
+async def _read(answer: Answer) -> Multistatus:
+    """Read a 207; a large one in a thread, so that the loop goes on meanwhile."""
+    if len(answer.body) < LARGE_ANSWER:
+        return read_multistatus(answer)
+    return await asyncio.to_thread(read_multistatus, answer)
 
 
 def read_multistatus(answer: Answer) -> Multistatus:

@@ -5,6 +5,7 @@ answered 400). Answers are read by namespace, never by prefix, and only 2xx prop
 properties that do not exist come as empty elements in a 404 propstat.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
@@ -19,11 +20,15 @@ CALDAV = "{urn:ietf:params:xml:ns:caldav}"
 CALENDARSERVER = "{http://calendarserver.org/ns/}"
 APPLE = "{http://apple.com/ns/ical/}"
 
+_HREF, _STATUS, _PROPSTAT, _PROP = (
+    f"{DAV}{name}" for name in ("href", "status", "propstat", "prop")
+)
 _NAMESPACES = (
     'xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav" '
     'xmlns:CS="http://calendarserver.org/ns/" xmlns:A="http://apple.com/ns/ical/"'
 )
 _HEAD = '<?xml version="1.0" encoding="utf-8"?>\n'
+_NEEDS_CARE = re.compile(r"[%?#\\]|//")
 # RFC 3986 3.3: what may stand in a path segment as it is, the rest is percent-encoded.
 _SEGMENT_SAFE = "!$&'()*+,;=:@-._~"
 
@@ -95,7 +100,10 @@ def encode_path(path: str) -> str:
 
 def path_of(href: str) -> str:
     """Return the decoded path of an href, which may be a whole URL."""
-    return decode_path(urlsplit(href.strip()).path)
+    href = href.strip()
+    if href.startswith("/") and not _NEEDS_CARE.search(href):
+        return href  # a full listing has ten thousand of these
+    return decode_path(urlsplit(href).path)
 
 
 # --- bodies ---
@@ -171,19 +179,25 @@ def parse_multistatus(root: etree._Element) -> Multistatus:
 def _entries(response: etree._Element) -> Iterable[Entry]:
     """One entry per href: RFC 4918 14.24 allows several beside one status."""
     properties: dict[str, etree._Element] = {}
+    hrefs: list[str] = []
+    status: int | None = None
     refused: int | None = None
-    for propstat in response.iterchildren(f"{DAV}propstat"):
-        status = _status(propstat.findtext(f"{DAV}status"))
-        if status is not None and 200 <= status < 300:
-            for prop in propstat.iterchildren(f"{DAV}prop"):
-                properties.update((child.tag, child) for child in prop.iterchildren("{*}*"))
-        elif status is not None:
-            refused = status
-    status = _status(response.findtext(f"{DAV}status"))
+    for child in response:
+        if child.tag == _HREF:
+            hrefs.append(child.text or "")
+        elif child.tag == _STATUS:
+            status = _status(child.text)
+        elif child.tag == _PROPSTAT:
+            answered = _status(child.findtext(_STATUS))
+            if answered is not None and 200 <= answered < 300:
+                for prop in child.iterchildren(_PROP):
+                    properties.update((found.tag, found) for found in prop.iterchildren("{*}*"))
+            elif answered is not None:
+                refused = answered
     if status is None and not properties and refused is not None and refused != 404:
         status = refused  # every property failed: the resource could not be read
-    for href in response.iterchildren(f"{DAV}href"):
-        yield Entry(path_of(href.text or ""), status, properties)
+    for href in hrefs:
+        yield Entry(path_of(href), status, properties)
 
 
 def _status(line: str | None) -> int | None:

@@ -61,12 +61,12 @@ def check_url(settings: Settings, url: str) -> None:
     raise NotICloud("The server pointed to a host outside iCloud; nothing was sent there.")
 
 
-def check_address(settings: Settings, url: str, address: str) -> None:
+def check_address(settings: Settings, host: str, address: str) -> None:
     """Raise :class:`NotICloud` when an allowed name led to an address that is not public."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     ip = mapped or ip
-    if settings.upstream_allow_loopback and (urlsplit(url).hostname in _LOOPBACK_NAMES):
+    if settings.upstream_allow_loopback and host in _LOOPBACK_NAMES:
         if ip.is_loopback:
             return
     elif ip.is_global and not ip.is_multicast:
@@ -105,7 +105,7 @@ class Transport:
         self._wire = Wire(
             timeout_s=settings.upstream_timeout_s,
             max_body=settings.upstream_max_body,
-            check_address=lambda url, address: check_address(settings, url, address),
+            check_address=lambda host, address: check_address(settings, host, address),
         )
 
     async def close(self) -> None:
