@@ -319,8 +319,8 @@ def test_where_credentials_may_go(tmp_path, url: str, allowed: bool) -> None:
 def test_a_public_name_that_leads_inside_is_refused(tmp_path, address: str) -> None:
     settings = Settings(data_dir=tmp_path)
     with pytest.raises(NotICloud):
-        check_address(settings, "https://caldav.icloud.com/", address)
-    check_address(settings, "https://caldav.icloud.com/", "17.248.146.10")
+        check_address(settings, "caldav.icloud.com", address)
+    check_address(settings, "caldav.icloud.com", "17.248.146.10")
 
 
 async def test_the_connected_socket_is_checked_before_anything_is_sent(
