@@ -106,6 +106,7 @@ async def discover(client: UpstreamClient, *, email: str) -> Discovered:
 async def find_principal(client: UpstreamClient) -> str:
     """Return the path of the account's principal (RFC 5397), from ``/`` or the well-known path."""
     entry_path = path_of(client.settings.upstream_url) or "/"
+    broken: UpstreamError | None = None
     for path in (entry_path, _WELL_KNOWN):
         try:
             answer = await client.propfind(path, _PRINCIPAL, depth=0, entry=True)
@@ -114,13 +115,14 @@ async def find_principal(client: UpstreamClient) -> str:
         except UpstreamError as error:
             if error.retryable and error.status != 207 and not _is_foreign_answer(error):
                 raise
+            broken = error if error.status == 207 else broken  # a DAV server, a cut answer
             continue
         for entry in answer.entries:
             found = entry.properties.get(f"{DAV}current-user-principal")
             href = found.findtext(f"{DAV}href") if found is not None else None
             if href and href.strip():
                 return _with_slash(path_of(href))
-    raise NotICloud("There is no CalDAV account at this address.")
+    raise broken or NotICloud("There is no CalDAV account at this address.")
 
 
 def _is_foreign_answer(error: UpstreamError) -> bool:
