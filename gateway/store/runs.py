@@ -11,9 +11,8 @@ from typing import Any
 from sqlalchemy import bindparam, exists, or_, select, update
 
 from gateway.core.errors import NotFound
-from gateway.store.accounts import COLUMNS, Connection, Credential, connection_of
+from gateway.store.accounts import COLUMNS, Connection, Credential, Keyring, connection_of
 from gateway.store.engine import Session
-from gateway.store.secrets import Keyring
 from gateway.store.tables import connections, outbox, principals, secrets, upstream_calendars
 
 _email = secrets.alias("email")
