@@ -96,7 +96,8 @@ async def pull_calendar(
             await _tell_reached(run, calendar, near)
         _tell(run, calendar, done, len(wanted))
     await _finish(run, calendar, held, plan, report, complete=complete)
-    report.repaired = report.changed + report.removed if reconcile else 0
+    if reconcile and not needs_pull(calendar):
+        report.repaired = report.changed + report.removed
     return report
 
 

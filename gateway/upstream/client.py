@@ -27,6 +27,7 @@ from gateway.core.errors import (
     UpstreamThrottled,
     UpstreamUnreachable,
 )
+from gateway.observe import metrics
 from gateway.settings import Settings
 from gateway.upstream import quirks
 from gateway.upstream.reports import (
@@ -247,28 +248,42 @@ class UpstreamClient:
     async def _send(
         self, method: str, url: str, body: str, headers: Mapping[str, str] | None
     ) -> Answer:
+        """Send within the account's budget and count it."""
+        status = "none"
         async with self._budget.parallel, self._budget.limiter:
             self.requests += 1
             try:
-                response = await self._dav.request(
-                    url, method, body, self._headers(method, headers)
-                )
-            except dav_error.AuthorizationError as error:
-                return Answer(error.status or 401, {}, b"")
-            except dav_error.RateLimitError as error:
-                raise UpstreamThrottled(
-                    "iCloud asks this account to slow down.",
-                    status=getattr(error, "status", None) or 503,
-                    retry_after_s=error.retry_after_seconds,
-                ) from None
-            except TooSlow:
-                raise UpstreamUnreachable("iCloud did not answer in time.") from None
-            except TooLarge:
-                raise UpstreamUnreachable(
-                    "iCloud's answer is larger than this gateway accepts.", status=207
-                ) from None
-            except Broken as error:
-                raise _Broken("The connection to iCloud broke, or nobody is there.") from error
+                answer = await self._exchange(method, url, body, headers)
+                status = str(answer.status)
+            except UpstreamError as error:
+                status = str(error.status or "none")
+                raise
+            finally:
+                metrics().upstream_requests.labels(method, status).inc()
+        return answer
+
+    async def _exchange(
+        self, method: str, url: str, body: str, headers: Mapping[str, str] | None
+    ) -> Answer:
+        """One exchange through caldav's client; its errors and the wire's become ours."""
+        try:
+            response = await self._dav.request(url, method, body, self._headers(method, headers))
+        except dav_error.AuthorizationError as error:
+            return Answer(error.status or 401, {}, b"")
+        except dav_error.RateLimitError as error:
+            raise UpstreamThrottled(
+                "iCloud asks this account to slow down.",
+                status=getattr(error, "status", None) or 503,
+                retry_after_s=error.retry_after_seconds,
+            ) from None
+        except TooSlow:
+            raise UpstreamUnreachable("iCloud did not answer in time.") from None
+        except TooLarge:
+            raise UpstreamUnreachable(
+                "iCloud's answer is larger than this gateway accepts.", status=207
+            ) from None
+        except Broken as error:
+            raise _Broken("The connection to iCloud broke, or nobody is there.") from error
         return Answer(response.status, response.headers, response.headers.body)
 
     @staticmethod

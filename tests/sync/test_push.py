@@ -1,10 +1,14 @@
 """Outbox to upstream: only appointments, exactly once, whatever breaks (R13-R16)."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from gateway.core.objects import peek_uid
 from gateway.store import collections, objects, outbox
 from gateway.sync import push
+from gateway.sync.scheduler import Worker
 from tests.sync.conftest import Site, event
 
 PUSHED = ["PUT", "GET"]
@@ -276,3 +280,43 @@ async def test_a_revoked_password_keeps_the_push_for_later(site: Site) -> None:
     assert len(site.log(method="PUT")) == 1
     mirror = site.read(collections.find_mirror, site.calendar("home").id)
     assert site.read(objects.list_names, mirror.id) == []
+
+
+@pytest.mark.rule("R16")
+async def test_many_waiting_pushes_do_not_storm_a_throttled_account(site: Site) -> None:
+    for number in range(8):
+        site.book(f"a{number}")
+    site.fault("throttle", block=10_000, retry_after=5)
+    worker = Worker(site.context)
+    for _ in range(60):
+        await worker.tick()
+        await worker.idle()
+        site.clock.advance(1)
+    assert len(site.requests()) <= 3
+    site.server.world.faults.clear("throttle")
+    for _ in range(40):
+        site.clock.advance(60)
+        await worker.tick()
+        await worker.idle()
+    assert len(site.upstream_names("home")) == 8
+    assert site.errands() == []
+
+
+@pytest.mark.rule("R13")
+def test_one_function_writes_upstream() -> None:
+    """Who calls a client's put or delete, in all of the gateway: the function of R13 alone."""
+    callers = set()
+    for path in Path(push.__file__).parents[1].rglob("*.py"):
+        if "lookalike" in path.parts:
+            continue
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for node in ast.walk(function):
+                is_write = isinstance(node, ast.Attribute) and node.attr in ("put", "delete")
+                if is_write and isinstance(node.value, ast.Name) and node.value.id == "client":
+                    callers.add(function.name)
+                if is_write and isinstance(node.value, ast.Attribute):
+                    owner = node.value.attr
+                    assert owner not in ("client", "_dav", "_client"), (path, function.name)
+    assert callers == {"write_upstream"}
