@@ -8,10 +8,11 @@ from sqlalchemy import Select, select, tuple_
 
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
+from gateway.store.booking_tables import appointments, holds
 from gateway.store.bookings import Appointment, Hold
 from gateway.store.engine import Session
 from gateway.store.overview import Scope, narrow
-from gateway.store.tables import appointments, holds, objects, outbox, push_ledger
+from gateway.store.tables import objects, outbox, push_ledger
 
 Cursor = tuple[int, str]
 """Where a page ended: start and id of its last row."""

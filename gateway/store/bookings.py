@@ -13,16 +13,9 @@ from sqlalchemy import delete, func, insert, or_, select, update
 
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
+from gateway.store.booking_tables import appointments, holds
 from gateway.store.engine import Session, new_id
-from gateway.store.tables import (
-    appointments,
-    connections,
-    holds,
-    instances,
-    objects,
-    outbox,
-    upstream_calendars,
-)
+from gateway.store.tables import connections, instances, objects, outbox, upstream_calendars
 
 AppointmentStatus = Literal["confirmed", "cancelled"]
 

@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.core.errors import Conflict, InvalidInput
+from gateway.store.booking_tables import idempotency
 from gateway.store.engine import Session
-from gateway.store.tables import idempotency
 
 REMEMBER_S = 86_400
 TAKEOVER_S = 120

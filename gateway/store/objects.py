@@ -390,14 +390,6 @@ def _pieces(instance: Instance) -> Iterator[tuple[int, int, int, int]]:
 def _note_revisions(
     session: Session, collection_id: str, names: Sequence[str], revision: int, gone: bool, now: int
 ) -> None:
-    rows = [
-        {
-            "collection_id": collection_id,
-            "name": name,
-            "revision": revision,
-            "deleted": gone,
-            "changed_at": now,
-        }
-        for name in names
-    ]
+    same = {"collection_id": collection_id, "revision": revision, "deleted": gone}
+    rows = [{**same, "name": name, "changed_at": now} for name in names]
     upsert(session, revisions, rows, keys=("collection_id", "name"))

@@ -16,15 +16,15 @@ from sqlalchemy import delete, insert, select, tuple_, update
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
 from gateway.core.slots import Hours, SlotRules
-from gateway.store.engine import Session, chunks, new_id
-from gateway.store.principals import Cursor, hash_secret
-from gateway.store.tables import (
+from gateway.store.booking_tables import (
     appointments,
     freebusy_tokens,
     holds,
     schedule_members,
     schedules,
 )
+from gateway.store.engine import Session, chunks, new_id
+from gateway.store.principals import Cursor, hash_secret
 
 OnUnknown = Literal["block", "tentative", "ignore", "fail"]
 OnTentative = Literal["block", "free"]

@@ -1,4 +1,4 @@
-"""Every table of the store, as SQLAlchemy Core tables. ``docs/schema.md`` says why each exists.
+"""The tables of the store, as SQLAlchemy Core tables. ``docs/schema.md`` says why each exists.
 
 Conventions: ids are opaque text (:func:`gateway.store.engine.new_id`), times are UTC epoch
 seconds (integers; real numbers where a worker compares sub-second due times), booleans are
@@ -34,7 +34,8 @@ metadata = MetaData(
 _Serial = BigInteger().with_variant(Integer, "sqlite")
 
 
-def _owned_by(target: str) -> ForeignKey:
+def owned_by(target: str) -> ForeignKey:
+    """Return a foreign key to ``target`` whose row takes this one with it."""
     return ForeignKey(target, ondelete="CASCADE")
 
 
@@ -53,7 +54,7 @@ principals = Table(
     "principals",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("subaccount_id", Text, _owned_by("subaccounts.id"), nullable=False),
+    Column("subaccount_id", Text, owned_by("subaccounts.id"), nullable=False),
     Column("name", Text, nullable=False),
     Column("email", Text),
     Column("external_id", Text),
@@ -66,7 +67,7 @@ logins = Table(
     "logins",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("principal_id", Text, _owned_by("principals.id"), nullable=False, index=True),
+    Column("principal_id", Text, owned_by("principals.id"), nullable=False, index=True),
     Column("kind", Text, nullable=False),  # device | platform
     Column("login", Text, nullable=False, unique=True),
     Column("secret_hash", LargeBinary, nullable=False),
@@ -81,7 +82,7 @@ api_keys = Table(
     "api_keys",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("subaccount_id", Text, _owned_by("subaccounts.id"), index=True),  # NULL: all of them
+    Column("subaccount_id", Text, owned_by("subaccounts.id"), index=True),  # NULL: all of them
     Column("name", Text, nullable=False),
     Column("secret_hash", LargeBinary, nullable=False, unique=True),
     Column("scopes", Text, nullable=False),  # blank-separated
@@ -95,7 +96,7 @@ connections = Table(
     "connections",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("principal_id", Text, _owned_by("principals.id"), nullable=False, unique=True),
+    Column("principal_id", Text, owned_by("principals.id"), nullable=False, unique=True),
     # ok | credential-revoked | paused | disconnected
     Column("state", Text, nullable=False),
     Column("problem", Text),
@@ -138,7 +139,7 @@ upstream_calendars = Table(
     "upstream_calendars",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("connection_id", Text, _owned_by("connections.id"), nullable=False),
+    Column("connection_id", Text, owned_by("connections.id"), nullable=False),
     Column("path", Text, nullable=False),  # decoded path below the host, never the host itself
     Column("name", Text, nullable=False),
     Column("color", Text),
@@ -177,10 +178,10 @@ collections = Table(
     "collections",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("principal_id", Text, _owned_by("principals.id"), nullable=False),
+    Column("principal_id", Text, owned_by("principals.id"), nullable=False),
     Column("name", Text, nullable=False),  # last path segment
     Column("kind", Text, nullable=False),  # platform | mirror | local
-    Column("upstream_calendar_id", Text, _owned_by("upstream_calendars.id"), unique=True),
+    Column("upstream_calendar_id", Text, owned_by("upstream_calendars.id"), unique=True),
     Column("display_name", Text, nullable=False),
     Column("properties", Text, nullable=False, default="{}"),  # JSON, WebDAV dead properties
     Column("components", Text, nullable=False, default="VEVENT"),  # comma-separated
@@ -197,8 +198,8 @@ objects = Table(
     "objects",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("principal_id", Text, _owned_by("principals.id"), nullable=False),
-    Column("collection_id", Text, _owned_by("collections.id"), nullable=False),
+    Column("principal_id", Text, owned_by("principals.id"), nullable=False),
+    Column("collection_id", Text, owned_by("collections.id"), nullable=False),
     Column("name", Text, nullable=False),
     Column("uid", Text, nullable=False),
     Column("kind", Text, nullable=False),  # appointment | blocked-slot | mirrored
@@ -231,7 +232,7 @@ objects = Table(
 revisions = Table(
     "revisions",
     metadata,
-    Column("collection_id", Text, _owned_by("collections.id"), primary_key=True),
+    Column("collection_id", Text, owned_by("collections.id"), primary_key=True),
     Column("name", Text, primary_key=True),
     Column("revision", BigInteger, nullable=False),
     Column("deleted", Boolean, nullable=False),  # a tombstone
@@ -244,9 +245,9 @@ instances = Table(
     "instances",
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
-    Column("principal_id", Text, _owned_by("principals.id"), nullable=False),
-    Column("collection_id", Text, _owned_by("collections.id"), nullable=False),
-    Column("object_id", Text, _owned_by("objects.id"), nullable=False, index=True),
+    Column("principal_id", Text, owned_by("principals.id"), nullable=False),
+    Column("collection_id", Text, owned_by("collections.id"), nullable=False),
+    Column("object_id", Text, owned_by("objects.id"), nullable=False, index=True),
     Column("start", BigInteger, nullable=False),
     Column("end", BigInteger, nullable=False),
     Column("fbtype", Text, nullable=False),
@@ -260,7 +261,7 @@ instances = Table(
 generations = Table(
     "generations",
     metadata,
-    Column("principal_id", Text, _owned_by("principals.id"), primary_key=True),
+    Column("principal_id", Text, owned_by("principals.id"), primary_key=True),
     Column("generation", BigInteger, nullable=False),
     # Raised by triggers (SQLite) when sources, their states or holds change.
     Column("source_generation", BigInteger, nullable=False, server_default="0"),
@@ -276,7 +277,7 @@ push_ledger = Table(
     "push_ledger",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("principal_id", Text, _owned_by("principals.id"), nullable=False, index=True),
+    Column("principal_id", Text, owned_by("principals.id"), nullable=False, index=True),
     Column("object_id", Text, index=True),  # NULL once the appointment is gone
     Column("account_index", LargeBinary),  # which account it lives in, also after disconnecting
     Column("upstream_calendar_id", Text, index=True),
@@ -301,7 +302,7 @@ outbox = Table(
     "outbox",
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
-    Column("ledger_id", Text, _owned_by("push_ledger.id"), nullable=False, index=True),
+    Column("ledger_id", Text, owned_by("push_ledger.id"), nullable=False, index=True),
     Column("connection_id", Text, index=True),
     Column("action", Text, nullable=False),  # put | delete
     # pending | parked
@@ -320,8 +321,8 @@ conflicts = Table(
     "conflicts",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("principal_id", Text, _owned_by("principals.id"), nullable=False),
-    Column("ledger_id", Text, _owned_by("push_ledger.id"), nullable=False),
+    Column("principal_id", Text, owned_by("principals.id"), nullable=False),
+    Column("ledger_id", Text, owned_by("push_ledger.id"), nullable=False),
     Column("object_id", Text),  # the appointment's object, NULL when the conflict deleted it
     Column("kind", Text, nullable=False),  # time | text | deleted-upstream | deleted-here
     Column("dropped", Text, nullable=False),  # local | upstream: whose change was not kept
@@ -330,85 +331,4 @@ conflicts = Table(
     Column("resolved_at", BigInteger),
     Column("resolution", Text),
     Index(None, "principal_id", "created_at", "id"),
-)
-
-# --- booking -----------------------------------------------------------------------------------
-
-holds = Table(
-    "holds",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("principal_id", Text, _owned_by("principals.id"), nullable=False),
-    Column("start", BigInteger, nullable=False),
-    Column("end", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Index(None, "principal_id", "start"),
-)
-
-appointments = Table(
-    "appointments",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("principal_id", Text, _owned_by("principals.id"), nullable=False),
-    Column("object_id", Text, index=True),
-    Column("external_id", Text),
-    Column("title", Text, nullable=False),
-    Column("start", BigInteger, nullable=False),
-    Column("end", BigInteger, nullable=False),
-    Column("status", Text, nullable=False),  # confirmed | cancelled
-    Column("created_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
-    Index(None, "principal_id", "start"),
-)
-
-# --- what is on offer --------------------------------------------------------------------------
-
-schedules = Table(
-    "schedules",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("subaccount_id", Text, _owned_by("subaccounts.id"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("time_zone", Text, nullable=False),
-    Column("at_least", Integer),  # how many of its people must be free; NULL: all of them
-    Column("on_unknown", Text, nullable=False),  # block | tentative | ignore | fail
-    Column("on_tentative", Text, nullable=False),  # block | free
-    Column("rules", Text, nullable=False),  # JSON, seconds and minutes (core.slots.SlotRules)
-    Column("created_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
-    Index(None, "subaccount_id", "created_at", "id"),
-)
-
-schedule_members = Table(
-    "schedule_members",
-    metadata,
-    Column("schedule_id", Text, _owned_by("schedules.id"), primary_key=True),
-    Column("principal_id", Text, _owned_by("principals.id"), primary_key=True, index=True),
-    Column("position", Integer, nullable=False),
-)
-
-freebusy_tokens = Table(
-    "freebusy_tokens",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("principal_id", Text, _owned_by("principals.id"), nullable=False, index=True),
-    Column("secret_hash", LargeBinary, nullable=False, unique=True),
-    Column("label", Text, nullable=False),
-    Column("detail", Text, nullable=False),  # exact | coarse
-    Column("created_at", BigInteger, nullable=False),
-    Column("rotated_at", BigInteger),
-)
-
-idempotency = Table(
-    "idempotency",
-    metadata,
-    Column("key_id", Text, _owned_by("api_keys.id"), primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("request_hash", LargeBinary, nullable=False),
-    Column("status", Integer),  # NULL while the first request is still running
-    Column("content_type", Text),
-    Column("body", LargeBinary),
-    Column("replayable", Boolean, nullable=False, default=True),
-    Column("created_at", BigInteger, nullable=False, index=True),
 )

@@ -9,10 +9,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import ProgrammingError
 
+from gateway.store import booking_tables
 from gateway.store.engine import Database
 from gateway.store.schema import current_revision, head_revision, is_current, migrate
-from gateway.store.tables import metadata
 
+metadata = booking_tables.holds.metadata
 DOCS = Path(__file__).parents[2] / "docs"
 
 

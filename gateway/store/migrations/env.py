@@ -2,14 +2,14 @@
 
 from alembic import context
 
-from gateway.store.tables import metadata
+from gateway.store import booking_tables
 
 engine = context.config.attributes["engine"]
 
 with engine.connect().execution_options(gateway_write=True) as connection:
     context.configure(
         connection=connection,
-        target_metadata=metadata,
+        target_metadata=booking_tables.holds.metadata,
         render_as_batch=connection.dialect.name == "sqlite",
         transactional_ddl=True,
     )

@@ -1,0 +1,84 @@
+"""The tables of booking and of the HTTP API, beside those of :mod:`gateway.store.tables`."""
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text
+
+from gateway.store.tables import metadata, owned_by
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal_id", Text, owned_by("principals.id"), nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("end", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "principal_id", "start"),
+)
+
+appointments = Table(
+    "appointments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal_id", Text, owned_by("principals.id"), nullable=False),
+    Column("object_id", Text, index=True),
+    Column("external_id", Text),
+    Column("title", Text, nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("end", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),  # confirmed | cancelled
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index(None, "principal_id", "start"),
+)
+
+# --- what is on offer --------------------------------------------------------------------------
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("subaccount_id", Text, owned_by("subaccounts.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("time_zone", Text, nullable=False),
+    Column("at_least", Integer),  # how many of its people must be free; NULL: all of them
+    Column("on_unknown", Text, nullable=False),  # block | tentative | ignore | fail
+    Column("on_tentative", Text, nullable=False),  # block | free
+    Column("rules", Text, nullable=False),  # JSON, seconds and minutes (core.slots.SlotRules)
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index(None, "subaccount_id", "created_at", "id"),
+)
+
+schedule_members = Table(
+    "schedule_members",
+    metadata,
+    Column("schedule_id", Text, owned_by("schedules.id"), primary_key=True),
+    Column("principal_id", Text, owned_by("principals.id"), primary_key=True, index=True),
+    Column("position", Integer, nullable=False),
+)
+
+freebusy_tokens = Table(
+    "freebusy_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("principal_id", Text, owned_by("principals.id"), nullable=False, index=True),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("label", Text, nullable=False),
+    Column("detail", Text, nullable=False),  # exact | coarse
+    Column("created_at", BigInteger, nullable=False),
+    Column("rotated_at", BigInteger),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key_id", Text, owned_by("api_keys.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("status", Integer),  # NULL while the first request is still running
+    Column("content_type", Text),
+    Column("body", LargeBinary),
+    Column("replayable", Boolean, nullable=False, default=True),
+    Column("created_at", BigInteger, nullable=False, index=True),
+)
