@@ -4,15 +4,15 @@ It never opens the keyring: what it stores goes upstream by the worker.
 """
 
 import logging
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import radicale.config
 from radicale.log import logger as radicale_logger
-from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
-from waitress.server import TcpWSGIServer
+from waitress.server import create_server
 from waitress.task import WSGITask
 
 from gateway.settings import Settings
@@ -26,6 +26,7 @@ from storage_plugin.storage import Storage
 REALM = "iCloud CalDAV gateway"
 IDLE_S = 120
 CONNECTIONS = 1000
+BACKLOG = 1024
 
 
 def build_application(settings: Settings, database: Database) -> Application:
@@ -56,24 +57,45 @@ class _Channel(HTTPChannel):
 
 def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
     """Serve until interrupted; ``ready`` gets the URL with the real port once it is bound."""
+    with listen(settings.caldav_bind) as listener:
+        serve_socket(settings, listener, ready=ready)
+
+
+def listen(bind: str) -> socket.socket:
+    """Return a listening socket at ``host:port``; port 0 is any free one."""
+    host, _, port = bind.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the URL a listening socket is reached at."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def serve_socket(
+    settings: Settings, listener: socket.socket, *, ready: Callable[[str], None] | None = None
+) -> None:
+    """Serve a listening socket, which other processes may share, until interrupted."""
     database = Database(settings.database)
-    host, _, port = settings.caldav_bind.rpartition(":")
-    adjustments = Adjustments(  # type: ignore[no-untyped-call]
-        listen=f"{host}:{port}",
-        threads=settings.caldav_threads,
-        connection_limit=CONNECTIONS,
-        channel_timeout=IDLE_S,
-        asyncore_use_poll=True,  # select() ends at 1024 descriptors
-        max_request_body_size=_max_body(settings),
-        clear_untrusted_proxy_headers=False,  # the middleware decides whom to believe
-        ident="",
-    )
+    listener.setblocking(False)
     try:
         application = build_application(settings, database)
-        server: Any = TcpWSGIServer(application, adj=adjustments)  # type: ignore[no-untyped-call]
+        server: Any = create_server(  # type: ignore[no-untyped-call]
+            application,
+            sockets=[listener],
+            threads=settings.caldav_threads,
+            connection_limit=CONNECTIONS,
+            channel_timeout=IDLE_S,
+            asyncore_use_poll=True,  # select() ends at 1024 descriptors
+            max_request_body_size=_max_body(settings),
+            clear_untrusted_proxy_headers=False,  # the middleware decides whom to believe
+            ident="",
+        )
         server.channel_class = _Channel
         if ready is not None:
-            ready(f"http://{host}:{server.effective_port}/")
+            ready(url_of(listener))
         server.run()
     finally:
         database.close()

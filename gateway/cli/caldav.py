@@ -1,17 +1,24 @@
 """``gateway caldav``: the CalDAV server alone, in a process that never opens the key."""
 
 import signal
+from typing import Annotated
+
+import typer
 
 from gateway.cli.options import CaldavBind, ConfigOption, DataOption, opened, read_settings
 from gateway.cli.output import JsonFlag, announce, refusals, stderr
 from gateway.cli.processes import UntilStdinCloses, stop_with_parent
-from storage_plugin.server import serve as serve_caldav
+from storage_plugin.processes import serve_processes
+from storage_plugin.server import serve as serve_one
 
 
 def caldav(
     config: ConfigOption = None,
     data: DataOption = None,
     caldav_bind: CaldavBind = None,
+    processes: Annotated[
+        int, typer.Option(min=1, max=64, help="How many processes share the address.")
+    ] = 1,
     as_json: JsonFlag = False,
     until_stdin_closes: UntilStdinCloses = False,
 ) -> None:
@@ -23,7 +30,11 @@ def caldav(
         with opened(settings, with_key=False):
             pass
         try:
-            serve_caldav(settings, ready=announce("caldav", as_json))
+            ready = announce("caldav", as_json)
+            if processes > 1:
+                serve_processes(settings, processes, ready=ready)
+            else:
+                serve_one(settings, ready=ready)
         except KeyboardInterrupt:
             stderr.print("CalDAV server stopped")
 

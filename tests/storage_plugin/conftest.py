@@ -1,6 +1,15 @@
-"""A gateway with one principal, its mirror and its logins, and WSGI clients for them."""
+"""A gateway with one principal, its mirror and its logins, and clients for them.
 
+Two arrangements by default: the application called in this process on SQLite, and four server
+processes on PostgreSQL over HTTP. ``GATEWAY_TEST_CALDAV`` names others: a comma-separated list of
+``sqlite`` (in this process), ``sqlite:1``, ``sqlite:4``, ``postgresql:1`` and so on.
+"""
+
+import os
+import secrets
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -25,7 +34,10 @@ from gateway.store.objects import (
 from gateway.store.outbox import LedgerRow, list_errands, list_ledger
 from gateway.store.principals import create_login, create_principal, create_subaccount
 from storage_plugin.server import build_application
+from tests.conftest import _administer as administer
+from tests.conftest import _with_name as with_name
 from tests.storage_plugin.dav import Dav
+from tests.storage_plugin.served import OverHttp, serving
 
 DAY0 = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=7)
 
@@ -47,6 +59,9 @@ class World:
     platform: Dav
     mirror_id: str
     calendar_id: str
+    connection_id: str
+    account_index: bytes
+    address: str
 
     @property
     def home(self) -> str:
@@ -65,7 +80,12 @@ class World:
             login, secret = create_login(
                 session, principal_id=self.principal_id, kind=kind, now=now(), **kwargs
             )
-        return Dav(self.application, login.login, secret)
+        return Dav(self.application, login.login, secret, address=self.address)
+
+    @property
+    def anonymous(self) -> Dav:
+        """A client without a login."""
+        return Dav(self.application, address=self.address)
 
     def mirror_put(self, name: str, body: bytes, expansion: Expansion | None = None) -> None:
         """Let the sync write an object into the mirror."""
@@ -110,9 +130,13 @@ class World:
             return list_appointments(session, [self.principal_id])
 
     def change(self, table, **values) -> None:
-        """Change every row of a table."""
+        """Change every row of a table that belongs to this person."""
+        if "principal_id" in table.c:
+            mine = table.c.principal_id == self.principal_id
+        else:
+            mine = table.c.connection_id == self.connection_id
         with self.database.write() as session:
-            session.execute(table.update().values(**values))
+            session.execute(table.update().where(mine).values(**values))
 
     def mirror_delete(self, name: str) -> None:
         with self.database.write() as session:
@@ -123,8 +147,10 @@ def now() -> int:
     return int(time.time())
 
 
-def make_world(database: Database, settings: Settings) -> World:
-    """Fill an empty database and build the application over it."""
+def make_world(database: Database, settings: Settings, application: object = None) -> World:
+    """Add a person to a database; ``application`` serves it, else one is built."""
+    tag = secrets.token_hex(4)
+    connection_id, calendar_id = f"conn_{tag}", f"cal_{tag}"
     with database.write() as session:
         subaccount = create_subaccount(session, name="Practice", now=now())
         principal = create_principal(
@@ -137,10 +163,10 @@ def make_world(database: Database, settings: Settings) -> World:
         )
         session.execute(
             tables.connections.insert().values(
-                id="conn_1",
+                id=connection_id,
                 principal_id=principal.id,
                 state="ok",
-                account_index=b"account",
+                account_index=tag.encode(),
                 trust_for_s=86_400,
                 created_at=now(),
                 next_sync_at=0,
@@ -148,8 +174,8 @@ def make_world(database: Database, settings: Settings) -> World:
         )
         session.execute(
             tables.upstream_calendars.insert().values(
-                id="cal_work",
-                connection_id="conn_1",
+                id=calendar_id,
+                connection_id=connection_id,
                 path="/1/calendars/work/",
                 name="Work",
                 kind="calendar",
@@ -166,10 +192,10 @@ def make_world(database: Database, settings: Settings) -> World:
             name="mirror-work",
             kind="mirror",
             display_name="Work",
-            upstream_calendar_id="cal_work",
+            upstream_calendar_id=calendar_id,
             now=now(),
         )
-    application = build_application(settings, database)
+    application = application or build_application(settings, database)
     world = World(
         database=database,
         settings=settings,
@@ -178,7 +204,10 @@ def make_world(database: Database, settings: Settings) -> World:
         device=Dav(application),
         platform=Dav(application),
         mirror_id=mirror_id,
-        calendar_id="cal_work",
+        calendar_id=calendar_id,
+        connection_id=connection_id,
+        account_index=tag.encode(),
+        address=f"2001:db8:{tag[:4]}:{tag[4:]}::1",
     )
     world.device, world.platform = world.new_login("device"), world.new_login("platform")
     return world
@@ -190,13 +219,93 @@ def settings(tmp_path) -> Settings:
     return Settings(data_dir=tmp_path)
 
 
-@pytest.fixture
-def world(sqlite_database, settings) -> World:
-    """A gateway on SQLite."""
-    return make_world(sqlite_database, settings)
+@dataclass(frozen=True)
+class Served:
+    """A server that lasts for the whole run: each test brings a person of its own."""
+
+    database: Database
+    settings: Settings
+    application: object
+
+
+@pytest.fixture(scope="session")
+def _servers(request, tmp_path_factory) -> Iterator[object]:
+    """Returns servers by arrangement, started when first asked for."""
+    with ExitStack() as stack:
+        running: dict[str, Served] = {}
+
+        def get(arrangement: str) -> Served:
+            if arrangement not in running:
+                kind, _, processes = arrangement.partition(":")
+                url = request.getfixturevalue(f"_{kind}_for_servers")
+                settings = Settings(
+                    data_dir=tmp_path_factory.mktemp("server"),
+                    database_url=url,
+                    caldav_bind="127.0.0.1:0",
+                    trusted_proxies=("127.0.0.1",),
+                )
+                url, _process = stack.enter_context(serving(settings, int(processes)))
+                database = Database(settings.database)
+                stack.callback(database.close)
+                application = OverHttp(url)
+                stack.callback(application.close_all)
+                running[arrangement] = Served(database, settings, application)
+            return running[arrangement]
+
+        yield get
+
+
+@pytest.fixture(scope="session")
+def _sqlite_for_servers(_sqlite_template, tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("served") / "gateway.sqlite3"
+    path.write_bytes(_sqlite_template.read_bytes())
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def _postgresql_for_servers(postgresql_url, _postgresql_template) -> Iterator[str]:
+    name = f"served_{secrets.token_hex(6)}"
+    administer(postgresql_url, f'CREATE DATABASE "{name}" TEMPLATE "{_postgresql_template}"')
+    yield with_name(postgresql_url, name)
+    administer(postgresql_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def _local(_sqlite_for_servers, tmp_path_factory) -> Iterator[Served]:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("local"), database_url=_sqlite_for_servers)
+    database = Database(settings.database)
+    yield Served(database, settings, build_application(settings, database))
+    database.close()
 
 
 @pytest.fixture
-def both_world(database, settings) -> World:
-    """A gateway on SQLite, then one on PostgreSQL."""
-    return make_world(database, settings)
+def local_world(_local) -> World:
+    """A gateway on SQLite inside this process, for tests that reach into it."""
+    return make_world(_local.database, _local.settings, _local.application)
+
+
+def _arrangements(*, served_only: bool = False) -> list[object]:
+    named = os.environ.get("GATEWAY_TEST_CALDAV", "sqlite,postgresql:4").split(",")
+    # One worker of a parallel run has each server, so there is one of it.
+    return [
+        pytest.param(name, marks=[pytest.mark.xdist_group(name)] if ":" in name else [])
+        for name in named
+        if ":" in name or not served_only
+    ]
+
+
+@pytest.fixture(params=_arrangements())
+def world(request) -> World:
+    """A gateway with one person: the test runs once in each arrangement."""
+    return _served(request) if ":" in request.param else request.getfixturevalue("local_world")
+
+
+@pytest.fixture(params=_arrangements(served_only=True))
+def served_world(request) -> World:
+    """A gateway in processes of its own, once in each arrangement that has them."""
+    return _served(request)
+
+
+def _served(request) -> World:
+    served = request.getfixturevalue("_servers")(request.param)
+    return make_world(served.database, served.settings, served.application)

@@ -10,12 +10,28 @@ D, C = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}"
 G = "{urn:icloud-caldav-gateway:dav}"
 
 
+class Headers(dict[str, str]):
+    """Headers by name in any case: a server may write them as it likes."""
+
+    def __init__(self, pairs) -> None:
+        super().__init__((name.lower(), value) for name, value in pairs)
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(str(name).lower())
+
+    def get(self, name: str, default=None):
+        return super().get(name.lower(), default)
+
+
 @dataclass
 class Answer:
     """What came back."""
 
     status: int
-    headers: dict[str, str]
+    headers: Headers
     body: bytes
 
     @property
@@ -102,7 +118,7 @@ class Dav:
             environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
         begun: list = []
         parts = self.application(environ, lambda *args: begun.extend(args))
-        return Answer(int(begun[0].split()[0]), dict(begun[1]), b"".join(parts))
+        return Answer(int(begun[0].split()[0]), Headers(begun[1]), b"".join(parts))
 
     def get(self, path, **headers):
         return self.request("GET", path, **headers)

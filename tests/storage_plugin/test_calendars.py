@@ -22,8 +22,8 @@ def busy(world) -> list[str]:
 
 @pytest.mark.rule("R18")
 @pytest.mark.parametrize("verb", ["mkcalendar", "mkcol"])
-def test_a_device_makes_a_calendar_that_works(both_world, verb):
-    world, path = both_world, f"{both_world.home}holidays/"
+def test_a_device_makes_a_calendar_that_works(world, verb):
+    path = f"{world.home}holidays/"
     kind = "<d:resourcetype><d:collection/><c:calendar/></d:resourcetype>"
     inner = f"<d:displayname>Holidays</d:displayname>{COLOR}" + (kind if verb == "mkcol" else "")
     assert getattr(world.device, verb)(path, inner).status == 201
@@ -262,5 +262,5 @@ def test_apple_devices_get_a_profile(world):
     assert payload["CalDAVPrincipalURL"] == world.home
     assert (payload["CalDAVHostName"], payload["CalDAVUseSSL"]) == ("localhost", False)
     assert world.device.secret.encode() not in answer.body
-    anonymous = type(world.device)(world.application)
+    anonymous = world.anonymous
     assert anonymous.get("/.mobileconfig").status == 401

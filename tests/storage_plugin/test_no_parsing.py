@@ -30,6 +30,12 @@ def month():
     return f'start="{start:%Y%m%dT%H%M%SZ}" end="{end:%Y%m%dT%H%M%SZ}"'
 
 
+@pytest.fixture
+def world(local_world):
+    """The probe looks into this process."""
+    return local_world
+
+
 REQUESTS = {
     "ctag": lambda w, p: w.device.propfind(p, "cs:getctag", "d:sync-token"),
     "home": lambda w, p: w.device.propfind(w.home, "d:displayname", "cs:getctag", depth="1"),

@@ -6,10 +6,10 @@ from tests.storage_plugin.conftest import at
 from tests.storage_plugin.dav import C, D, event
 
 
-def test_a_body_comes_back_byte_for_byte_with_its_etag(both_world):
+def test_a_body_comes_back_byte_for_byte_with_its_etag(world):
     body = event("one", at(9), at(10), "X-APPLE-STRUCTURED-LOCATION;X-TITLE=A:geo:37.33,-122.03")
-    put = both_world.device.put(f"{both_world.platform_path}one.ics", body)
-    got = both_world.device.get(f"{both_world.platform_path}one.ics")
+    put = world.device.put(f"{world.platform_path}one.ics", body)
+    got = world.device.get(f"{world.platform_path}one.ics")
     assert (put.status, got.status, got.body) == (201, 200, body)
     assert put.etag == got.etag
 
@@ -35,8 +35,8 @@ def test_a_mirror_is_read_only_and_says_so(world):
 
 
 @pytest.mark.rule("R21")
-def test_sync_tells_each_change_once(both_world):
-    device, path = both_world.device, both_world.platform_path
+def test_sync_tells_each_change_once(world):
+    device, path = world.device, world.platform_path
     token = device.sync(path).xml.findtext(f"{D}sync-token")
     device.put(f"{path}one.ics", event("one", at(9), at(10)))
     first = device.sync(path, token)

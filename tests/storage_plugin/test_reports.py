@@ -17,7 +17,7 @@ def stock(world) -> Dav:
     """The same storage under Radicale's own application."""
     configuration = _configuration(Gateway(world.settings, world.database))
     application = Middleware(Application(configuration), max_body=10**7, trusted_proxies=())
-    return Dav(application, world.device.login, world.device.secret)
+    return Dav(application, world.device.login, world.device.secret, address=world.address)
 
 
 def fill(world) -> None:
@@ -225,8 +225,7 @@ def token_of(answer) -> str:
 
 
 @pytest.mark.rule("R21")
-def test_ctag_etag_and_token_move_with_every_change_and_only_then(both_world):
-    world = both_world
+def test_ctag_etag_and_token_move_with_every_change_and_only_then(world):
     asked = ("cs:getctag", "d:sync-token", "d:getetag")
 
     def state():

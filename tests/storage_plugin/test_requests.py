@@ -49,11 +49,12 @@ def test_escaped_names_log_in(world):
             .values(login="anna@example.org")
         )
     for name in ("anna@example.org", "anna%40example.org"):
-        client = Dav(world.application, name, world.device.secret)
+        client = Dav(world.application, name, world.device.secret, address=world.address)
         assert client.propfind(world.home, "d:displayname").status == 207
 
 
-def test_guessing_is_throttled_by_address_never_by_name_alone(world):
+def test_guessing_is_throttled_by_address_never_by_name_alone(local_world):
+    world = local_world
     guesser = Dav(world.application, world.device.login, "wrong", address="198.51.100.7")
     answers = [guesser.get(world.home).status for _ in range(12)]
     assert answers == [401] * 10 + [429] * 2
@@ -70,18 +71,18 @@ def test_guessing_is_throttled_by_address_never_by_name_alone(world):
     ["Basic", "Basic !!!", "Basic Zm9v", "Basic \u00fc", "Basic Zm9vOmI=x", "Basic AAA6AA=="],
 )
 def test_malformed_authorization_is_400(world, header):
-    answer = Dav(world.application).request("GET", world.home, Authorization=header)
+    answer = world.anonymous.request("GET", world.home, Authorization=header)
     assert answer.status in (400, 401)
     assert answer.status == 400 or header == "Basic Zm9vOmI=x"
 
 
 def test_other_schemes_are_asked_for_basic(world):
-    answer = Dav(world.application).request("PROPFIND", world.home, Authorization="Bearer abc")
+    answer = world.anonymous.request("PROPFIND", world.home, Authorization="Bearer abc")
     assert answer.status == 401
 
 
 def test_anonymous_requests_are_asked_to_log_in(world):
-    anonymous = Dav(world.application)
+    anonymous = world.anonymous
     for method in ("GET", "PROPFIND", "REPORT", "PUT", "DELETE", "MKCALENDAR", "PROPPATCH"):
         answer = anonymous.request(method, f"{world.platform_path}a.ics")
         assert (method, answer.status) == (method, 401)
@@ -218,11 +219,13 @@ def test_requests_without_a_needed_body_are_400(world):
         ({"Content-Length": "5000"}, 400),
     ],
 )
-def test_odd_lengths(world, headers, status):
+def test_odd_lengths(local_world, headers, status):
+    world = local_world
     assert world.device.put(f"{world.platform_path}a.ics", GOOD, **headers).status == status
 
 
-def test_a_chunked_body_over_the_cap_is_413(world):
+def test_a_chunked_body_over_the_cap_is_413(local_world):
+    world = local_world
     headers = {"Content-Length": "", "Transfer-Encoding": "chunked"}
     answer = world.device.put(f"{world.platform_path}a.ics", b" " * 9_000_000, **headers)
     assert answer.status == 413
@@ -259,14 +262,18 @@ def test_minimal_answers_leave_out_what_is_missing(world):
 # --- proxies ---
 
 
-def test_proxy_headers_count_only_from_trusted_addresses(world):
+def test_proxy_headers_count_only_from_trusted_addresses(local_world):
+    world = local_world
     headers = {"X-Script-Name": "/dav", "X-Forwarded-For": "203.0.113.9"}
     xml = wrap("d:propfind", "<d:prop><d:current-user-principal/></d:prop>")
     answer = world.device.request("PROPFIND", "/", xml, **headers)
     assert answer.hrefs == ["/"]
-    settings = world.settings.model_copy(update={"trusted_proxies": ("192.0.2.1",)})
+    settings = world.settings.model_copy(update={"trusted_proxies": (world.address,)})
     trusting = Dav(
-        build_application(settings, world.database), world.device.login, world.device.secret
+        build_application(settings, world.database),
+        world.device.login,
+        world.device.secret,
+        address=world.address,
     )
     answer = trusting.request("PROPFIND", "/dav/", xml, **headers)
     props = answer.props("/dav/")
@@ -287,7 +294,10 @@ def test_proxy_headers_count_only_from_trusted_addresses(world):
     ("error", "status"),
     [(StoreBusy("The database is busy."), 503), (StoreFull("No space is left."), 507)],
 )
-def test_a_busy_or_full_database_is_told_and_nothing_changes(world, monkeypatch, error, status):
+def test_a_busy_or_full_database_is_told_and_nothing_changes(
+    local_world, monkeypatch, error, status
+):
+    world = local_world
     path = f"{world.platform_path}a.ics"
     world.device.put(path, GOOD)
 
@@ -304,7 +314,8 @@ def test_a_busy_or_full_database_is_told_and_nothing_changes(world, monkeypatch,
     assert world.device.get(path).status == status
 
 
-def test_a_secret_never_stands_in_a_log(world, caplog):
+def test_a_secret_never_stands_in_a_log(local_world, caplog):
+    world = local_world
     pair = base64.b64encode(f"{world.device.login}:{world.device.secret}".encode()).decode()
     with caplog.at_level("DEBUG"):
         world.device.put(

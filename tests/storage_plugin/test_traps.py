@@ -34,8 +34,7 @@ def counts(world) -> tuple[int, ...]:
         return tuple(len(session.execute(select(table)).all()) for table in watched)
 
 
-def test_1_an_error_answer_keeps_nothing(both_world):
-    world = both_world
+def test_1_an_error_answer_keeps_nothing(world):
     world.mirror_put("busy.ics", event("busy", at(9), at(11)))
     before, ctag = counts(world), world.platform.propfind(world.platform_path, "cs:getctag").body
     refused = world.platform.put(f"{world.platform_path}a.ics", event("a", at(10), at(12)))
@@ -49,8 +48,9 @@ def test_1_an_error_answer_keeps_nothing(both_world):
     assert world.platform.propfind(world.platform_path, "cs:getctag").body == ctag
 
 
-def test_2_nothing_needs_the_storage_after_the_lock(world):
+def test_2_nothing_needs_the_storage_after_the_lock(local_world):
     """What Radicale asks of a collection after unlocking comes from the row it carries."""
+    world = local_world
     storage = world.application._application._storage
     with fresh_state() as state:
         with storage.acquire_lock("r", world.principal_id):
@@ -138,7 +138,7 @@ def test_6_a_poisonous_object_fails_no_report(world):
 
 def test_7_refusals_do_not_sleep(world):
     world.mirror_put("a.ics", event("a", at(9), at(10)))
-    nobody = Dav(world.application, "nobody", "wrong")
+    nobody = Dav(world.application, "nobody", "wrong", address=world.address)
     begin = time.monotonic()
     assert [world.device.delete(f"{world.mirror_path}a.ics").status for _ in range(5)] == [403] * 5
     assert [nobody.get(world.home).status for _ in range(5)] == [401] * 5
@@ -212,8 +212,9 @@ def test_11_any_name_works_as_utf_8(world, name):
     assert world.device.delete(path).status == 204
 
 
-def test_11_chunked_bodies_arrive(world):
+def test_11_chunked_bodies_arrive(local_world):
     """A chunked request has no length; the server hands a stream that ends."""
+    world = local_world
     body = event("chunked", at(9), at(10))
     headers = {"Content-Length": "", "Transfer-Encoding": "chunked"}
     path = f"{world.platform_path}chunked.ics"

@@ -1,11 +1,10 @@
 """Who may write what, what it becomes, and what of it may go to iCloud."""
 
 import pytest
-from sqlalchemy import update
 
 from gateway.store import tables
 from gateway.store.bookings import create_hold
-from gateway.store.outbox import mark_in_doubt
+from gateway.store.outbox import list_errands, mark_in_doubt, update_ledger
 from tests.storage_plugin.conftest import DAY0, at, now
 from tests.storage_plugin.dav import G, event
 
@@ -15,23 +14,22 @@ def noon(**kwargs) -> int:
 
 
 @pytest.mark.rule("R13", "R19")
-def test_a_platform_put_is_an_appointment_with_ledger_row_and_errand(both_world):
-    world = both_world
+def test_a_platform_put_is_an_appointment_with_ledger_row_and_errand(world):
     put = world.platform.put(f"{world.platform_path}a.ics", event("a", at(9), at(10)))
     assert put.status == 201
     (row,) = world.ledger()
     assert (row.object_id, row.upstream_calendar_id, row.upstream_path, row.account_index) == (
         world.object("a.ics").id,
-        "cal_work",
+        world.calendar_id,
         "/1/calendars/work/",
-        b"account",
+        world.account_index,
     )
     assert (row.state, row.upstream_uid != "a", row.upstream_name) == (
         "pending",
         True,
         f"{row.upstream_uid}.ics",
     )
-    assert world.errands() == [("put", "pending", "conn_1")]
+    assert world.errands() == [("put", "pending", world.connection_id)]
     (appointment,) = world.appointments()
     assert (appointment.title, appointment.status, appointment.object_id) == (
         "Meeting",
@@ -70,7 +68,7 @@ def test_a_device_edit_of_an_appointment_goes_up_in_one_errand(world):
     path = f"{world.platform_path}a.ics"
     world.platform.put(path, event("a", at(9), at(10)))
     world.device.put(path, event("a", at(14), at(15), summary="Later"))
-    assert world.errands() == [("put", "pending", "conn_1")]
+    assert world.errands() == [("put", "pending", world.connection_id)]
     (appointment,) = world.appointments()
     assert (appointment.title, appointment.start) == ("Later", int(DAY0.timestamp()) + 14 * 3600)
 
@@ -93,15 +91,16 @@ def test_deleting_what_may_be_upstream_sends_a_delete(world, sent):
     world.platform.put(path, event("a", at(9), at(10)))
     (row,) = world.ledger()
     with world.database.write() as session:
+        ((errand, _row),) = list_errands(session, world.principal_id)
         if sent == "pushed":
-            session.execute(tables.outbox.delete())
-            session.execute(update(tables.push_ledger).values(state="pushed", upstream_etag='"1"'))
+            session.execute(tables.outbox.delete().where(tables.outbox.c.id == errand.id))
+            update_ledger(session, row.id, now=now(), state="pushed", upstream_etag='"1"')
         else:
-            mark_in_doubt(session, 1)
+            mark_in_doubt(session, errand.id)
     assert world.platform.delete(path).status == 204
     (after,) = world.ledger()
     assert (after.id, after.object_id) == (row.id, None)
-    assert world.errands()[-1] == ("delete", "pending", "conn_1")
+    assert world.errands()[-1] == ("delete", "pending", world.connection_id)
 
 
 @pytest.mark.rule("R7")
@@ -120,7 +119,7 @@ def test_an_edit_while_disconnected_parks(world):
     world.platform.put(path, event("a", at(9), at(10)))
     world.change(tables.connections, state="disconnected")
     world.platform.put(path, event("a", at(11), at(12)))
-    assert world.errands() == [("put", "parked", "conn_1")]
+    assert world.errands() == [("put", "parked", world.connection_id)]
     world.platform.put(f"{world.platform_path}b.ics", event("b", at(13), at(14)))
     assert len(world.ledger()) == 1
 
@@ -129,15 +128,14 @@ def test_an_edit_while_disconnected_parks(world):
 def test_an_edit_after_reconnecting_another_account_goes_nowhere(world):
     path = f"{world.platform_path}a.ics"
     world.platform.put(path, event("a", at(9), at(10)))
-    world.change(tables.connections, account_index=b"another")
+    world.change(tables.connections, account_index=world.principal_id.encode())
     world.change(tables.outbox, attempts=1)
     world.platform.put(path, event("a", at(11), at(12)))
     assert world.errands()[-1] == ("put", "pending", None)
 
 
 @pytest.mark.rule("R27")
-def test_an_appointment_never_lands_on_busy_time(both_world):
-    world = both_world
+def test_an_appointment_never_lands_on_busy_time(world):
     world.mirror_put("busy.ics", event("busy", at(9), at(10)))
     path = f"{world.platform_path}a.ics"
     refused = world.platform.put(path, event("a", at(9.5), at(10.5)))
