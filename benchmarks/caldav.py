@@ -82,11 +82,12 @@ def ratio(
     theirs: list[float],
     target: float | None,
     unit: str = "CPU",
+    part: str = "caldav",
 ) -> Ratio:
     """Return the line of one case from the seconds of each round."""
     value = median_ratio(ours, theirs)
     mine, other = min(ours) * 1000, min(theirs) * 1000
-    return Ratio("caldav", case, against, value, mine, other, target=target, unit=unit)
+    return Ratio(part, case, against, value, mine, other, target=target, unit=unit)
 
 
 def cpu(calendar: Calendar, case: Case, times: int) -> Callable[[], float]:

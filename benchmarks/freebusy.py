@@ -78,7 +78,8 @@ def _compare(
 ) -> Iterator[Ratio]:
     seconds = 0.4 if quick else 1.0
     times = max(100, round(seconds / _cost(api, "api", request, 64)()))
-    bare = request_bytes("GET", f"/bare/{number}")
+    query = request.split(b" ")[1].partition(b"?")[2].decode()
+    bare = request_bytes("GET", f"/bare/{number}?{query}", headers=_bearer(filled))
     guarded = request_bytes("GET", f"/v1/noop{number}", headers=_bearer(filled))
     costs = in_turns(
         {

@@ -30,4 +30,5 @@ def run(*, quick: bool) -> Iterator[Ratio]:
             }
             costs = in_turns(work, rounds=3 if quick else 7)
             target = None if case.grows else TARGET
-            yield ratio(case.name, f"itself at {COUNT:,}", costs["many"], costs["few"], target)
+            found = costs["many"], costs["few"], target
+            yield ratio(case.name, f"itself at {COUNT:,}", *found, part="growth")

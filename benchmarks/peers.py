@@ -5,15 +5,15 @@ runs under too, so that the storage is compared and not the HTTP server. ``xandi
 OBJECTS is a folder of ``.ics`` files that the calendar holds from the start.
 """
 
+import asyncio
 import json
 import logging
 import shutil
-import socket
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
+
+from aiohttp import web
 
 LOGIN = ("anna", "secret")
 
@@ -52,33 +52,40 @@ def radicale(folder: Path, objects: Path) -> None:
 
 
 def xandikos(folder: Path, objects: Path) -> None:
-    """Serve ``/user/calendars/calendar/``, a git repository with one commit."""
+    """Serve ``/user/calendars/calendar/``, a git repository with one commit; indexes come at once.
+
+    By default it makes an index for a filter that it has seen some times.
+    """
     from dulwich import porcelain
-    from xandikos.web import SingleUserFilesystemBackend, run_simple_server
+    from xandikos.web import SingleUserFilesystemBackend
 
     logging.disable(logging.WARNING)
-    backend: Any = SingleUserFilesystemBackend(str(folder))
+    backend: Any = SingleUserFilesystemBackend(str(folder), index_threshold=0)
     backend._mark_as_principal("/user/")
     backend.create_principal("/user/", create_defaults=True)
     calendar = folder / "user" / "calendars" / "calendar"
     shutil.copytree(objects, calendar, dirs_exist_ok=True)
     porcelain.add(str(calendar), [str(path) for path in calendar.glob("*.ics")])
     porcelain.commit(str(calendar), message=b"fill", author=b"a <a@b>", committer=b"a <a@b>")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    threading.Thread(target=_say_when_open, args=(port,), daemon=True).start()
-    run_simple_server(str(folder), "/user/", listen_address="127.0.0.1", port=port)
+    asyncio.run(_serve_xandikos(backend))
 
 
-def _say_when_open(port: int) -> None:
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return _say(f"http://127.0.0.1:{port}/user/calendars/calendar/")
+async def _serve_xandikos(backend: Any) -> None:
+    from xandikos.web import XandikosApp
+
+    dav: Any = XandikosApp(backend, current_user_principal="/user/")
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        answer: web.StreamResponse = await dav.aiohttp_handler(request, "/")
+        return answer
+
+    app = web.Application()
+    app.router.add_route("*", "/{path_info:.*}", handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    _say(f"http://127.0.0.1:{runner.addresses[0][1]}/user/calendars/calendar/")
+    await asyncio.Event().wait()
 
 
 def _say(url: str) -> None:

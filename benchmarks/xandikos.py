@@ -22,6 +22,7 @@ def run(*, quick: bool) -> Iterator[Ratio]:
         theirs = start_peer(stack, "xandikos", Path(name), made)
         for case in _CASES:
             work = {"ours": wall(ours, case, case.times), "theirs": wall(theirs, case, 1)}
-            costs = in_turns(work, rounds=1 if quick else 3)
+            costs = in_turns(work, rounds=2 if quick else 3, warm_up=2)
             compare_sizes(case, ours, theirs)
-            yield ratio(case.name, "Xandikos", costs["ours"], costs["theirs"], None, unit="wall")
+            found = costs["ours"], costs["theirs"], None
+            yield ratio(case.name, "Xandikos", *found, unit="wall", part="xandikos")
