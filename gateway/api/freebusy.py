@@ -91,9 +91,10 @@ async def _from_memory(
 
 def _conditional(request: web.Request, etag: str, body: bytes) -> web.Response:
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-    if _has(request, etag):
+    if "If-None-Match" in request.headers and _has(request, etag):
         return web.Response(status=304, headers=headers)
-    return web.Response(body=body, content_type=JSON, headers=headers)
+    headers["Content-Type"] = JSON
+    return web.Response(body=body, headers=headers)
 
 
 def weak_etag(found: FreeBusy, group_by: str | None) -> str:

@@ -5,6 +5,7 @@ A naive time is refused (R24): nobody can know which hour it meant.
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -52,6 +53,7 @@ def check_zone(value: object) -> str:
     return value
 
 
+@lru_cache(maxsize=32_768)
 def render_instant(epoch: int, zone: ZoneInfo | None = None) -> str:
     """Write epoch seconds as RFC 3339 with the offset of ``zone``; UTC is written ``Z``."""
     if zone is None or zone.key == "UTC":
