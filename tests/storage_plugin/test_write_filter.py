@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.store import tables
+from gateway.store import booking_tables, tables
 from gateway.store.bookings import create_hold
 from gateway.store.outbox import list_errands, mark_in_doubt, update_ledger
 from tests.storage_plugin.conftest import DAY0, at, now
@@ -181,7 +181,7 @@ def test_a_hold_counts_until_it_expires(world):
     path = f"{world.platform_path}a.ics"
     body = event("a", at(12), at(13))
     assert world.platform.put(path, body).status == 409
-    world.change(tables.holds, expires_at=now() - 1)
+    world.change(booking_tables.holds, expires_at=now() - 1)
     assert world.platform.put(path, body).status == 201
 
 
