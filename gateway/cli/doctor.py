@@ -8,6 +8,7 @@ from typing import Annotated
 import aiohttp
 import typer
 
+from gateway.cli.doctor_writes import compare_writes
 from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_settings
 from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stdout, table
 from gateway.settings import Settings
@@ -31,6 +32,12 @@ def doctor(
         str | None,
         typer.Option(help="Only ask whether a part runs: api, caldav, worker or serve."),
     ] = None,
+    writes: Annotated[
+        bool,
+        typer.Option(
+            "--writes", help="Only compare the push ledger with the look-alike's request log."
+        ),
+    ] = False,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonFlag = False,
@@ -40,8 +47,11 @@ def doctor(
         raise typer.BadParameter("must be api, caldav, worker or serve", param_hint="--alive")
     with refusals(as_json=as_json):
         settings = read_settings(config, data)
-        with opened(settings, with_key=alive is None) as gateway:
-            if alive is not None:
+        with opened(settings, with_key=alive is None and not writes) as gateway:
+            if writes:
+                found = asyncio.run(compare_writes(settings, gateway.database))
+                findings = [Finding(*mismatch) for mismatch in found]
+            elif alive is not None:
                 findings = asyncio.run(_dead_parts(settings, alive))
             else:
                 findings = _examine(gateway)

@@ -1,0 +1,93 @@
+"""``gateway doctor --writes``: is everything iCloud was sent allowed by the push ledger (R13)?
+
+The look-alike keeps a log of requests, real iCloud shows none; so this runs in development and in
+tests. Both directions are compared: a write without a ledger row, and a row that says "pushed" with
+no write behind it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import aiohttp
+
+from gateway.core.errors import Refused
+from gateway.lookalike.client import LookalikeControl
+from gateway.settings import Settings
+from gateway.store import outbox, principals
+from gateway.store.engine import Database
+from gateway.store.outbox import LedgerRow
+
+READS = ("GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT")
+_ALLOWED = ("PUT", "DELETE")
+
+Entry = Mapping[str, Any]
+
+
+class Mismatch(NamedTuple):
+    """One difference; ``what`` is a stable code, ``where`` a path or a ledger row's id."""
+
+    what: str
+    where: str
+    detail: str
+
+
+async def compare_writes(settings: Settings, database: Database) -> list[Mismatch]:
+    """Compare the ledger of all principals with the look-alike's log.
+
+    Raises :class:`Refused` ``no-request-log`` when upstream is no look-alike.
+    """
+    try:
+        async with LookalikeControl(settings.upstream_url) as control:
+            log = await control.log()
+    except (aiohttp.ClientError, ValueError):
+        raise Refused(
+            "Only the look-alike keeps a log of requests to compare with; upstream_url names "
+            "something else.",
+            code="no-request-log",
+        ) from None
+    with database.read() as session:
+        ledger = [
+            row
+            for person in principals.list_principals(session)
+            for row in outbox.list_ledger(session, person.id)
+        ]
+    return [*find_unallowed(ledger, log), *find_unsent(ledger, log)]
+
+
+def find_unallowed(ledger: Sequence[LedgerRow], log: Iterable[Entry]) -> list[Mismatch]:
+    """Return the writes no ledger row explains.
+
+    A refused attempt under a name that was then given up (a UID iCloud still remembers) is
+    explained by its calendar; an accepted one only by its very name.
+    """
+    names = {row.upstream_name for row in ledger}
+    paths = {row.upstream_path.rstrip("/") for row in ledger}
+    found = []
+    for entry in log:
+        if entry["method"] in READS:
+            continue
+        parent, _, name = unquote(entry["path"]).rstrip("/").rpartition("/")
+        is_known = name in names or (not _is_accepted(entry) and parent in paths)
+        if entry["method"] not in _ALLOWED or not is_known:
+            detail = f"{entry['method']} was answered {entry['status']}"
+            found.append(Mismatch("write-without-ledger-row", unquote(entry["path"]), detail))
+    return found
+
+
+def find_unsent(ledger: Sequence[LedgerRow], log: Iterable[Entry]) -> list[Mismatch]:
+    """Return the rows that say iCloud has the object though no write of it was accepted."""
+    sent = {
+        unquote(entry["path"]).rpartition("/")[2]
+        for entry in log
+        if entry["method"] == "PUT" and _is_accepted(entry)
+    }
+    return [
+        Mismatch("pushed-without-write", row.id, f"no accepted PUT of {row.upstream_name}")
+        for row in ledger
+        if row.upstream_etag is not None and row.upstream_name not in sent
+    ]
+
+
+def _is_accepted(entry: Entry) -> bool:
+    return bool(200 <= entry["status"] < 300)
