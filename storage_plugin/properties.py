@@ -17,6 +17,7 @@ from storage_plugin.calendars import TRANSPARENCY
 from storage_plugin.collection import CalendarCollection, clark, http_date, quoted
 from storage_plugin.home import OUTBOX_NAME
 from storage_plugin.multistatus import element, href, text
+from storage_plugin.working_hours import TAGS, read_property
 
 D, C, CS = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}", "{http://calendarserver.org/ns/}"
 A = "{http://apple.com/ns/ical/}"
@@ -227,7 +228,15 @@ def _home_only(written: Callable[[Viewer], str]) -> Property:
     return lambda resource, viewer: written(viewer) if resource.kind == "home" else None
 
 
+def _working_hours(resource: Resource, viewer: Viewer) -> str | None:
+    if resource.kind != "home":
+        return None
+    found = read_property(viewer.session(), viewer.principal_id)
+    return None if found is None else text(found)
+
+
 LIVE: dict[str, Property] = {
+    **dict.fromkeys(TAGS, _working_hours),
     f"{D}resourcetype": _resource_type,
     f"{D}displayname": _display_name,
     f"{D}getetag": _etag,

@@ -10,6 +10,8 @@ from typing import Any
 from radicale import types
 
 from gateway.store.collections import Collection
+from gateway.store.principals import get_principal
+from storage_plugin import working_hours
 from storage_plugin.calendars import (
     COMPONENT_SET,
     DISPLAY_NAME,
@@ -20,6 +22,7 @@ from storage_plugin.calendars import (
 )
 from storage_plugin.collection import CalendarCollection
 from storage_plugin.errors import DECLARATIONS, DavError
+from storage_plugin.home import Home
 from storage_plugin.multistatus import (
     href,
     multistatus,
@@ -83,14 +86,22 @@ def answer(
     if found is None:
         raise DavError(HTTPStatus.NOT_FOUND, "", "There is nothing at this address.")
     calendar = found if isinstance(found, CalendarCollection) else None
+    home = found if type(found) is Home else None
     steps = instructions(root)
     if not steps:
         raise DavError(HTTPStatus.BAD_REQUEST, "", "PROPPATCH names no property.")
+    settable = working_hours.TAGS if home is not None else ()
     refused = {
-        prop.tag for _set, prop in steps if calendar is None or is_protected(prop.tag, calendar.row)
+        prop.tag
+        for _set, prop in steps
+        if (prop.tag not in settable if calendar is None else is_protected(prop.tag, calendar.row))
     }
     if calendar is not None and not refused:
         change_calendar(storage.session(), calendar.row, read_wanted(steps))
+    if home is not None and not refused:
+        session = storage.session()
+        principal = get_principal(session, home.path)
+        working_hours.change_property(session, principal, steps, now=storage.now())
     if not refused and prefers_minimal(environ):
         return HTTPStatus.OK, {"Preference-Applied": "return=minimal"}, None, None
     stats = _propstats(steps, refused)

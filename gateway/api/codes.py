@@ -25,6 +25,7 @@ CODES: Mapping[str, str] = {
     "forbidden": "The key is not allowed to do this.",
     "hold-expired": "The hold has expired, was used already, or is somebody else's.",
     "hold-mismatch": "The appointment does not lie within the hold.",
+    "hours-ambiguous": "Working hours and personal hours exclude each other.",
     "hours-empty": "A span of working hours has no length.",
     "hours-invalid": "A span of working hours is a pair of local times.",
     "hours-overlap": "Two spans of working hours of one date overlap.",

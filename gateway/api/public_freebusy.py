@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from gateway.api import schemas_schedules as shapes
+from gateway.api import schemas_public as shapes
 from gateway.api.freebusy import check_window
 from gateway.api.people import find_own
 from gateway.api.routing import JSON, Call, Result

@@ -1,12 +1,14 @@
 """The part of the table of routes about slots and the other faces of free/busy."""
 
-from gateway.api import google, public_freebusy, schedules
+from gateway.api import google, public_freebusy, schedules, working_hours
 from gateway.api import schemas_google as theirs
+from gateway.api import schemas_public as public
 from gateway.api import schemas_schedules as shapes
 from gateway.api.routing import Route
 
 _SCHEDULE = "/v1/schedules/{schedule}"
 _TOKENS = "/v1/principals/{principal}/freebusy-tokens"
+_OWN_HOURS = "/v1/principals/{principal}/working-hours"
 _HOURS = ("hours-overlap", "local-time-invalid", "minutes-invalid", "require-too-many")
 
 SCHEDULES: tuple[Route, ...] = (
@@ -61,6 +63,32 @@ SCHEDULES: tuple[Route, ...] = (
         problems=("availability-unknown", "window-too-wide"),
     ),
     Route(
+        "GET",
+        _OWN_HOURS,
+        working_hours.get_working_hours,
+        "Show a person's working hours",
+        "Slots",
+        answer=shapes.PersonalHoursOut,
+    ),
+    Route(
+        "PUT",
+        _OWN_HOURS,
+        working_hours.put_working_hours,
+        "Set a person's working hours",
+        "Slots",
+        body=shapes.PersonalHours,
+        answer=shapes.PersonalHoursOut,
+        problems=_HOURS[:2],
+    ),
+    Route(
+        "DELETE",
+        _OWN_HOURS,
+        working_hours.delete_working_hours,
+        "Remove a person's working hours",
+        "Slots",
+        status=204,
+    ),
+    Route(
         "POST",
         "/v1/availability",
         schedules.find_availability,
@@ -81,8 +109,8 @@ FACES: tuple[Route, ...] = (
         "Freebusy Read URL",
         "Free/busy",
         None,
-        query=shapes.FreeBusyUrlQuery,
-        answer=shapes.PublicFreeBusyOut,
+        query=public.FreeBusyUrlQuery,
+        answer=public.PublicFreeBusyOut,
         media="text/calendar",
         conditional=True,
         problems=("period-and-end", "period-invalid", "window-too-wide", "time-naive"),
@@ -93,7 +121,7 @@ FACES: tuple[Route, ...] = (
         public_freebusy.list_freebusy_tokens,
         "List public free/busy addresses",
         "Free/busy",
-        answer=shapes.FreeBusyTokenList,
+        answer=public.FreeBusyTokenList,
     ),
     Route(
         "POST",
@@ -101,8 +129,8 @@ FACES: tuple[Route, ...] = (
         public_freebusy.create_freebusy_token,
         "Create a public free/busy address",
         "Free/busy",
-        body=shapes.NewFreeBusyToken,
-        answer=shapes.FreeBusyTokenWithPath,
+        body=public.NewFreeBusyToken,
+        answer=public.FreeBusyTokenWithPath,
         status=201,
         secret=True,
     ),
@@ -112,7 +140,7 @@ FACES: tuple[Route, ...] = (
         public_freebusy.rotate_freebusy_token,
         "Replace a public free/busy address",
         "Free/busy",
-        answer=shapes.FreeBusyTokenWithPath,
+        answer=public.FreeBusyTokenWithPath,
         secret=True,
     ),
     Route(

@@ -146,6 +146,7 @@ def _offer(body: shapes.ScheduleFields, people: Sequence[Principal]) -> Offer:
         on_unknown=body.on_unknown,
         on_tentative=body.on_tentative,
         rules=_rules(body, people[0].time_zone),
+        personal_hours=body.personal_hours,
     )
 
 
@@ -169,9 +170,12 @@ def _require(at_least: int | None) -> Literal["all", "any"] | int:
 
 def _rules(body: shapes.SlotFields, time_zone: str) -> SlotRules:
     hours = body.working_hours
-    weekdays = (
-        None if hours is None else tuple(tuple(getattr(hours, name)) for name in shapes.WEEKDAYS)
-    )
+    if hours is not None and body.personal_hours:
+        raise InvalidInput(
+            "Give working hours or ask for each person's own, not both.",
+            code="hours-ambiguous",
+            pointer="/personal_hours",
+        )
     return SlotRules(
         zone=ZoneInfo(body.time_zone or time_zone),
         duration_s=body.duration_minutes * 60,
@@ -180,8 +184,8 @@ def _rules(body: shapes.SlotFields, time_zone: str) -> SlotRules:
         buffer_after_s=body.buffer_after_minutes * 60,
         minimum_notice_s=body.minimum_notice_minutes * 60,
         horizon_days=body.horizon_days,
-        weekdays=weekdays,
-        overrides=tuple((day, tuple(spans)) for day, spans in sorted(body.date_overrides.items())),
+        weekdays=None if hours is None else shapes.read_weekdays(hours),
+        overrides=shapes.read_overrides(body.date_overrides),
         limit_per_day=body.limit_per_day,
         limit_per_week=body.limit_per_week,
     )
@@ -189,10 +193,6 @@ def _rules(body: shapes.SlotFields, time_zone: str) -> SlotRules:
 
 def _show(found: Schedule) -> shapes.ScheduleOut:
     offer, rules = found.offer, found.offer.rules
-    hours = None
-    if rules.weekdays is not None:
-        pairs = zip(shapes.WEEKDAYS, rules.weekdays, strict=True)
-        hours = {name: shapes.write_hours(spans) for name, spans in pairs}
     return shapes.ScheduleOut(
         id=found.id,
         subaccount=found.subaccount_id,
@@ -206,10 +206,9 @@ def _show(found: Schedule) -> shapes.ScheduleOut:
         buffer_after_minutes=rules.buffer_after_s // 60,
         minimum_notice_minutes=rules.minimum_notice_s // 60,
         horizon_days=rules.horizon_days,
-        working_hours=hours,
-        date_overrides={
-            day.isoformat(): shapes.write_hours(spans) for day, spans in rules.overrides
-        },
+        working_hours=None if rules.weekdays is None else shapes.write_weekdays(rules.weekdays),
+        personal_hours=offer.personal_hours,
+        date_overrides=shapes.write_overrides(rules.overrides),
         limit_per_day=rules.limit_per_day,
         limit_per_week=rules.limit_per_week,
         on_unknown=offer.on_unknown,
@@ -255,7 +254,15 @@ async def find_availability(call: Call[NoQuery, shapes.AvailabilityRequest]) -> 
         people = _people(session, call, wanted, "/principals/{}")
         rules = _rules(body, people[0].time_zone)
         at_least = _at_least(body.require, people)
-        found = find_common_slots(session, people, rules, window, question, at_least=at_least)
+        found = find_common_slots(
+            session,
+            people,
+            rules,
+            window,
+            question,
+            at_least=at_least,
+            personal_hours=body.personal_hours,
+        )
         return found, rules
 
     found, rules = await call.read(unit)

@@ -1,4 +1,4 @@
-"""Shapes of schedules, slots and the public free/busy tokens (design section 11).
+"""Shapes of schedules, slots and people's working hours (design section 11).
 
 Local times are ``HH:MM`` on a clock in the schedule's zone; a span whose end is not after its
 start ends on the next date. Inside, they are minutes after midnight.
@@ -6,18 +6,17 @@ start ends on the next date. Inside, they are minutes after midnight.
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from gateway.api.schemas import Answer, Id, Label, Name, PageQuery, Query, Request
-from gateway.api.schemas_freebusy import BusyPeriodOut, OnTentative, OnUnknown
-from gateway.api.times import Instant, TimeText, ZoneName, parse_instant
-from gateway.core.slots import MINUTES_A_DAY
-from gateway.core.values import parse_duration
+from gateway.api.schemas import Answer, Id, Name, PageQuery, Query, Request
+from gateway.api.schemas_freebusy import OnTentative, OnUnknown
+from gateway.api.times import Instant, TimeText, ZoneName
+from gateway.core.slots import MINUTES_A_DAY, Hours
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -116,6 +115,10 @@ class WorkingHours(Request):
     sunday: HoursOfDay = _DAY_OFF
 
 
+Overrides = Annotated[dict[Day, HoursOfDay], Field(max_length=400)]
+"""The hours of single dates, in the place of those of their weekday."""
+
+
 def _read_required(value: object) -> object:
     if value in ("all", "any"):
         return value
@@ -139,7 +142,10 @@ People = Annotated[list[Id], Field(min_length=1, max_length=MAX_PEOPLE)]
 
 
 class SlotFields(Request):
-    """What makes a time bookable; without ``working_hours`` any time is."""
+    """What makes a time bookable; without ``working_hours`` any time is.
+
+    ``personal_hours`` asks for each person's own working hours instead.
+    """
 
     duration_minutes: Length
     interval_minutes: Length | None = None
@@ -149,7 +155,8 @@ class SlotFields(Request):
     horizon_days: Annotated[int, Field(ge=0, le=1830)] | None = None
     time_zone: ZoneName | None = None
     working_hours: WorkingHours | None = None
-    date_overrides: dict[Day, HoursOfDay] = Field(default_factory=dict, max_length=400)
+    personal_hours: bool = False
+    date_overrides: Overrides = Field(default_factory=dict)
     limit_per_day: Limit | None = None
     limit_per_week: Limit | None = None
     require: Required = "all"
@@ -208,6 +215,7 @@ class ScheduleOut(Answer):
     minimum_notice_minutes: int
     horizon_days: int | None
     working_hours: dict[str, list[list[str]]] | None
+    personal_hours: bool
     date_overrides: dict[str, list[list[str]]]
     limit_per_day: int | None
     limit_per_week: int | None
@@ -263,84 +271,42 @@ def _clock(minutes: int) -> str:
     return f"{minutes // 60:02}:{minutes % 60:02}"
 
 
-# --- public free/busy ---
+# --- somebody's own hours ---
 
 
-class NewFreeBusyToken(Request):
-    """A public address to create; ``coarse`` shows rounded busy time and nothing else."""
+class PersonalHours(Request):
+    """The hours of a person, in the person's zone unless another is named."""
 
-    label: Label = ""
-    detail: Literal["exact", "coarse"] = "coarse"
-
-
-class FreeBusyTokenOut(Answer):
-    """A public address; its secret part is not kept."""
-
-    id: str
-    label: str
-    detail: Literal["exact", "coarse"]
-    created_at: TimeText
-    rotated_at: TimeText | None
+    time_zone: ZoneName | None = None
+    working_hours: WorkingHours
+    date_overrides: Overrides = Field(default_factory=dict)
 
 
-class FreeBusyTokenWithPath(FreeBusyTokenOut):
-    """A new address, shown this once only."""
+class PersonalHoursOut(Answer):
+    """The hours of a person; ``written_by`` tells who set them last."""
 
-    token: str
-    path: str
-
-
-class FreeBusyTokenList(Answer):
-    """The public addresses of a person, oldest first."""
-
-    tokens: list[FreeBusyTokenOut]
+    time_zone: str
+    working_hours: dict[str, list[list[str]]]
+    date_overrides: dict[str, list[list[str]]]
+    written_by: Literal["api", "caldav"]
+    updated_at: TimeText
 
 
-DEFAULT_PERIOD_S = 42 * 86_400
-_BARE_OFFSET = re.compile(r"([+\- ]\d\d)(\d\d)$")
+def read_weekdays(hours: WorkingHours) -> tuple[Hours, ...]:
+    """Return the hours of Monday to Sunday."""
+    return tuple(tuple(getattr(hours, name)) for name in WEEKDAYS)
 
 
-def _read_url_time(value: object) -> object:
-    text = _BARE_OFFSET.sub(r"\1:\2", value) if isinstance(value, str) else value
-    return parse_instant(text)
+def read_overrides(given: Mapping[date, list[tuple[int, int]]]) -> tuple[tuple[date, Hours], ...]:
+    """Return overrides by date."""
+    return tuple((day, tuple(spans)) for day, spans in sorted(given.items()))
 
 
-def _read_duration(value: object) -> int:
-    try:
-        days, seconds = parse_duration(value if isinstance(value, str) else "")
-    except ValueError:
-        days, seconds = 0, 0
-    if days < 0 or seconds < 0 or (days, seconds) == (0, 0):
-        raise PydanticCustomError("period-invalid", "must be a duration like P42D or PT12H")
-    return days * 86_400 + seconds
+def write_weekdays(weekdays: Sequence[Hours]) -> dict[str, list[list[str]]]:
+    """Write the hours of Monday to Sunday by name."""
+    return {name: write_hours(day) for name, day in zip(WEEKDAYS, weekdays, strict=True)}
 
 
-UrlInstant = Annotated[
-    int,
-    BeforeValidator(_read_url_time),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-]
-Duration = Annotated[
-    int,
-    BeforeValidator(_read_duration),
-    WithJsonSchema({"type": "string", "examples": ["P42D", "PT12H"]}),
-]
-
-
-class FreeBusyUrlQuery(Query):
-    """The parameters of CC/S 0903:2009; none is required."""
-
-    start: UrlInstant | None = None
-    end: UrlInstant | None = None
-    period: Duration | None = None
-    format: Literal["text/calendar", "application/json"] | None = None
-    user: Annotated[str, Field(max_length=254)] | None = None
-
-
-class PublicFreeBusyOut(Answer):
-    """Busy time behind a public address, in UTC."""
-
-    start: TimeText
-    end: TimeText
-    complete: bool
-    busy: list[BusyPeriodOut]
+def write_overrides(overrides: Sequence[tuple[date, Hours]]) -> dict[str, list[list[str]]]:
+    """Write overrides by date."""
+    return {day.isoformat(): write_hours(spans) for day, spans in overrides}

@@ -7,7 +7,7 @@ say, unknown blocks by default (R25). No title, no source and no reason passes h
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from gateway.core.intervals import Interval
@@ -24,6 +24,7 @@ from gateway.services.timeline import Timeline
 from gateway.store.engine import Session
 from gateway.store.principals import Principal, find_principals
 from gateway.store.schedules import OnTentative, Schedule, booked_starts
+from gateway.store.working_hours import find_weeks
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +69,56 @@ def find_common_slots(
     question: Question,
     *,
     at_least: int | None = None,
+    personal_hours: bool = False,
 ) -> Slots:
     """Return when ``at_least`` that many of the people are free together, None being all.
 
-    Raises :class:`Conflict` ``availability-unknown`` when ``on_unknown`` is ``fail`` and part of
-    somebody's time is unknown. Where too few people are left there are no slots.
+    With ``personal_hours`` each person's own working hours stand in for those of the rules, whose
+    overrides still replace their dates; who has none offers nothing. Raises :class:`Conflict`
+    ``availability-unknown`` when ``on_unknown`` is ``fail`` and part of somebody's time is unknown.
+    Where too few people are left there are no slots.
     """
     low, high = bookable_window(rules, window, question.now)
     needed = len(people) if at_least is None else at_least
     if low >= high or not 0 < needed <= len(people):
         return Slots((), True)
-    starts = slot_starts(rules, (low, high))
+    own = _own_rules(session, people, rules) if personal_hours else {}
+    narrows = needed == len(people) and not personal_hours
+    starts = [] if personal_hours else slot_starts(rules, (low, high))
     looked_at = (low - rules.buffer_before_s, high + rules.buffer_after_s)
     booked = _booked(session, people, rules, (low, high), question.now)
     complete = True
     free: dict[str, list[int]] = {}
     for person in people:
+        if personal_hours:
+            starts = slot_starts(own[person.id], (low, high)) if person.id in own else []
         busy, known = _busy(session, person, looked_at, question)
         complete = complete and known
         free[person.id] = open_starts(rules, starts, busy, booked.get(person.id, ()))
-        if needed == len(people):
+        if narrows:
             starts = free[person.id]
-    if needed == len(people):
+    if narrows:
         everybody = tuple(free)
         slots = tuple(Slot(start, start + rules.duration_s, everybody) for start in starts)
     else:
         slots = _shared(free, needed, rules.duration_s)
     return Slots(slots, complete)
+
+
+def _own_rules(
+    session: Session, people: Sequence[Principal], rules: SlotRules
+) -> dict[str, SlotRules]:
+    """Return the rules with each person's own hours, of those who have some."""
+    weeks = find_weeks(session, [person.id for person in people])
+    return {
+        principal_id: replace(
+            rules,
+            zone=stored.week.zone,
+            weekdays=stored.week.weekdays,
+            overrides=tuple({**dict(stored.week.overrides), **dict(rules.overrides)}.items()),
+        )
+        for principal_id, stored in weeks.items()
+    }
 
 
 def _busy(
@@ -177,5 +201,11 @@ def find_schedule_slots(
     known = find_principals(session, offer.principal_ids, subaccount_id=schedule.subaccount_id)
     people = [known[one] for one in offer.principal_ids if one in known]
     return find_common_slots(
-        session, people, offer.rules, window, question, at_least=offer.at_least
+        session,
+        people,
+        offer.rules,
+        window,
+        question,
+        at_least=offer.at_least,
+        personal_hours=offer.personal_hours,
     )

@@ -70,6 +70,17 @@ freebusy_tokens = Table(
     Column("rotated_at", BigInteger),
 )
 
+working_hours = Table(
+    "working_hours",
+    metadata,
+    Column("principal_id", Text, owned_by("principals.id"), primary_key=True),
+    Column("time_zone", Text, nullable=False),
+    Column("weekdays", Text, nullable=False),  # JSON, minutes after midnight, Monday first
+    Column("overrides", Text, nullable=False),  # JSON, by date
+    Column("text", Text),  # what a CalDAV client wrote; NULL: written by the API
+    Column("updated_at", BigInteger, nullable=False),
+)
+
 idempotency = Table(
     "idempotency",
     metadata,

@@ -33,7 +33,10 @@ TokenDetail = Literal["exact", "coarse"]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The part of a schedule that its owner writes; ``at_least`` None means all its people."""
+    """The part of a schedule that its owner writes; ``at_least`` None means all its people.
+
+    With ``personal_hours`` each person's own working hours stand in for those of the rules.
+    """
 
     name: str
     principal_ids: tuple[str, ...]
@@ -41,6 +44,7 @@ class Offer:
     on_unknown: OnUnknown
     on_tentative: OnTentative
     rules: SlotRules
+    personal_hours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,7 @@ def _columns(offer: Offer) -> dict[str, Any]:
         "at_least": offer.at_least,
         "on_unknown": offer.on_unknown,
         "on_tentative": offer.on_tentative,
-        "rules": json.dumps(_write_rules(offer.rules)),
+        "rules": json.dumps(_write_rules(offer)),
     }
 
 
@@ -180,13 +184,15 @@ def _members(session: Session, schedule_ids: Sequence[str]) -> dict[str, tuple[s
 
 
 def _schedule(row: Any, principal_ids: tuple[str, ...]) -> Schedule:
+    document = json.loads(row.rules)
     offer = Offer(
         name=row.name,
         principal_ids=principal_ids,
         at_least=row.at_least,
         on_unknown=row.on_unknown,
         on_tentative=row.on_tentative,
-        rules=_read_rules(json.loads(row.rules), row.time_zone),
+        rules=_read_rules(document, row.time_zone),
+        personal_hours=document["personal_hours"],
     )
     return Schedule(row.id, row.subaccount_id, offer, row.created_at, row.updated_at)
 
@@ -203,8 +209,10 @@ _NUMBERS = (
 )
 
 
-def _write_rules(rules: SlotRules) -> dict[str, Any]:
+def _write_rules(offer: Offer) -> dict[str, Any]:
+    rules = offer.rules
     return {
+        "personal_hours": offer.personal_hours,
         **{name: getattr(rules, name) for name in _NUMBERS},
         "weekdays": rules.weekdays,
         "overrides": {day.isoformat(): hours for day, hours in rules.overrides},

@@ -69,6 +69,7 @@ BODIES: dict[str, Any] = {
     "POST connection": {"email": "a@b.c", "app_password": "abcd-efgh-ijkl-mnop"},
     "PATCH connection": {"trust_for_s": 60},
     "PUT credential": {"app_password": "abcd-efgh-ijkl-mnop"},
+    "PUT working-hours": {"working_hours": {}},
     "PUT calendar-roles": {"linked": None, "conflicts": []},
     "PATCH {calendar}": {"detail": "busy"},
 }

@@ -59,7 +59,7 @@ async def test_people_are_known_by_address_and_external_id_too(both: Place) -> N
     found = await ask(both, *names, "twin@example.com", "crm-8", both.bob.id)
     assert found["calendars"] == {
         **{name: {"busy": []} for name in names},
-        **{name: NOT_FOUND for name in ("twin@example.com", "crm-8", both.bob.id)},
+        **dict.fromkeys(("twin@example.com", "crm-8", both.bob.id), NOT_FOUND),
     }
 
 

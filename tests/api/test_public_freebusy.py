@@ -11,9 +11,9 @@ from icalendar import Calendar
 
 from gateway.api.public_freebusy import _preferred
 from gateway.api.routes import ROUTES
-from gateway.api.schemas_schedules import FreeBusyTokenList, FreeBusyTokenWithPath
+from gateway.api.schemas_public import FreeBusyTokenList, FreeBusyTokenWithPath
 from gateway.core.intervals import merge
-from gateway.store import tables
+from gateway.store import booking_tables
 from tests.api.conftest import NOW, Place
 from tests.api.test_schedules import equip
 from tests.services.people import DAY, HOUR, MONDAY, meeting
@@ -271,7 +271,7 @@ async def test_a_token_is_shown_once_and_kept_as_a_hash(both: Place) -> None:
         "tokens": [{name: made[name] for name in made if name not in ("token", "path")}]
     }
     with both.database.read() as session:
-        (row,) = session.execute(tables.freebusy_tokens.select()).all()
+        (row,) = session.execute(booking_tables.freebusy_tokens.select()).all()
     assert made["token"] not in repr(row)
 
 

@@ -104,6 +104,7 @@ async def test_a_schedule_keeps_every_field(both: Place) -> None:
         "subaccount": both.ann.subaccount_id,
         "principals": [both.ann.id],
         "require": "all",
+        "personal_hours": False,
         "working_hours": {
             **{day: [] for day in (*OFFICE, "saturday", "sunday")},
             "monday": [["09:00", "12:30"], ["22:00", "02:00"]],
@@ -499,6 +500,11 @@ async def test_hours_and_holidays_in_a_question_without_a_schedule(place: Place)
             {"date_overrides": {"2026-02-30": []}},
             "date-invalid",
             "/date_overrides/2026-02-30/[key]",
+        ),
+        (
+            {"personal_hours": True, "working_hours": OFFICE},
+            "hours-ambiguous",
+            "/personal_hours",
         ),
         ({"limit_per_day": 0}, "invalid-request", "/limit_per_day"),
         ({"require": 2}, "require-too-many", "/require"),

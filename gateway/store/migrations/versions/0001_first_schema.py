@@ -296,6 +296,22 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "working_hours",
+        sa.Column("principal_id", sa.Text(), nullable=False),
+        sa.Column("time_zone", sa.Text(), nullable=False),
+        sa.Column("weekdays", sa.Text(), nullable=False),
+        sa.Column("overrides", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=True),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["principal_id"],
+            ["principals.id"],
+            name=op.f("fk_working_hours_principal_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("principal_id", name=op.f("pk_working_hours")),
+    )
+    op.create_table(
         "push_ledger",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("principal_id", sa.Text(), nullable=False),
@@ -639,6 +655,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_push_ledger_object_id"))
 
     op.drop_table("push_ledger")
+    op.drop_table("working_hours")
     with op.batch_alter_table("schedule_members", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_schedule_members_principal_id"))
 
