@@ -78,7 +78,9 @@ def _names_in(session: Session, row: Collection, span: TimeRange, effort: Effort
     names = names_in_range(session, row.id, *span)
     low = -_FAR if span[0] is None else span[0]
     high = _FAR if span[1] is None else span[1]
-    beyond = [s for s in spans_beyond(session, row.id, low, high) if s.name not in names]
+    beyond = [
+        s for s in spans_beyond(session, row.principal_id, row.id, low, high) if s.name not in names
+    ]
     names.update(span.name for span in beyond if not span.recurring)
     series = [span for span in beyond if span.recurring]
     if series:

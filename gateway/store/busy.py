@@ -12,7 +12,7 @@ from sqlalchemy import and_, false, func, or_, select, true
 from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval
 from gateway.store.engine import Session
-from gateway.store.objects import PIECE_S
+from gateway.store.objects import PIECE_S, get_coverage
 from gateway.store.tables import (
     collections,
     connections,
@@ -212,13 +212,21 @@ class Span:
     last_end: int
 
 
-def spans_beyond(session: Session, collection_id: str, start: int, end: int) -> list[Span]:
+def spans_beyond(
+    session: Session, principal_id: str, collection_id: str, start: int, end: int
+) -> list[Span]:
     """List the members whose bounds touch the part of a range they are not expanded over.
 
     Members without a known start (VTODO without dates, what could not be understood) are in every
-    range: nothing proves that they are not.
+    range: nothing proves that they are not. Inside the covered span there are no others.
     """
     bounds = objects.c
+    covered = get_coverage(session, principal_id)
+    if covered is not None and covered[0] <= start and end <= covered[1]:
+        query = select(bounds.name).where(
+            bounds.collection_id == collection_id, bounds.first_start.is_(None), bounds.served
+        )
+        return [Span(row[0], False, start, end) for row in session.execute(query)]
     low, high = func.coalesce(bounds.first_start, start), func.coalesce(bounds.last_end, end)
     beyond = or_(
         bounds.first_start.is_(None),

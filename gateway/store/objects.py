@@ -133,11 +133,14 @@ def rename_object(
     _note_revisions(session, collection.id, [new_name], revision, False, now)
 
 
+_BY_NAME = select(*_WHOLE).where(
+    objects.c.collection_id == bindparam("within"), objects.c.name == bindparam("called")
+)
+
+
 def find_object(session: Session, collection_id: str, name: str) -> StoredObject | None:
     """Return one member with its body, or None."""
-    row = session.execute(
-        select(*_WHOLE).where(objects.c.collection_id == collection_id, objects.c.name == name)
-    ).first()
+    row = session.execute(_BY_NAME, {"within": collection_id, "called": name}).first()
     return StoredObject(*row) if row is not None else None
 
 

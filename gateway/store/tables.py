@@ -225,6 +225,7 @@ objects = Table(
     UniqueConstraint("collection_id", "name"),
     Index(None, "collection_id", "uid"),
     Index(None, "collection_id", "upstream_name"),
+    Index(None, "collection_id", "first_start"),
     Index(None, "principal_id", "open_ended"),
 )
 
