@@ -57,7 +57,7 @@ def withdraw_appointment(session: Session, gone: StoredObject, *, now: int) -> N
     if ledger is None:
         return
     update_ledger(session, ledger.id, now=now, object_id=None)
-    may_be_there = ledger.state == "pushed" or ledger.upstream_etag or ledger.sent_hash
+    may_be_there = ledger.state == "pushed" or ledger.upstream_etag or ledger.sent_body
     if may_be_there or was_tried(session, ledger.id):
         if ledger.state != "deleted":
             target = find_push_target(session, gone.principal_id)

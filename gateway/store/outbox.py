@@ -30,7 +30,7 @@ class LedgerRow:
     upstream_name: str
     upstream_uid: str
     upstream_etag: str | None
-    sent_hash: str | None
+    sent_body: bytes | None
     base_body: bytes | None
     sequence: int
     state: str
@@ -232,13 +232,17 @@ def get_errand(session: Session, errand_id: int) -> Errand:
     return Errand(*row)
 
 
-def mark_in_doubt(session: Session, errand_id: int) -> None:
-    """Say, before sending, that the answer may never be seen: then look before repeating."""
-    session.execute(
+def mark_in_doubt(session: Session, errand_id: int) -> bool:
+    """Say, before sending, that the answer may never be seen: then look before repeating.
+
+    False when the errand is gone: it was replaced or withdrawn a moment ago, so send nothing.
+    """
+    statement = (
         update(outbox)
         .where(outbox.c.id == errand_id)
         .values(in_doubt=True, attempts=outbox.c.attempts + 1)
     )
+    return bool(session.execute(statement).rowcount)
 
 
 def drop_errands(session: Session, ledger_id: str) -> None:

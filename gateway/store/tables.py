@@ -286,7 +286,8 @@ push_ledger = Table(
     Column("upstream_name", Text, nullable=False),
     Column("upstream_uid", Text, nullable=False),
     Column("upstream_etag", Text),
-    Column("sent_hash", Text),  # of the body last accepted upstream
+    # The body last sent, until it was seen upstream: an answer may get lost (R16).
+    Column("sent_body", LargeBinary),
     # The object as last read upstream: the common ancestor when both sides change it (R17).
     Column("base_body", LargeBinary),
     Column("sequence", Integer, nullable=False, default=0),
@@ -315,6 +316,8 @@ outbox = Table(
     Column("in_doubt", Boolean, nullable=False, default=False),  # sent, answer never seen
     Column("created_at", BigInteger, nullable=False),
     Index(None, "state", "due_at"),
+    # Errands are named by their number: it must never come again.
+    sqlite_autoincrement=True,
 )
 
 # Both sides changed one appointment: what was dropped, for a person to look at (R17).

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from gateway.core.errors import InvalidCalendarData, UpstreamError
+from gateway.core.errors import InvalidCalendarData, UpstreamError, UpstreamUnreachable
 from gateway.core.instances import BusyRules, default_window, expand
 from gateway.core.meaning import adopt_times, same_meaning, same_times
 from gateway.core.objects import parse_calendar_object, peek_uid
@@ -94,16 +94,18 @@ def _load_own(session: Session, ledger_id: str) -> _Own:
 def _judge(
     own: _Own, raw: RawObject, connection: Connection, *, zone: ZoneInfo, now: int
 ) -> _Verdict:
-    local, base = own.local, own.row.base_body
-    if local is None or raw.etag == own.row.upstream_etag:
+    local, row = own.local, own.row
+    if local is None or raw.etag == row.upstream_etag:
         return _Verdict()
+    # What we know to have been there: as last seen, and as sent when no answer came.
+    known = [body for body in (row.base_body, row.sent_body) if body is not None]
     conflicts: list[tuple[ConflictKind, Side, bytes]] = []
     prepared = None
-    if not same_times(local.body, raw.body) and not (base and same_times(base, raw.body)):
+    if not any(same_times(body, raw.body) for body in (local.body, *known)):
         prepared = _with_their_times(local, raw.body, connection, zone=zone, now=now)
-        if prepared and own.waiting and base and not same_times(base, local.body):
+        if prepared and own.waiting and known and not same_times(known[0], local.body):
             conflicts.append(("time", "local", local.body))
-    edited = base is not None and not _same_words(raw.body, base)
+    edited = bool(known) and not any(_same_words(raw.body, body) for body in known)
     put_back = edited and not _same_words(local.body, raw.body)
     if put_back:
         conflicts.append(("text", "upstream", raw.body))
@@ -167,6 +169,7 @@ def _write_version(
         upstream_name=raw.name,
         upstream_etag=raw.etag,
         base_body=raw.body,
+        sent_body=row.sent_body if raw.etag == row.upstream_etag else None,
         state=state,
         reason=GUESTS if guests else None if state == "pushed" else row.reason,
     )
@@ -207,7 +210,7 @@ async def take_deletion(
     own = await context.store.read(_load_own, row.id)
     if own.row.state == "deleted" or own.row.upstream_etag is None:
         return
-    found = await _find_moved(context, connection, client, own.row, own.local)
+    found = await find_moved(context, connection, client, own.row, own.local)
     if found is not None:
         calendar, raw = found
         await take_version(context, connection, calendar, own.row, raw, zone=zone)
@@ -215,33 +218,50 @@ async def take_deletion(
     await context.store.write(_cancel, own.row.id, now=context.now())
 
 
-async def _find_moved(
+async def find_moved(
     context: SyncContext,
     connection: Connection,
     client: UpstreamClient,
     row: LedgerRow,
     local: StoredObject | None,
 ) -> tuple[UpstreamCalendar, RawObject] | None:
-    """Look into the account's other event calendars for the object, by name and by UID."""
-    everywhere = await context.store.read(calendars.list_calendars, connection.id)
-    others = [
+    """Look into the account's other event calendars for the object, by name and by UID.
+
+    Raises :class:`UpstreamUnreachable` ``incomplete-answer`` when a calendar lists it and cannot
+    hand it out yet: reads were seen to lag behind listings.
+    """
+    everywhere = [
         calendar
-        for calendar in everywhere
-        if calendar.kind == "calendar"
-        and calendar.state != "gone"
-        and calendar.path != row.upstream_path
+        for calendar in await context.store.read(calendars.list_calendars, connection.id)
+        if calendar.kind == "calendar" and calendar.state != "gone"
     ]
+    others = [calendar for calendar in everywhere if calendar.path != row.upstream_path]
     for calendar in others:
         fetched = await client.get(calendar.path + row.upstream_name)
         if fetched.body is not None and peek_uid(fetched.body) == row.upstream_uid:
             return calendar, RawObject(fetched.name, fetched.etag, fetched.body)
-    if local is None or local.first_start is None:
-        return None
-    for calendar in others:
-        raw = await _find_by_uid(client, calendar.path, row.upstream_uid, local.first_start)
+    start = local.first_start if local is not None else None
+    for calendar in others if start is not None else ():
+        raw = await _find_by_uid(client, calendar.path, row.upstream_uid, start or 0)
         if raw is not None:
             return calendar, raw
+    for calendar in everywhere:
+        await check_unlisted(client, calendar.path, row.upstream_name)
     return None
+
+
+async def check_unlisted(client: UpstreamClient, path: str, name: str) -> None:
+    """Raise :class:`UpstreamUnreachable` when a collection lists a name: it is there after all."""
+    try:
+        answer = await client.propfind(path, ("D:getetag",), depth=1)
+    except UpstreamError as error:
+        if error.retryable or error.status == 401:
+            raise
+        return
+    if name in listed_members(answer, path):
+        raise UpstreamUnreachable(
+            "iCloud lists an object that cannot be read yet.", code="incomplete-answer", status=207
+        )
 
 
 async def _find_by_uid(client: UpstreamClient, path: str, uid: str, start: int) -> RawObject | None:

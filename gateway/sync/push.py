@@ -4,7 +4,6 @@ An errand is marked in doubt before it is sent. Should the answer never be seen,
 looks (GET) before it repeats: what arrived is not sent twice, what did not is not lost.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,13 +29,16 @@ from gateway.store.engine import Session
 from gateway.store.objects import StoredObject
 from gateway.store.outbox import Errand, LedgerRow
 from gateway.sync.context import SyncContext
-from gateway.sync.own import GUESTS, take_deletion, take_version
+from gateway.sync.own import GUESTS, check_unlisted, find_moved, take_deletion, take_version
 from gateway.sync.prepare import RawObject
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.reports import Fetched
 
 FIRST_DELAY_S = 30.0
 LONGEST_DELAY_S = 3600.0
+UNKNOWN_ETAG = '"?"'
+"""Stands for the ETag of what was sent when the answer had none; it matches no version."""
+
 REFUSALS_BEFORE_PARKING = 3
 """So often a body may be refused without a reason before a person has to look."""
 
@@ -152,7 +154,7 @@ async def _postpone(pusher: Pusher, job: _Job, error: UpstreamError, *, in_doubt
         due_at=context.clock() + delay * context.random.uniform(0.8, 1.2),
         reason=error.code,
         detail=error.detail,
-        in_doubt=in_doubt or (job.errand.in_doubt and error.status is None),
+        in_doubt=in_doubt or job.errand.in_doubt,
     )
 
 
@@ -172,11 +174,7 @@ async def _put(pusher: Pusher, job: _Job) -> None:
     if job.ledger.reason == GUESTS:
         raise Parked(GUESTS)
     if job.errand.in_doubt:
-        there = await _look(pusher, job)
-        if there.body is not None and _is_ours(pusher, job, there):
-            await _record(pusher, job, there)
-            return
-        job = await _take_theirs(pusher, job, there)
+        job = await _take_theirs(pusher, job, await _look(pusher, job))
         if job.local is None:
             return
     body = _build(pusher, job)
@@ -221,26 +219,31 @@ def _is_unchanged(job: _Job, body: bytes) -> bool:
     return base is not None and job.ledger.upstream_etag is not None and same_meaning(base, body)
 
 
-def _is_ours(pusher: Pusher, job: _Job, there: Fetched) -> bool:
-    """Whether what is there is what we meant to send: the lost answer was a success."""
-    if there.body is None or there.etag == job.ledger.upstream_etag:
-        return False
-    return same_meaning(there.body, _build(pusher, job))
-
-
 async def _look(pusher: Pusher, job: _Job) -> Fetched:
     return await pusher.client.get(job.ledger.upstream_path + job.ledger.upstream_name)
 
 
 async def _send(pusher: Pusher, job: _Job, body: bytes) -> None:
     """PUT, then read again: the ETag of a PUT does not promise that our bytes were kept."""
-    store = pusher.context.store
-    await store.write(outbox.mark_in_doubt, job.errand.id)
+    if not await pusher.context.store.write(_mark_sent, job, body, now=pusher.context.now()):
+        return
     etag = await write_upstream(pusher.client, job.ledger, body, if_match=job.ledger.upstream_etag)
     there = await _look(pusher, job)
+    sent = Fetched(job.ledger.upstream_name, 200, etag or UNKNOWN_ETAG, body)
     if there.body is None or there.etag == job.ledger.upstream_etag:
-        there = Fetched(job.ledger.upstream_name, 200, etag, body)  # reads lag behind writes
-    await _record(pusher, job, there)
+        await _record(pusher, job, sent)  # reads lag behind writes
+    elif there.etag == etag or same_meaning(there.body, body):
+        await _record(pusher, job, there)
+    else:  # changed on a phone in this very moment
+        await _record(pusher, job, sent)
+        await _take_theirs(pusher, job, there)
+
+
+def _mark_sent(session: Session, job: _Job, body: bytes, *, now: int) -> bool:
+    if not outbox.mark_in_doubt(session, job.errand.id):
+        return False
+    outbox.update_ledger(session, job.ledger.id, now=now, sent_body=body)
+    return True
 
 
 async def _record(pusher: Pusher, job: _Job, there: Fetched) -> None:
@@ -256,7 +259,7 @@ def _note_done(session: Session, job: _Job, there: Fetched | None, *, now: int) 
         changes.update(
             upstream_etag=there.etag,
             base_body=there.body,
-            sent_hash=hashlib.sha256(job.local.body).hexdigest(),
+            sent_body=None,
             sequence=_sequence(job),
         )
     outbox.update_ledger(session, job.ledger.id, now=now, **changes)
@@ -269,7 +272,8 @@ async def _resolve(pusher: Pusher, job: _Job) -> None:
     """412: somebody changed it, the ETag drifted, or name or UID are taken."""
     there = await _look(pusher, job)
     if there.body is None and job.ledger.upstream_etag is None:
-        # Tombstoned or taken elsewhere in the account: never the same name or UID again.
+        # Tombstoned or taken elsewhere: never the same name or UID again. Unless reads lag.
+        await check_unlisted(pusher.client, job.ledger.upstream_path, job.ledger.upstream_name)
         if job.errand.attempts + 1 >= REFUSALS_BEFORE_PARKING:
             raise Parked("upstream-refused")
         await pusher.context.store.write(_rename, job, now=pusher.context.now())
@@ -288,9 +292,8 @@ async def _resolve(pusher: Pusher, job: _Job) -> None:
 
 def _rename(session: Session, job: _Job, *, now: int) -> None:
     uid = str(uuid4())
-    outbox.update_ledger(
-        session, job.ledger.id, now=now, upstream_uid=uid, upstream_name=f"{uid}.ics"
-    )
+    changes = {"upstream_uid": uid, "upstream_name": f"{uid}.ics", "sent_body": None}
+    outbox.update_ledger(session, job.ledger.id, now=now, **changes)
 
 
 async def _take_theirs(pusher: Pusher, job: _Job, there: Fetched) -> _Job:
@@ -341,9 +344,12 @@ def _park_after(job: _Job, error: UpstreamError) -> None:
 
 async def _delete(pusher: Pusher, job: _Job) -> None:
     """Look just before, then delete that very version; somebody else's guests are not ours."""
-    for _ in range(2):
+    for _ in range(3):
         there = await _look(pusher, job)
         if there.body is None or there.etag is None:
+            if await _follow(pusher, job):
+                job = await pusher.context.store.read(_load_job, job.errand.id)
+                continue
             break
         if has_guests(there.body):
             raise Parked(GUESTS)
@@ -360,6 +366,15 @@ async def _delete(pusher: Pusher, job: _Job) -> None:
     else:
         raise UpstreamPrecondition("The event keeps changing in iCloud.", status=412)
     await pusher.context.store.write(_note_deleted, job, now=pusher.context.now())
+
+
+async def _follow(pusher: Pusher, job: _Job) -> bool:
+    """Whether it was moved to another calendar rather than deleted: then it is followed (R17)."""
+    context, connection = pusher.context, pusher.connection
+    found = await find_moved(context, connection, pusher.client, job.ledger, job.local)
+    if found is not None:
+        await take_version(context, connection, found[0], job.ledger, found[1], zone=pusher.zone)
+    return found is not None
 
 
 async def _note_their_loss(pusher: Pusher, job: _Job, theirs: bytes) -> None:

@@ -50,6 +50,18 @@ def test_two_edits_before_a_push_make_one_errand(place: Place) -> None:
 
 
 @pytest.mark.rule("R16")
+def test_the_number_of_a_replaced_errand_never_comes_again(place: Place) -> None:
+    ledger = _ledger(place, "a.ics")
+    _enqueue(place, ledger, "put")
+    (replaced,) = _due(place)
+    _enqueue(place, ledger, "put")
+    assert _due(place)[0].id > replaced.id
+    with place.database.write() as session:
+        assert not outbox.mark_in_doubt(session, replaced.id)
+        assert outbox.mark_in_doubt(session, _due(place)[0].id)
+
+
+@pytest.mark.rule("R16")
 def test_an_errand_in_doubt_is_never_folded_away(place: Place) -> None:
     ledger = _ledger(place, "a.ics")
     _enqueue(place, ledger, "put")

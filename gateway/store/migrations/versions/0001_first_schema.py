@@ -322,7 +322,7 @@ def upgrade() -> None:
         sa.Column("upstream_name", sa.Text(), nullable=False),
         sa.Column("upstream_uid", sa.Text(), nullable=False),
         sa.Column("upstream_etag", sa.Text(), nullable=True),
-        sa.Column("sent_hash", sa.Text(), nullable=True),
+        sa.Column("sent_body", sa.LargeBinary(), nullable=True),
         sa.Column("base_body", sa.LargeBinary(), nullable=True),
         sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
@@ -411,6 +411,7 @@ def upgrade() -> None:
             ["ledger_id"], ["push_ledger.id"], name=op.f("fk_outbox_ledger_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("outbox", schema=None) as batch_op:
         batch_op.create_index(
