@@ -1,7 +1,7 @@
 """One person per test in front of a look-alike, on a virtual clock: see :mod:`life`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -11,8 +11,13 @@ from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.threads import StoreThreads
 from gateway.sync.context import SyncContext
-from tests.faults.life import Person, make_person
-from tests.sync.conftest import Clock
+
+pytest.register_assert_rewrite("tests.faults.life", "tests.faults.machine")
+
+from tests.faults.life import Person, make_person  # noqa: E402
+from tests.faults.machine import Scene  # noqa: E402
+from tests.faults.process import Process  # noqa: E402
+from tests.sync.conftest import Clock  # noqa: E402
 
 
 @pytest.fixture
@@ -73,3 +78,19 @@ async def living(server, settings, database, keyring, clock) -> AsyncIterator[Pe
     yield make_person(server, context, database, clock)
     await context.close()
     threads.close()
+
+
+@pytest.fixture
+def scene(
+    request: pytest.FixtureRequest, keyring: Keyring, tmp_path, small_batches: None
+) -> Iterator[Scene]:
+    database: Database = request.getfixturevalue("sqlite_database")
+    loop = asyncio.new_event_loop()
+    clock = Clock()
+    server = Lookalike(now=clock)
+    loop.run_until_complete(server.start())
+    process = Process(make_settings(server, tmp_path), database, keyring, clock)
+    yield Scene(loop, server, database, process, clock)
+    loop.run_until_complete(process.close())
+    loop.run_until_complete(server.stop())
+    loop.close()

@@ -7,7 +7,6 @@ the worker run on the virtual clock, :func:`differences` compares both sides whe
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from random import Random
 from zoneinfo import ZoneInfo
 
 from gateway.core.busy import BusyRow, coalesce_rows
@@ -19,7 +18,7 @@ from gateway.core.objects import peek_uid
 from gateway.lookalike.server import Lookalike
 from gateway.services import booking
 from gateway.services.availability import FreeBusy, free_busy
-from gateway.store import accounts, bookings, calendars, collections, objects, outbox, principals
+from gateway.store import bookings, calendars, collections, objects, outbox, principals
 from gateway.store.engine import Database, Session
 from gateway.store.outbox import LedgerRow
 from gateway.sync.context import SyncContext
@@ -182,6 +181,15 @@ class Person(Site):
         there = self.account.calendar(id_of(calendar)).resources
         return {name: one for name, one in there.items() if peek_uid(one.data) not in own}
 
+    def all_foreign(self) -> list[tuple[str, str]]:
+        """Every event of the mirrored calendars that is not ours, as (calendar id, name)."""
+        return sorted(
+            (id_of(calendar), name)
+            for calendar in self.in_use()
+            if calendar.role in MIRRORED
+            for name in self.foreign(calendar)
+        )
+
     def found_upstream(self, uid: str) -> list[tuple[str, str]]:
         """Where a UID is upstream: (calendar id, name), in every calendar of the account."""
         return [
@@ -312,6 +320,8 @@ def _own_differences(person: Person) -> Iterable[str]:
         if row.state == "deleted":
             if row.object_id is not None:
                 yield f"{row.upstream_name} is deleted upstream and here still"
+            if there:
+                yield f"{row.upstream_name} should be deleted and is in {there}"
             continue
         yield from _pushed_differences(person, row, there)
         if row.object_id is not None:
@@ -381,21 +391,3 @@ def free_of(person: Person, spans: Iterable[Interval]) -> list[Interval]:
     spans = merge(spans)
     said = person.availability((spans[0][0], spans[-1][1])) if spans else None
     return subtract(spans, merge((s, e) for s, e, _ in said.busy)) if said else []
-
-
-def shuffled(person: Person, chance: Random) -> list[tuple[str, str]]:
-    """Every foreign event as (calendar id, name), in random order that the seed decides."""
-    found = [
-        (id_of(calendar), name)
-        for calendar in person.in_use()
-        if calendar.role in MIRRORED
-        for name in person.foreign(calendar)
-    ]
-    found.sort()
-    chance.shuffle(found)
-    return found
-
-
-def addresses_of(person: Person) -> frozenset[str]:
-    """By which addresses iCloud knows the owner."""
-    return frozenset(person.read(accounts.get_connection, person.connection_id).addresses)

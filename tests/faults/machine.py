@@ -1,0 +1,352 @@
+"""Two sides that are edited, broken and killed at random, and must end equal (hypothesis)."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from gateway.lookalike.server import Lookalike
+from gateway.store import accounts, conflicts, objects
+from gateway.store.engine import Database
+from gateway.store.outbox import LedgerRow
+from tests.faults.edits import History, start_of
+from tests.faults.life import (
+    DAY,
+    HOUR,
+    Person,
+    differences,
+    make_person,
+    pass_time,
+    stamp,
+    timed,
+    weekly,
+)
+from tests.faults.process import Process
+from tests.sync.conftest import Clock
+
+FAULTS: list[tuple[str, dict]] = [
+    ("reset", {"when": "before"}),
+    ("reset", {"when": "after"}),
+    ("reset", {"when": "after", "method": "PUT"}),
+    ("reset", {"when": "after", "method": "DELETE"}),
+    ("status", {"code": 502}),
+    ("status", {"code": 500, "method": "PUT"}),
+    ("throttle", {"block": 60}),
+    ("put-412", {}),
+    ("etag-drift", {}),
+    ("cut-body", {}),
+    ("empty-multistatus", {}),
+    ("multiget-fewer", {}),
+    ("sync-truncated", {"limit": 2}),
+    ("lag", {"after": 40}),
+    ("calendar-error", {"calendar": "home"}),
+    ("calendar-error", {"calendar": "work", "status": 403}),
+]
+CALENDARS = ("home", "work")
+
+
+@dataclass
+class Scene:
+    """What all examples of one run share: a look-alike, a database, a clock and an event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    server: Lookalike
+    database: Database
+    process: Process
+    clock: Clock
+    numbers: "count[int]" = field(default_factory=count)
+
+
+class TwoSides(RuleBasedStateMachine):
+    """A phone, a platform, a network and a process; :meth:`settle` is the judge."""
+
+    indexes = st.integers(min_value=0, max_value=50)
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__()
+        self.scene = scene
+        self.person: Person = make_person(
+            scene.server,
+            scene.process.context,
+            scene.database,
+            scene.clock,
+            email=f"p{next(scene.numbers)}@icloud.com",
+        )
+        self.histories: dict[str, History] = {}
+        self._slots = count(1)
+        self._origin = scene.clock.time // HOUR * HOUR + DAY
+
+    def run(self, awaitable):
+        return self.scene.loop.run_until_complete(awaitable)
+
+    @initialize()
+    def connect(self) -> None:
+        for number in range(2):
+            self.person.account.put("home", timed(f"h{number}", self.slot()))
+            self.person.account.put("work", timed(f"w{number}", self.slot()))
+        self.person.account.put("home", weekly("series", self.slot()))
+        self.run(self.person.connect())
+        self.person.roles()
+        self.run(self.scene.process.round())
+
+    def slot(self) -> float:
+        """A start that was never used before."""
+        return self._origin + next(self._slots) * 900
+
+    # --- the phone ---
+
+    @rule(calendar=st.sampled_from(CALENDARS), series=st.booleans())
+    def add_on_the_phone(self, calendar: str, series: bool) -> None:
+        start = self.slot()
+        make = weekly if series else timed
+        self.person.account.put(calendar, make(f"e{int(start)}", start))
+
+    @rule(index=indexes, act=st.sampled_from(["edit", "delete", "move", "split", "skip"]))
+    def change_on_the_phone(self, index: int, act: str) -> None:
+        foreign = self.person.all_foreign()
+        if foreign:
+            self.change_foreign(*foreign[index % len(foreign)], act)
+
+    def change_foreign(self, calendar: str, name: str, act: str) -> None:
+        account = self.person.account
+        data = account.get(calendar, name)
+        if act == "edit":
+            account.phone.reschedule(calendar, name, 7 * HOUR)
+        elif act == "delete":
+            account.delete(calendar, name)
+        elif act == "move":
+            account.move(calendar, name, "work" if calendar == "home" else "home")
+        elif b"RRULE" in data:
+            third = third_occurrence(data)
+            if act == "split":
+                account.phone.split_series(calendar, name, third, seconds=HOUR)
+            else:
+                account.phone.delete_occurrence(calendar, name, third)
+
+    @rule(index=indexes, act=st.sampled_from(["time", "title", "delete", "move"]))
+    def change_ours_on_the_phone(self, index: int, act: str) -> None:
+        pushed = self.pushed()
+        if pushed:
+            self.change_pushed(*pushed[index % len(pushed)], act)
+
+    def pushed(self) -> list[tuple[LedgerRow, str, str]]:
+        """Our living appointments that are upstream: (row, calendar, name)."""
+        found = []
+        for row in self.person.ledger():
+            there = self.person.found_upstream(row.upstream_uid)
+            if row.state != "deleted" and there:
+                found.append((row, *there[0]))
+        return found
+
+    def change_pushed(self, row: LedgerRow, calendar: str, name: str, act: str) -> None:
+        account, history = self.person.account, self.history_of(row)
+        before = account.get(calendar, name)
+        if act == "delete":
+            account.delete(calendar, name)
+            history.end(before, by_phone=True)
+        elif act == "move":
+            account.move(calendar, name, "work" if calendar == "home" else "home")
+        else:
+            start = self.slot()
+            if act == "time":
+                account.phone.edit(
+                    calendar,
+                    name,
+                    DTSTART=f"{stamp(start)}Z",
+                    DTEND=f"{stamp(start + HOUR)}Z",
+                    DURATION=None,
+                )
+            else:
+                account.phone.edit(calendar, name, SUMMARY=f"Phone {int(start)}")
+            history.write(account.get(calendar, name), before, by_phone=True)
+
+    def history_of(self, row: LedgerRow) -> History:
+        return self.histories[row.id]
+
+    # --- the platform ---
+
+    @rule()
+    def book(self) -> None:
+        start = self.slot()
+        uid = f"v{int(start)}"
+        assert self.person.book_at(uid, start, summary=f"Visit {int(start)}")
+        ledger = self.ledger_of(uid)
+        history = self.histories[ledger.id] = History(uid)
+        history.write(self.local(uid), None, by_phone=False)
+
+    @rule(index=indexes, act=st.sampled_from(["time", "title", "withdraw"]))
+    def change_on_the_platform(self, index: int, act: str) -> None:
+        uids = self.person.local_uids()
+        if uids:
+            self.change_local(uids[index % len(uids)], act)
+
+    def change_local(self, uid: str, act: str) -> None:
+        before = self.local(uid)
+        history = self.histories[self.ledger_of(uid).id]
+        if act == "withdraw":
+            self.person.withdraw(uid)
+            history.end(before, by_phone=False)
+            return
+        start = self.slot()
+        title = f"Visit {int(start)}"
+        body = moved_to(before, start) if act == "time" else retitled(before, title)
+        assert self.person.write(uid, body, "platform")
+        history.write(self.local(uid), before, by_phone=False)
+
+    @rule()
+    def block_on_a_device(self) -> None:
+        start = self.slot()
+        assert self.person.block(f"b{int(start)}", start)
+
+    def local(self, uid: str) -> bytes:
+        stored = self.person.platform_object(uid)
+        assert stored is not None
+        return stored.body
+
+    def ledger_of(self, uid: str) -> LedgerRow:
+        stored = self.person.platform_object(uid)
+        return next(row for row in self.person.ledger() if row.object_id == stored.id)
+
+    # --- the network and the process ---
+
+    @rule(fault=st.sampled_from(FAULTS), times=st.integers(1, 3), skip=st.integers(0, 2))
+    def break_something(self, fault: tuple[str, dict], times: int, skip: int) -> None:
+        name, params = fault
+        limit = {"seconds": 120} if name in ("lag", "throttle") else {"times": times, "skip": skip}
+        self.person.fault(name, **limit, **params)
+
+    @rule(calendar=st.sampled_from(CALENDARS))
+    def drop_tokens(self, calendar: str) -> None:
+        self.person.account.calendar(calendar).contents.drop_tokens()
+
+    @rule(seconds=st.sampled_from([5, 30, 90, 400]))
+    def wait(self, seconds: int) -> None:
+        self.scene.clock.advance(seconds)
+
+    @rule()
+    def sync(self) -> None:
+        self.make_due()
+        self.run(self.scene.process.round())
+
+    @rule(at=st.integers(1, 25))
+    def crash(self, at: int) -> None:
+        """Die before some step of a run; the next process takes over when the lease ends."""
+        self.make_due()
+        self.scene.process.fuse.set(at)
+        if not self.run(self.scene.process.round()):
+            note("died")
+        self.run(self.scene.process.replace())
+        self.person.context = self.scene.process.context
+        self.scene.clock.advance(61)
+
+    @rule(
+        at=st.integers(1, 20),
+        index=indexes,
+        act=st.sampled_from(["time", "title", "delete", "move", "withdraw"]),
+        on_the_phone=st.booleans(),
+    )
+    def edit_during_a_run(self, at: int, index: int, act: str, on_the_phone: bool) -> bool:
+        """An appointment changes between two steps of a run."""
+
+        def edit() -> None:
+            if on_the_phone and act != "withdraw":
+                self.change_ours_on_the_phone(index=index, act=act)
+            elif not on_the_phone and act in ("time", "title", "withdraw"):
+                self.change_on_the_platform(index=index, act=act)
+
+        return self.interrupt(at, edit)
+
+    @rule(at=st.integers(1, 20), index=indexes, act=st.sampled_from(["edit", "delete", "move"]))
+    def edit_events_during_a_run(self, at: int, index: int, act: str) -> None:
+        """Somebody else's event changes between two steps of a run."""
+        self.interrupt(at, lambda: self.change_on_the_phone(index=index, act=act))
+
+    def interrupt(self, at: int, edit: Callable[[], None]) -> bool:
+        """Run with an edit before some step; tells whether the run had so many."""
+        self.make_due()
+        self.scene.process.fuse.set(at, edit)
+        self.run(self.scene.process.round())
+        reached = self.scene.process.fuse.steps >= at
+        self.scene.process.fuse.set(None)
+        return reached
+
+    def make_due(self) -> None:
+        with self.scene.database.write() as session:
+            accounts.update_connection(session, self.person.connection_id, next_sync_at=0.0)
+
+    # --- the judge ---
+
+    @precondition(lambda self: self.person.connection_id)
+    @rule()
+    def settle(self) -> None:
+        """Mend everything and wait: both sides are equal, and every edit is accounted for."""
+        self.scene.server.world.faults.clear()
+        self.scene.process.fuse.set(None)
+        self.scene.clock.advance(61)
+
+        def healed() -> bool:
+            return not self.person.problems() and not differences(self.person)
+
+        for _ in range(4):
+            self.make_due()
+            self.run(pass_time(self.scene.process.worker, self.scene.clock, 3 * HOUR, each=healed))
+            if healed() or not self.person.retry_parked():
+                break
+        assert differences(self.person) == []
+        assert self.person.problems() == set()
+        assert self.vanished() == []
+
+    def vanished(self) -> list[str]:
+        """Edits of appointments that neither side has and no conflict record keeps."""
+        kept = self.conflicts()
+        lost = []
+        for row in self.person.ledger():
+            stored = row.object_id and self.person.read(objects.find_object_by_id, row.object_id)
+            dropped = [one.dropped_body for one in kept if one.ledger_id == row.id]
+            lost += self.histories[row.id].lost(stored.body if stored else None, dropped)
+        return lost
+
+    def conflicts(self) -> list[conflicts.ConflictRecord]:
+        """Every conflict recorded."""
+        return self.person.read(
+            conflicts.list_conflicts, self.person.principal_id, with_resolved=True
+        )
+
+    def teardown(self) -> None:
+        if not self.person.connection_id:
+            return
+        try:
+            self.settle()
+        finally:
+            with self.scene.database.write() as session:
+                accounts.update_connection(session, self.person.connection_id, state="paused")
+
+
+def third_occurrence(data: bytes) -> str:
+    """The third week of a series, as its RECURRENCE-ID says it."""
+    first = datetime.strptime(start_of(data), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return f"{stamp((first + timedelta(weeks=2)).timestamp())}Z"
+
+
+def moved_to(body: bytes, start: float) -> bytes:
+    """The same appointment at another time, one hour long."""
+    return _with_lines(
+        body, DTSTART=f"DTSTART:{stamp(start)}Z", DTEND=f"DTEND:{stamp(start + HOUR)}Z"
+    )
+
+
+def retitled(body: bytes, title: str) -> bytes:
+    """The same appointment under another title."""
+    return _with_lines(body, SUMMARY=f"SUMMARY:{title}")
+
+
+def _with_lines(body: bytes, **lines: str) -> bytes:
+    kept = body.decode().split("\r\n")
+    for name, line in lines.items():
+        kept = [line if one.startswith((f"{name}:", f"{name};")) else one for one in kept]
+    return "\r\n".join(kept).encode()
