@@ -7,13 +7,14 @@ says so and the caller asks the long way.
 """
 
 from dataclasses import dataclass
+from itertools import chain
 
 from gateway.core.busy import BusyRow, coalesce_rows
 from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval
 from gateway.services.availability import SourceState, judge_sources
 from gateway.store.bookings import holds_in
-from gateway.store.busy import Source, busy_rows, list_sources
+from gateway.store.busy import Source, busy_spans, list_sources
 from gateway.store.engine import Session
 from gateway.store.objects import get_coverage, get_generation
 from gateway.store.principals import get_principal
@@ -59,18 +60,15 @@ def build_timeline(session: Session, principal_id: str, *, now: int) -> Timeline
     coverage = get_coverage(session, principal_id) or ALWAYS
     held = holds_in(session, principal_id, coverage, now=now)
     ids = [source.collection_id for source in sources]
-    rows: list[tuple[int, int, str]] = [
-        (start, end, fbtype)
-        for start, end, fbtype, _ in busy_rows(session, principal_id, coverage, ids)
-    ]
-    rows += [(hold.start, hold.end, FBType.BUSY) for hold in held]
+    rows = busy_spans(session, principal_id, coverage, ids)
+    kept = [(hold.start, hold.end, FBType.BUSY) for hold in held]
     return Timeline(
         principal_id=principal_id,
         subaccount_id=principal.subaccount_id,
         time_zone=principal.time_zone,
         revision=get_generation(session, principal_id),
         coverage=coverage,
-        rows=tuple(coalesce_rows(rows, coverage)),
+        rows=tuple(coalesce_rows(chain(rows, kept), coverage)),
         sources=tuple(sources),
         holds=tuple((hold.start, hold.end, hold.id) for hold in held),
         valid_until=min((hold.expires_at for hold in held), default=ALWAYS[1]),

@@ -5,9 +5,11 @@ Nothing here parses iCalendar. A read is one indexed range scan: no row is longe
 """
 
 from collections.abc import Collection as AbstractCollection
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import and_, false, func, or_, select, true
+from sqlalchemy import Select, and_, false, func, or_, select, true
 
 from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval
@@ -93,6 +95,40 @@ def list_sources(session: Session, principal_id: str) -> list[Source]:
     return sorted(found, key=lambda source: _ROLES.index(source.role))
 
 
+def busy_spans(
+    session: Session,
+    principal_id: str,
+    window: Interval,
+    collection_ids: AbstractCollection[str],
+) -> Sequence[tuple[int, int, str]]:
+    """Like :func:`busy_rows`, as plain (start, end, FBTYPE): for those who read everything."""
+    columns = (instances.c.busy_start, instances.c.busy_end, instances.c.fbtype)
+    query = _blocking(columns, principal_id, window, collection_ids)
+    return session.execute(query).tuples().all()
+
+
+def _blocking(
+    columns: Sequence[Any],
+    principal_id: str,
+    window: Interval,
+    collection_ids: AbstractCollection[str],
+) -> Select[Any]:
+    """Select the rows that block in the window: one range of one index, by start."""
+    start, end = window
+    return (
+        select(*columns)
+        .where(
+            instances.c.principal_id == principal_id,
+            instances.c.busy_start > start - PIECE_S - 1,
+            instances.c.busy_start < end,
+            instances.c.busy_end > start,
+            instances.c.collection_id.in_(list(collection_ids)),
+            instances.c.fbtype != str(FBType.FREE),
+        )
+        .order_by(instances.c.busy_start)
+    )
+
+
 def busy_rows(
     session: Session,
     principal_id: str,
@@ -107,24 +143,13 @@ def busy_rows(
     Times are widened by travel, UTC epoch seconds, ordered by start and not clipped. One object
     can be left out (an appointment does not collide with itself) or be the only one.
     """
-    start, end = window
-    query = (
-        select(
-            instances.c.busy_start,
-            instances.c.busy_end,
-            instances.c.fbtype,
-            instances.c.collection_id,
-        )
-        .where(
-            instances.c.principal_id == principal_id,
-            instances.c.busy_start > start - PIECE_S - 1,
-            instances.c.busy_start < end,
-            instances.c.busy_end > start,
-            instances.c.collection_id.in_(list(collection_ids)),
-            instances.c.fbtype != str(FBType.FREE),
-        )
-        .order_by(instances.c.busy_start)
+    columns = (
+        instances.c.busy_start,
+        instances.c.busy_end,
+        instances.c.fbtype,
+        instances.c.collection_id,
     )
+    query = _blocking(columns, principal_id, window, collection_ids)
     if without_object is not None:
         query = query.where(instances.c.object_id != without_object)
     if only_object is not None:
