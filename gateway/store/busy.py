@@ -104,7 +104,8 @@ def busy_spans(
     """Like :func:`busy_rows`, as plain (start, end, FBTYPE): for those who read everything."""
     columns = (instances.c.busy_start, instances.c.busy_end, instances.c.fbtype)
     query = _blocking(columns, principal_id, window, collection_ids)
-    return session.execute(query).tuples().all()
+    rows: Sequence[Any] = session.execute(query).all()
+    return rows
 
 
 def _blocking(
