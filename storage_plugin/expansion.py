@@ -4,6 +4,7 @@ The engine says when the instances are; the lines of master or override are copi
 times. Which override stands for which instance is asked of the engine too, one override alone.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,6 +15,12 @@ from gateway.core.intervals import DAY, Interval
 from gateway.core.rows import BusyRules, Instance
 
 _TIMES = {"DTSTART", "DTEND", "DURATION", "RECURRENCE-ID", "RRULE", "RDATE", "EXDATE", "EXRULE"}
+_FLAGS = re.MULTILINE | re.IGNORECASE
+_TODO_LINE = re.compile(r"^(BEGIN|END):VTODO[ \t]*$", _FLAGS)
+_EVENT_LINE = re.compile(r"^(BEGIN|END):VEVENT\b", _FLAGS)
+_DUE_LINE = re.compile(r"^DUE(?=[;:])", _FLAGS)
+_DTEND_LINE = re.compile(r"^DTEND(?=[;:])", _FLAGS)
+_DTSTART_LINE = re.compile(r"^DTSTART(?=[;:])", _FLAGS)
 _WIDE = 400 * 366 * DAY
 MAX_EXPANDED = 4 * 1024 * 1024
 """Bytes one object may grow to; a long text in a series of every minute would grow to gigabytes."""
@@ -75,6 +82,23 @@ def expand_text(body: bytes, window: Interval, rules: BusyRules) -> str:
             parts += _instance(block, instance, rules)
     parts.append(b"END:VCALENDAR\r\n")
     return b"".join(parts).decode()
+
+
+def expand_task(body: bytes, window: Interval, rules: BusyRules) -> str:
+    """Return a VTODO with its instances of the window alone: they recur as an event's would."""
+    event = as_event(body)
+    expanded = expand_text(event, window, rules)
+    if expanded == event.decode():
+        return body.decode("utf-8", "replace")
+    due = _DTEND_LINE if _DTSTART_LINE.search(unfold(body)) else _DTSTART_LINE
+    return due.sub("DUE", _EVENT_LINE.sub(r"\1:VTODO", expanded))
+
+
+def as_event(body: bytes) -> bytes:
+    """Return a VTODO as an event between the same times; one that only is due starts then."""
+    text = _TODO_LINE.sub(r"\1:VEVENT", unfold(body))
+    due = "DTEND" if _DTSTART_LINE.search(text) else "DTSTART"
+    return _DUE_LINE.sub(due, text).encode()
 
 
 def _overrides(

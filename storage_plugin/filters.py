@@ -181,6 +181,17 @@ def ranges_of(filters: list[CompFilter]) -> list[TimeRange]:
     ]
 
 
+def alarm_ranges(filters: list[CompFilter]) -> list[TimeRange]:
+    """Return the time ranges in which an alarm must go off."""
+    return [
+        alarm.time_range
+        for top in filters
+        for comp in top.comps
+        for alarm in comp.comps
+        if alarm.name == "VALARM" and alarm.time_range is not None and not alarm.is_not_defined
+    ]
+
+
 def needs_text(filters: list[CompFilter]) -> bool:
     """Tell whether columns are not enough to decide."""
     return any(

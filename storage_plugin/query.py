@@ -19,11 +19,13 @@ from storage_plugin.effort import Effort
 from storage_plugin.filters import (
     CompFilter,
     TimeRange,
+    alarm_ranges,
     component_of,
     matches_text,
     needs_text,
     ranges_of,
 )
+from storage_plugin.timeranges import alarm_in_range, is_in_range
 
 _FAR = 2**40
 
@@ -44,17 +46,40 @@ def find_matching(
     component = component_of(filters)
     if component is not None and component not in row.components:
         return []
-    with_bodies = with_bodies or needs_text(filters)
-    members = _candidates(session, row, ranges_of(filters), effort, with_bodies=with_bodies)
-    chosen = [m for m in members if component in (None, m.component)]
+    ranges, alarms = ranges_of(filters), alarm_ranges(filters)
+    reads_tasks = bool(ranges) and component != "VEVENT" and row.components != ("VEVENT",)
+    with_bodies = with_bodies or needs_text(filters) or reads_tasks
+    chosen = [
+        member
+        for member in _candidates(session, row, ranges, effort, with_bodies=with_bodies)
+        if component in (None, member.component)
+    ]
     if needs_text(filters):
-        chosen = [m for m in chosen if _matches(filters, m, effort)]
+        chosen = [m for m in chosen if _has_texts(filters, m, effort)]
+    if alarms or reads_tasks:
+        zone = ZoneInfo(get_principal(session, row.principal_id).time_zone)
+        chosen = [m for m in chosen if _is_in_ranges(m, ranges, alarms, zone, effort)]
     return chosen
 
 
-def _matches(filters: list[CompFilter], member: StoredObject, effort: Effort) -> bool:
+def _has_texts(filters: list[CompFilter], member: StoredObject, effort: Effort) -> bool:
     effort.check()
     return matches_text(filters, member.body)
+
+
+def _is_in_ranges(
+    member: StoredObject,
+    ranges: list[TimeRange],
+    alarms: list[TimeRange],
+    zone: ZoneInfo,
+    effort: Effort,
+) -> bool:
+    """Decide what the stored instances do not tell: tasks, journals, alarms."""
+    effort.check()
+    is_told = member.component == "VEVENT" or all(
+        is_in_range(member.body, span, zone) for span in ranges
+    )
+    return is_told and all(alarm_in_range(member.body, span, zone) for span in alarms)
 
 
 def _candidates(

@@ -19,7 +19,7 @@ from gateway.store.objects import StoredObject, find_objects, list_objects
 from storage_plugin.collection import CalendarCollection, CalendarItem, to_text
 from storage_plugin.effort import Effort
 from storage_plugin.errors import DavError
-from storage_plugin.expansion import expand_text
+from storage_plugin.expansion import expand_task, expand_text
 from storage_plugin.filters import read_filters, read_time_range
 from storage_plugin.handlers import is_usable_name, path_of
 from storage_plugin.multistatus import (
@@ -47,6 +47,9 @@ _EMPTY_ANSWERS = {
     f"{D}principal-search-property-set",
     f"{D}expand-property",
 }
+
+
+_EXPANDERS = {"VEVENT": expand_text, "VTODO": expand_task}
 
 
 @dataclass
@@ -85,10 +88,10 @@ class Report:
 
     def _data(self, member: StoredObject) -> str:
         window = self.wanted.window
-        if window is None or member.component != "VEVENT":
+        if window is None or member.component not in _EXPANDERS:
             return to_text(member.body)
         rules = BusyRules(zone=ZoneInfo(self.viewer.principal.time_zone))
-        expanded = expand_text(member.body, window, rules)
+        expanded = _EXPANDERS[member.component](member.body, window, rules)
         self.effort.check(len(expanded))
         return expanded
 
