@@ -353,7 +353,7 @@ async def _delete(pusher: Pusher, job: _Job) -> None:
             break
         if has_guests(there.body):
             raise Parked(GUESTS)
-        await pusher.context.store.write(outbox.mark_in_doubt, job.errand.id)
+        await pusher.context.store.write(_mark_deleted, job, there, now=pusher.context.now())
         try:
             await write_upstream(pusher.client, job.ledger, None, if_match=there.etag)
         except UpstreamNotFound:
@@ -361,7 +361,6 @@ async def _delete(pusher: Pusher, job: _Job) -> None:
         except UpstreamPrecondition:
             continue
         pusher.sent += 1
-        await _note_their_loss(pusher, job, there.body)
         break
     else:
         raise UpstreamPrecondition("The event keeps changing in iCloud.", status=412)
@@ -377,18 +376,17 @@ async def _follow(pusher: Pusher, job: _Job) -> bool:
     return found is not None
 
 
-async def _note_their_loss(pusher: Pusher, job: _Job, theirs: bytes) -> None:
-    """What was edited in iCloud and deleted here in the meantime is kept as a conflict."""
-    base = job.ledger.base_body
-    if base is not None and not same_meaning(base, theirs):
-        await pusher.context.store.write(
-            record_conflict,
-            job.ledger,
-            kind="deleted-here",
-            dropped="upstream",
-            body=theirs,
-            now=pusher.context.now(),
+def _mark_deleted(session: Session, job: _Job, there: Fetched, *, now: int) -> None:
+    """Before deleting: what was edited in iCloud in the meantime is kept as a conflict."""
+    outbox.mark_in_doubt(session, job.errand.id)
+    base = outbox.get_ledger_row(session, job.ledger.id).base_body
+    if base is not None and there.body is not None and not same_meaning(base, there.body):
+        record_conflict(
+            session, job.ledger, kind="deleted-here", dropped="upstream", body=there.body, now=now
         )
+    outbox.update_ledger(
+        session, job.ledger.id, now=now, base_body=there.body, upstream_etag=there.etag
+    )
 
 
 def _note_deleted(session: Session, job: _Job, *, now: int) -> None:
