@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -48,6 +47,16 @@ FAULTS: list[tuple[str, dict]] = [
     ("calendar-error", {"calendar": "work", "status": 403}),
 ]
 CALENDARS = ("home", "work")
+OURS = [
+    ("phone", "time"),
+    ("phone", "title"),
+    ("phone", "delete"),
+    ("phone", "move"),
+    ("platform", "time"),
+    ("platform", "title"),
+    ("platform", "withdraw"),
+]
+"""What can happen to an appointment, and on which side."""
 
 
 @dataclass
@@ -78,6 +87,8 @@ class TwoSides(RuleBasedStateMachine):
             email=f"p{next(scene.numbers)}@icloud.com",
         )
         self.histories: dict[str, History] = {}
+        self.died = self.interrupted = False
+        """Whether the last run got as far as it was to be killed or interrupted."""
         self._slots = count(1)
         self._origin = scene.clock.time // HOUR * HOUR + DAY
 
@@ -85,14 +96,16 @@ class TwoSides(RuleBasedStateMachine):
         return self.scene.loop.run_until_complete(awaitable)
 
     @initialize()
-    def connect(self) -> None:
+    def connect(self, sync: bool = True) -> None:
+        """An account with some events, read once unless told otherwise."""
         for number in range(2):
             self.person.account.put("home", timed(f"h{number}", self.slot()))
             self.person.account.put("work", timed(f"w{number}", self.slot()))
         self.person.account.put("home", weekly("series", self.slot()))
         self.run(self.person.connect())
         self.person.roles()
-        self.run(self.scene.process.round())
+        if sync:
+            self.run(self.scene.process.round())
 
     def slot(self) -> float:
         """A start that was never used before."""
@@ -100,16 +113,15 @@ class TwoSides(RuleBasedStateMachine):
 
     # --- the phone ---
 
-    @rule(calendar=st.sampled_from(CALENDARS), series=st.booleans())
-    def add_on_the_phone(self, calendar: str, series: bool) -> None:
-        start = self.slot()
-        make = weekly if series else timed
-        self.person.account.put(calendar, make(f"e{int(start)}", start))
-
-    @rule(index=indexes, act=st.sampled_from(["edit", "delete", "move", "split", "skip"]))
+    @rule(index=indexes, act=st.sampled_from(["add", "edit", "delete", "move", "split", "skip"]))
     def change_on_the_phone(self, index: int, act: str) -> None:
+        """An event that is not ours is added or changed."""
         foreign = self.person.all_foreign()
-        if foreign:
+        if act == "add" or not foreign:
+            start = self.slot()
+            make = weekly if index % 3 == 0 else timed
+            self.person.account.put(CALENDARS[index % 2], make(f"e{int(start)}", start))
+        else:
             self.change_foreign(*foreign[index % len(foreign)], act)
 
     def change_foreign(self, calendar: str, name: str, act: str) -> None:
@@ -128,16 +140,26 @@ class TwoSides(RuleBasedStateMachine):
             else:
                 account.phone.delete_occurrence(calendar, name, third)
 
-    @rule(index=indexes, act=st.sampled_from(["time", "title", "delete", "move"]))
-    def change_ours_on_the_phone(self, index: int, act: str) -> None:
-        pushed = self.pushed()
-        if pushed:
-            self.change_pushed(*pushed[index % len(pushed)], act)
+    # --- our appointments, on both sides ---
+
+    @rule(index=indexes, act=st.sampled_from(OURS))
+    def change_ours(self, index: int, act: tuple[str, str]) -> None:
+        """One appointment is edited on the phone or on the platform."""
+        who, what = act
+        if who == "phone":
+            pushed = self.pushed()
+            if pushed:
+                self.change_pushed(*pushed[index % len(pushed)], what)
+        else:
+            uids = self.person.local_uids()
+            if uids:
+                self.change_local(uids[index % len(uids)], what)
 
     def pushed(self) -> list[tuple[LedgerRow, str, str]]:
         """Our living appointments that are upstream: (row, calendar, name)."""
         found = []
-        for row in self.person.ledger():
+        rows = {row.id: row for row in self.person.ledger()}
+        for row in (rows[ledger_id] for ledger_id in self.histories):  # in the order of booking
             there = self.person.found_upstream(row.upstream_uid)
             if row.state != "deleted" and there:
                 found.append((row, *there[0]))
@@ -168,8 +190,6 @@ class TwoSides(RuleBasedStateMachine):
     def history_of(self, row: LedgerRow) -> History:
         return self.histories[row.id]
 
-    # --- the platform ---
-
     @rule()
     def book(self) -> None:
         start = self.slot()
@@ -178,12 +198,6 @@ class TwoSides(RuleBasedStateMachine):
         ledger = self.ledger_of(uid)
         history = self.histories[ledger.id] = History(uid)
         history.write(self.local(uid), None, by_phone=False)
-
-    @rule(index=indexes, act=st.sampled_from(["time", "title", "withdraw"]))
-    def change_on_the_platform(self, index: int, act: str) -> None:
-        uids = self.person.local_uids()
-        if uids:
-            self.change_local(uids[index % len(uids)], act)
 
     def change_local(self, uid: str, act: str) -> None:
         before = self.local(uid)
@@ -214,66 +228,56 @@ class TwoSides(RuleBasedStateMachine):
 
     # --- the network and the process ---
 
-    @rule(fault=st.sampled_from(FAULTS), times=st.integers(1, 3), skip=st.integers(0, 2))
-    def break_something(self, fault: tuple[str, dict], times: int, skip: int) -> None:
+    @rule(
+        fault=st.sampled_from(FAULTS),
+        times=st.integers(1, 3),
+        skip=st.integers(0, 2),
+    )
+    def sync_with_a_fault(self, fault: tuple[str, dict], times: int, skip: int) -> None:
+        """Something breaks, in this run or a later one."""
         name, params = fault
         limit = {"seconds": 120} if name in ("lag", "throttle") else {"times": times, "skip": skip}
         self.person.fault(name, **limit, **params)
+        self.sync()
+
+    @rule(at=st.integers(1, 25), seconds=st.sampled_from([61, 200, 2000]))
+    def sync_and_crash(self, at: int, seconds: int) -> None:
+        """Die before some step of a run; the next process takes over when the lease ends."""
+        self.make_due()
+        self.scene.process.fuse.set(at)
+        self.died = not self.run(self.scene.process.round())
+        self.run(self.scene.process.replace())
+        self.person.context = self.scene.process.context
+        self.scene.clock.advance(seconds)
 
     @rule(calendar=st.sampled_from(CALENDARS))
     def drop_tokens(self, calendar: str) -> None:
         self.person.account.calendar(calendar).contents.drop_tokens()
 
-    @rule(seconds=st.sampled_from([5, 30, 90, 400]))
-    def wait(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from([0, 5, 40, 130, 2000]))
+    def sync(self, seconds: int = 0) -> None:
+        """Time passes, and a run begins."""
         self.scene.clock.advance(seconds)
-
-    @rule()
-    def sync(self) -> None:
         self.make_due()
         self.run(self.scene.process.round())
 
-    @rule(at=st.integers(1, 25))
-    def crash(self, at: int) -> None:
-        """Die before some step of a run; the next process takes over when the lease ends."""
-        self.make_due()
-        self.scene.process.fuse.set(at)
-        if not self.run(self.scene.process.round()):
-            note("died")
-        self.run(self.scene.process.replace())
-        self.person.context = self.scene.process.context
-        self.scene.clock.advance(61)
-
-    @rule(
-        at=st.integers(1, 20),
-        index=indexes,
-        act=st.sampled_from(["time", "title", "delete", "move", "withdraw"]),
-        on_the_phone=st.booleans(),
-    )
-    def edit_during_a_run(self, at: int, index: int, act: str, on_the_phone: bool) -> bool:
+    @rule(at=st.integers(1, 20), index=indexes, act=st.sampled_from(OURS))
+    def edit_during_a_run(self, at: int, index: int, act: tuple[str, str]) -> None:
         """An appointment changes between two steps of a run."""
-
-        def edit() -> None:
-            if on_the_phone and act != "withdraw":
-                self.change_ours_on_the_phone(index=index, act=act)
-            elif not on_the_phone and act in ("time", "title", "withdraw"):
-                self.change_on_the_platform(index=index, act=act)
-
-        return self.interrupt(at, edit)
+        self.interrupt(at, lambda: self.change_ours(index=index, act=act))
 
     @rule(at=st.integers(1, 20), index=indexes, act=st.sampled_from(["edit", "delete", "move"]))
     def edit_events_during_a_run(self, at: int, index: int, act: str) -> None:
         """Somebody else's event changes between two steps of a run."""
         self.interrupt(at, lambda: self.change_on_the_phone(index=index, act=act))
 
-    def interrupt(self, at: int, edit: Callable[[], None]) -> bool:
-        """Run with an edit before some step; tells whether the run had so many."""
+    def interrupt(self, at: int, edit: Callable[[], None]) -> None:
+        """Run with an edit before some step."""
         self.make_due()
         self.scene.process.fuse.set(at, edit)
         self.run(self.scene.process.round())
-        reached = self.scene.process.fuse.steps >= at
+        self.interrupted = self.scene.process.fuse.steps >= at
         self.scene.process.fuse.set(None)
-        return reached
 
     def make_due(self) -> None:
         with self.scene.database.write() as session:

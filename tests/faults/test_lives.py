@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.machine import Scene, TwoSides
+from tests.faults.machine import OURS, Scene, TwoSides
 
 
 @pytest.fixture
@@ -23,12 +23,12 @@ def test_a_push_whose_answer_was_lost_is_not_taken_for_an_edit_on_the_phone(
     life: TwoSides, known: bool, meanwhile: str
 ) -> None:
     if known:
-        life.change_on_the_platform(index=0, act="time")
+        life.change_ours(index=0, act=("platform", "time"))
     else:
         life.book()
     life.person.fault("reset", method="PUT", when="after", times=1)
     life.sync()
-    life.change_on_the_platform(index=0 if known else 1, act="time")
+    life.change_ours(index=0 if known else 1, act=("platform", "time"))
     if meanwhile == "a pull":
         life.scene.clock.advance(20)
         life.sync()
@@ -37,18 +37,16 @@ def test_a_push_whose_answer_was_lost_is_not_taken_for_an_edit_on_the_phone(
 
 
 @pytest.mark.rule("R16", "R17")
-@pytest.mark.parametrize("who", ["phone", "platform"])
-@pytest.mark.parametrize("act", ["time", "title", "delete", "move", "withdraw"])
-def test_an_edit_at_any_moment_of_a_run_is_kept(scene: Scene, who: str, act: str) -> None:
-    if (who, act) in (("phone", "withdraw"), ("platform", "delete"), ("platform", "move")):
-        pytest.skip("nobody can do that")
+@pytest.mark.parametrize("act", OURS, ids=" ".join)
+def test_an_edit_at_any_moment_of_a_run_is_kept(scene: Scene, act: tuple[str, str]) -> None:
     at, reached = 0, True
     while reached:
         at += 1
         life = TwoSides(scene)
         life.connect()
         life.book()
-        reached = life.edit_during_a_run(at=at, index=0, act=act, on_the_phone=who == "phone")
+        life.edit_during_a_run(at=at, index=0, act=act)
+        reached = life.interrupted
         life.teardown()
     assert at > 4
 
@@ -58,7 +56,7 @@ def test_what_was_pushed_a_moment_ago_is_withdrawn_though_reads_lag(life: TwoSid
     life.person.fault("lag", after=40)
     life.book()
     life.sync()
-    life.change_on_the_platform(index=1, act="withdraw")
+    life.change_ours(index=1, act=("platform", "withdraw"))
     life.sync()
     life.settle()
 
@@ -77,7 +75,7 @@ def test_a_lost_answer_and_lagging_reads_double_nothing(life: TwoSides) -> None:
 @pytest.mark.rule("R17")
 def test_moved_a_moment_ago_it_is_not_cancelled_though_reads_lag(life: TwoSides) -> None:
     life.person.fault("lag", after=40)
-    life.change_ours_on_the_phone(index=0, act="move")
+    life.change_ours(index=0, act=("phone", "move"))
     life.sync()
     life.settle()
     assert len(life.person.local_uids()) == 1
@@ -85,8 +83,48 @@ def test_moved_a_moment_ago_it_is_not_cancelled_though_reads_lag(life: TwoSides)
 
 @pytest.mark.rule("R17")
 def test_moved_on_the_phone_and_withdrawn_here_it_is_deleted_there(life: TwoSides) -> None:
-    life.change_ours_on_the_phone(index=0, act="move")
-    life.change_on_the_platform(index=0, act="withdraw")
+    life.change_ours(index=0, act=("phone", "move"))
+    life.change_ours(index=0, act=("platform", "withdraw"))
     life.sync()
     life.settle()
     assert len(life.person.all_foreign()) == 5
+
+
+@pytest.mark.rule("R9", "R16", "R17")
+@pytest.mark.parametrize("also", ["title", "withdraw"])
+def test_whenever_a_process_dies_the_next_one_finishes_its_work(scene: Scene, also: str) -> None:
+    at, died = 0, True
+    while died:
+        at += 1
+        life = TwoSides(scene)
+        life.connect()
+        for _ in range(4):
+            life.book()
+        life.sync()
+        for index, act in enumerate([("phone", "time"), ("phone", "delete"), ("phone", "move")]):
+            life.change_ours(index=index, act=act)
+        life.change_ours(index=0, act=("platform", also))
+        life.change_ours(index=3, act=("platform", "withdraw"))
+        life.book()
+        for index, act in enumerate(["add", "edit", "delete", "move", "split"]):
+            life.change_on_the_phone(index=index, act=act)
+        life.sync_and_crash(at=at, seconds=61)
+        died = life.died
+        life.teardown()
+    assert at > 15
+
+
+@pytest.mark.rule("R9", "R16")
+def test_whenever_a_process_dies_in_a_first_sync_it_is_finished(scene: Scene) -> None:
+    at, died = 0, True
+    while died:
+        at += 1
+        life = TwoSides(scene)
+        life.connect(sync=False)
+        for index in range(8):
+            life.change_on_the_phone(index=index, act="add")
+        life.book()
+        life.sync_and_crash(at=at, seconds=61)
+        died = life.died
+        life.teardown()
+    assert at > 7
