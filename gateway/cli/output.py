@@ -19,7 +19,7 @@ DONE, REFUSED, USAGE = 0, 1, 2
 """Exit codes of every command (scripts rely on them)."""
 
 stderr = Console(stderr=True, highlight=False)
-stdout = Console(highlight=False, soft_wrap=True)
+stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
 
 
 def show(value: Any, *, as_json: bool, text: Callable[[], None] | str) -> None:
@@ -43,7 +43,9 @@ def table(*columns: str, rows: list[list[str]], empty: str) -> None:
     if not rows:
         stdout.print(empty)
         return
-    grid = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    grid = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        grid.add_column(column, overflow="fold")  # an id that was cut is of no use
     for row in rows:
         grid.add_row(*row)
     stdout.print(grid)
