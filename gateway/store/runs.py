@@ -4,7 +4,7 @@ Building a statement costs several times its execution on SQLite, so what one po
 with one statement and written with few.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, exists, or_, select, update
 from gateway.core.errors import NotFound
 from gateway.store.accounts import COLUMNS, Connection, Credential, Keyring, connection_of
 from gateway.store.engine import Session
+from gateway.store.objects import bump_generation
 from gateway.store.tables import connections, outbox, principals, secrets, upstream_calendars
 
 _email = secrets.alias("email")
@@ -48,7 +49,7 @@ _UNSETTLED = exists().where(
     or_(_IN_USE & _UNREAD, _calendar.missing_since.is_not(None)),
 )
 
-_OPEN = (
+_OPENED = (
     select(
         *COLUMNS,
         principals.c.time_zone,
@@ -70,8 +71,9 @@ _OPEN = (
         _password,
         (_password.c.owner_id == connections.c.id) & (_password.c.field == "app_password"),
     )
-    .where(connections.c.id == bindparam("b_id"))
 )
+_OPEN = _OPENED.where(connections.c.id == bindparam("b_id"))
+_OPEN_MANY = _OPENED.where(connections.c.id.in_(bindparam("b_ids", expanding=True)))
 
 
 def open_account(session: Session, keyring: Keyring, connection_id: str) -> OpenedAccount:
@@ -82,17 +84,32 @@ def open_account(session: Session, keyring: Keyring, connection_id: str) -> Open
     row = session.execute(_OPEN, {"b_id": connection_id}).first()
     if row is None:
         raise NotFound("There is no such connection.")
+    return _opened(row, keyring)
+
+
+def open_accounts(
+    session: Session, keyring: Keyring, connection_ids: Sequence[str]
+) -> list[OpenedAccount]:
+    """Read several accounts like :func:`open_account`, in no particular order."""
+    if not connection_ids:
+        return []
+    rows = session.execute(_OPEN_MANY, {"b_ids": list(connection_ids)})
+    return [_opened(row, keyring) for row in rows]
+
+
+def _opened(row: Any, keyring: Keyring) -> OpenedAccount:
+    connection = connection_of(row)
     credential = None
     if row.email is not None and row.password is not None:
         email = keyring.decrypt(
-            row.email_key, bytes(row.email), owner_id=connection_id, field="email"
+            row.email_key, bytes(row.email), owner_id=connection.id, field="email"
         )
         password = keyring.decrypt(
-            row.password_key, bytes(row.password), owner_id=connection_id, field="app_password"
+            row.password_key, bytes(row.password), owner_id=connection.id, field="app_password"
         )
         credential = Credential(email.decode(), password.decode())
     return OpenedAccount(
-        connection=connection_of(row),
+        connection=connection,
         time_zone=row.time_zone,
         lease_owner=row.lease_owner,
         lease_until=row.lease_until,
@@ -115,10 +132,12 @@ def touch_synced(session: Session, calendar_ids: Sequence[str], *, now: int) -> 
     session.execute(_TOUCH, {"b_ids": list(calendar_ids), "b_now": now})
 
 
+# Two comparisons rather than IN: this one runs for many rows at once.
+_POLLED = or_(connections.c.state == "ok", connections.c.state == "credential-revoked")
 _NOTE = update(connections).where(
     connections.c.id == bindparam("b_id"),
     connections.c.lease_owner == bindparam("b_owner"),
-    connections.c.state.in_(("ok", "credential-revoked")),
+    _POLLED,
 )
 
 
@@ -133,24 +152,65 @@ def note_run(session: Session, connection_id: str, /, *, owner: str, **changes: 
     return bool(done.rowcount)
 
 
-_NOTE_IDLE = _NOTE.where(~_UNSETTLED)
+@dataclass(frozen=True, slots=True)
+class IdleEnd:
+    """The end of a run that found nothing new, with what it writes on the connection."""
+
+    connection: Connection
+    changes: Mapping[str, Any]
+
+
+_LOCK_MANY = (
+    select(principals.c.id)
+    .where(principals.c.id.in_(bindparam("b_ids", expanding=True)))
+    .order_by(principals.c.id)
+    .with_for_update()
+)
+_SETTLED = select(connections.c.id).where(
+    connections.c.id.in_(bindparam("b_ids", expanding=True)),
+    connections.c.lease_owner == bindparam("b_owner"),
+    _POLLED,
+    ~_UNSETTLED,
+)
 _TOUCH_ALL = (
     update(upstream_calendars)
-    .where(_calendar.connection_id == bindparam("b_id"), _IN_USE, _calendar.state == "ok")
+    .where(
+        _calendar.connection_id.in_(bindparam("b_ids", expanding=True)),
+        _IN_USE,
+        _calendar.state == "ok",
+    )
     .values(synced_at=bindparam("b_now"))
 )
 
 
-def note_idle(
-    session: Session, connection_id: str, /, *, owner: str, now: int, **changes: Any
-) -> bool:
-    """Write the end of a run that found nothing new; the principal is locked.
+def note_idle(session: Session, ends: Sequence[IdleEnd], *, owner: str, now: int) -> set[str]:
+    """Write the ends of runs that found nothing new; only ages change. Returns their ids.
 
-    False, and nothing written, when there is something to read after all: roles were changed.
+    Left out are accounts whose lease was lost, that a person paused, and those with something to
+    read after all because roles were changed meanwhile. The principals are locked here.
     """
-    values = {"lease_owner": None, "lease_until": 0, **changes}
-    done = session.execute(_NOTE_IDLE, {"b_id": connection_id, "b_owner": owner, **values})
-    if not done.rowcount:
-        return False
-    session.execute(_TOUCH_ALL, {"b_id": connection_id, "b_now": now})
-    return True
+    session.execute(_LOCK_MANY, {"b_ids": [end.connection.principal_id for end in ends]})
+    ids = {end.connection.id for end in ends}
+    settled = session.execute(_SETTLED, {"b_ids": list(ids), "b_owner": owner})
+    done = {row.id for row in settled}
+    if not done:
+        return done
+    written = [end for end in ends if end.connection.id in done]
+    session.execute(
+        _NOTE,
+        [
+            {
+                "b_id": end.connection.id,
+                "b_owner": owner,
+                "lease_owner": None,
+                "lease_until": 0,
+                **end.changes,
+            }
+            for end in written
+        ],
+    )
+    session.execute(_TOUCH_ALL, {"b_ids": list(done), "b_now": now})
+    for end in written:
+        if end.connection.state != "ok":
+            bump_generation(session, end.connection.principal_id)
+    return done

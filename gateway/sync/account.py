@@ -19,9 +19,7 @@ from gateway.store import accounts, calendars, outbox, runs
 from gateway.store.accounts import Connection
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.engine import Session, lock_principal
-from gateway.store.objects import bump_generation
-from gateway.store.outbox import Errand
-from gateway.store.runs import OpenedAccount
+from gateway.store.runs import IdleEnd, OpenedAccount
 from gateway.sync import outcome
 from gateway.sync.context import SyncContext
 from gateway.sync.lease import Lease, leased
@@ -69,71 +67,58 @@ async def run_account(
     connection_id: str,
     lease: Lease,
     *,
+    opened: OpenedAccount | None = None,
     progress: Callable[[Progress], None] | None = None,
     push_only: bool = False,
     only_if_due: bool = False,
 ) -> SyncReport:
     """Run over an account that is held; ``push_only`` sends and does not look.
 
-    ``only_if_due`` does nothing when another run of this process was faster.
+    ``opened`` is the account as just read, else it is read here. ``only_if_due`` does nothing
+    when another run of this process was faster.
     """
     report = SyncReport(connection_id)
-    loaded = await _open(context, connection_id, report, only_if_due=only_if_due)
-    if loaded is None:
+    if opened is None:
+        opened = await context.store.read(runs.open_account, context.keyring, connection_id)
+        if only_if_due and not _is_due(context, opened):
+            return report
+    connection = opened.connection
+    if connection.state in ("paused", "disconnected") or opened.credential is None:
+        report.state = report.problem = connection.state
         return report
-    opened, run, errands = loaded
-    run.on_progress = progress
-    connection = run.connection
+    client = context.client(connection_id, opened.credential)
+    run = Run(context, connection, client, ZoneInfo(opened.time_zone), progress)
     try:
-        if connection.state == "ok" and errands:
-            report.pushed = await push_errands(
-                Pusher(context, connection, run.client, run.zone), errands
-            )
+        if opened.has_errand and connection.state == "ok":
+            report.pushed = await _push(run)
         if not push_only:
-            await _pull(run, opened, report)
-            lease.released = True
+            lease.released = await _pull(run, opened, report)
         report.state = "ok"
     except (UpstreamError, Superseded) as error:
         report.problem, report.detail = error.code, error.detail
         report.state = await outcome.note_failure(context, connection, error)
-        lease.released = True
-    report.requests = run.client.requests
+    report.requests = client.requests
     _observe(run, report)
     return report
 
 
-async def _open(
-    context: SyncContext, connection_id: str, report: SyncReport, *, only_if_due: bool
-) -> tuple[OpenedAccount, Run, list[Errand]] | None:
-    """Read all a run needs in one unit; the report says why there is nothing to run."""
-    loaded = await context.store.read(_load, context, connection_id, only_if_due=only_if_due)
-    if loaded is None:
-        return None
-    opened, errands = loaded
-    if opened.connection.state in ("paused", "disconnected") or opened.credential is None:
-        report.state = report.problem = opened.connection.state
-        return None
-    client = context.client(connection_id, opened.credential)
-    run = Run(context, opened.connection, client, ZoneInfo(opened.time_zone))
-    return opened, run, errands
-
-
-def _load(
-    session: Session, context: SyncContext, connection_id: str, *, only_if_due: bool
-) -> tuple[OpenedAccount, list[Errand]] | None:
+def _is_due(context: SyncContext, opened: OpenedAccount) -> bool:
     now = context.clock()
-    opened = runs.open_account(session, context.keyring, connection_id)
     held = opened.lease_owner == context.owner and opened.lease_until > now
-    if only_if_due and not (held and opened.connection.next_sync_at <= now):
-        return None
-    errands = outbox.due_errands(session, connection_id, now=now) if opened.has_errand else []
-    return opened, errands
+    return held and opened.connection.next_sync_at <= now
+
+
+async def _push(run: Run) -> int:
+    context, connection = run.context, run.connection
+    errands = await context.store.read(outbox.due_errands, connection.id, now=context.clock())
+    return await push_errands(Pusher(context, connection, run.client, run.zone), errands)
 
 
 # --- pulling ---
 
 
-async def _pull(run: Run, opened: OpenedAccount, report: SyncReport) -> None:
+async def _pull(run: Run, opened: OpenedAccount, report: SyncReport) -> bool:
+    """List and pull what moved; returns whether the end was written, the lease given back."""
     context, connection = run.context, run.connection
     answer = await _ask(run)
     reconcile = _is_reconcile_due(connection, context.now())
@@ -141,33 +126,20 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport) -> None:
     is_same = opened.is_settled and answer.digest == opened.listing_digest
     if reconcile:
         ending["reconciled_at"] = context.now()
-    elif is_same and await context.store.write(
-        _note_idle, connection, context.owner, ending, now=context.now()
-    ):
-        return
+    elif is_same and await context.endings.note(IdleEnd(connection, ending), now=context.now()):
+        return True
     listed = read_listing(answer, run.connection.home_path or "/")
     ending["listing_digest"] = answer.digest
-    known, todo = await context.store.write(
+    known, todo, ended = await context.store.write(
         _note_listing, connection, listed, reconcile, context.owner, ending, now=context.now()
     )
     if not todo:
-        return
+        return ended
     for calendar in todo:
         report.calendars.append(await _pull_one(run, calendar, reconcile=reconcile))
-    await context.store.write(
+    return await context.store.write(
         _close, connection, _quiet(known, todo), context.owner, ending, now=context.now()
     )
-
-
-def _note_idle(
-    session: Session, connection: Connection, owner: str, ending: dict[str, object], *, now: int
-) -> bool:
-    """End a run whose listing is the last one to the byte: only ages change."""
-    lock_principal(session, connection.principal_id)
-    done = runs.note_idle(session, connection.id, owner=owner, now=now, **ending)
-    if done and connection.state != "ok":
-        bump_generation(session, connection.principal_id)
-    return done
 
 
 def _note_listing(
@@ -179,17 +151,16 @@ def _note_listing(
     ending: dict[str, object],
     *,
     now: int,
-) -> tuple[list[UpstreamCalendar], list[UpstreamCalendar]]:
+) -> tuple[list[UpstreamCalendar], list[UpstreamCalendar], bool]:
     """Take the listing in and tell what has to be pulled; if nothing, the run is over (one unit).
 
-    Returns all calendars, and those to pull.
+    Returns all calendars, those to pull, and whether the end was written.
     """
     lock_principal(session, connection.principal_id)
     known = apply_listing(session, connection.id, listed, now=now)
     todo = [c for c in known if needs_pull(c) or (reconcile and _is_quiet(c))]
-    if not todo:
-        _end(session, connection, _quiet(known, todo), owner, ending, now=now)
-    return known, todo
+    ended = not todo and _end(session, connection, _quiet(known, todo), owner, ending, now=now)
+    return known, todo, ended
 
 
 def _close(
@@ -200,11 +171,11 @@ def _close(
     ending: dict[str, object],
     *,
     now: int,
-) -> None:
+) -> bool:
     lock_principal(session, connection.principal_id)
     if calendars.has_unread(session, connection.id):
         ending = {**ending, "next_sync_at": 0.0}  # roles were changed while the run was under way
-    _end(session, connection, quiet, owner, ending, now=now)
+    return _end(session, connection, quiet, owner, ending, now=now)
 
 
 def _end(
@@ -215,10 +186,10 @@ def _end(
     ending: dict[str, object],
     *,
     now: int,
-) -> None:
+) -> bool:
     if quiet:
         runs.touch_synced(session, quiet, now=now)
-    outcome.note_success(session, connection, owner, ending)
+    return outcome.note_success(session, connection, owner, ending)
 
 
 def _is_quiet(calendar: UpstreamCalendar) -> bool:

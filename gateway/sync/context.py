@@ -12,6 +12,7 @@ from secrets import token_hex
 from gateway.settings import Settings
 from gateway.store.accounts import Credential, Keyring
 from gateway.store.threads import StoreThreads
+from gateway.sync.endings import IdleEndings
 from gateway.sync.prepare import Expander
 from gateway.upstream.client import Budget, UpstreamClient
 from gateway.upstream.transport import Transport
@@ -38,12 +39,14 @@ class SyncContext:
     random: Random = field(default_factory=Random)
     transport: Transport = field(init=False)
     expander: Expander = field(init=False)
+    endings: IdleEndings = field(init=False)
     _budgets: dict[str, Budget] = field(init=False, default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.transport = Transport(self.settings)
         self.expander = Expander()
+        self.endings = IdleEndings(self.store, self.owner)
 
     def now(self) -> int:
         """Return the current time in whole UTC epoch seconds."""

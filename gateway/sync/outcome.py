@@ -57,11 +57,15 @@ def success(context: SyncContext, connection: Connection) -> dict[str, object]:
 
 def note_success(
     session: Session, connection: Connection, owner: str, changes: dict[str, object]
-) -> None:
-    """Write the good end of a run and give the lease back (the principal is locked)."""
+) -> bool:
+    """Write the good end of a run and give the lease back (the principal is locked).
+
+    False when the lease was lost or a person paused the account: nothing is written then.
+    """
     done = runs.note_run(session, connection.id, owner=owner, **changes)
     if done and connection.state != "ok":
         bump_generation(session, connection.principal_id)
+    return done
 
 
 async def note_failure(context: SyncContext, connection: Connection, error: GatewayError) -> str:

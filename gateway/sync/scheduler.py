@@ -7,10 +7,13 @@ that is not renewed runs out. Due times, back-off and leases live in the databas
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from gateway.core.errors import Conflict, GatewayError, StoreError
 from gateway.observe import logger
-from gateway.store import leases, outbox
+from gateway.store import leases, outbox, runs
+from gateway.store.engine import Session
+from gateway.store.runs import OpenedAccount
 from gateway.sync.account import run_account, sync_account
 from gateway.sync.context import SyncContext
 from gateway.sync.extend import extend_windows
@@ -51,10 +54,18 @@ class Worker:
         windows = asyncio.create_task(self._move_windows(stop))
         while not stop.is_set():
             try:
-                await self.tick()
+                started = await self.tick()
             except StoreError as error:
                 _log.warning("the database refused", code=error.code)
-            await _pause(stop, self._tick_s)
+                started = 0
+            if started and self._tasks:  # there may be more: go on as soon as one is done
+                await asyncio.wait(
+                    self._tasks.values(),
+                    timeout=self._tick_s,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            else:
+                await _pause(stop, self._tick_s)
         await asyncio.gather(windows, self.close())
 
     async def _move_windows(self, stop: asyncio.Event) -> None:
@@ -80,18 +91,13 @@ class Worker:
             outbox.connections_with_errands, now=now
         ):
             if connection_id not in self._tasks and started < free:
-                self._start(connection_id, self._push)
+                self._start(connection_id, partial(self._push, connection_id))
                 started += 1
-        due = await self.context.store.write(
-            leases.claim_due,
-            owner=self.context.owner,
-            now=now,
-            lease_s=self.context.settings.lease_s,
-            limit=free - started,
-        )
-        for connection_id in due:
-            if connection_id not in self._tasks:
-                self._start(connection_id, self._sync)
+        for opened in await self.context.store.write(
+            _claim, self.context, now=now, limit=free - started
+        ):
+            if opened.connection.id not in self._tasks:
+                self._start(opened.connection.id, partial(self._sync, opened))
                 started += 1
         return started
 
@@ -132,15 +138,15 @@ class Worker:
 
     # --- one account ---
 
-    def _start(self, connection_id: str, work: Callable[[str], Awaitable[None]]) -> None:
+    def _start(self, connection_id: str, work: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.ensure_future(self._guarded(connection_id, work))
         self._tasks[connection_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(connection_id, None))
 
-    async def _guarded(self, connection_id: str, work: Callable[[str], Awaitable[None]]) -> None:
+    async def _guarded(self, connection_id: str, work: Callable[[], Awaitable[None]]) -> None:
         """The outermost net: one account's trouble never stops the others."""
         try:
-            await work(connection_id)
+            await work()
         except GatewayError as error:
             _log.warning("run failed", connection=connection_id, code=error.code)
             await self._postpone(connection_id)
@@ -156,12 +162,31 @@ class Worker:
         except GatewayError as error:
             _log.warning("cannot postpone", connection=connection_id, code=error.code)
 
-    async def _sync(self, connection_id: str) -> None:
+    async def _sync(self, opened: OpenedAccount) -> None:
+        """Run an account as claimed; should another run of this process be at it, read it anew."""
+        connection_id = opened.connection.id
+        is_stale = self.context.lock(connection_id).locked()
         async with claimed(self.context, connection_id) as lease:
-            await run_account(self.context, connection_id, lease, only_if_due=True)
+            await run_account(
+                self.context,
+                connection_id,
+                lease,
+                opened=None if is_stale else opened,
+                only_if_due=True,
+            )
 
     async def _push(self, connection_id: str) -> None:
         """Send what is due; when another process has the account, it sends too."""
         with suppress(Conflict):
             async with leased(self.context, connection_id, wait_s=0) as lease:
                 await run_account(self.context, connection_id, lease, push_only=True)
+
+
+def _claim(
+    session: Session, context: SyncContext, *, now: float, limit: int
+) -> list[OpenedAccount]:
+    """Lease due accounts to this process and read all their runs need, in one unit."""
+    ids = leases.claim_due(
+        session, owner=context.owner, now=now, lease_s=context.settings.lease_s, limit=limit
+    )
+    return runs.open_accounts(session, context.keyring, ids)

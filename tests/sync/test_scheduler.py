@@ -8,7 +8,7 @@ import pytest
 from gateway.core.errors import Conflict
 from gateway.store import accounts, leases
 from gateway.sync import account
-from gateway.sync.connect import connect
+from gateway.sync.connect import connect, pause
 from gateway.sync.lease import leased
 from gateway.sync.scheduler import Worker, sync_account
 from tests.sync.conftest import Site, create_principal, event, make_context
@@ -235,4 +235,67 @@ async def test_one_accounts_crash_does_not_stop_the_others(
     assert await run_due(site) == 2
     assert site.read(accounts.get_connection, made.id).synced_at == int(site.clock.time)
     assert due_in(site) > 10
+    assert not _leased(site)
+
+
+async def test_idle_accounts_end_together_each_with_one_request(site: Site) -> None:
+    connections = [site.connection_id]
+    for number in range(6):
+        other = site.server.world.add_account(f"a{number}@icloud.com")
+        principal_id = create_principal(site.database)
+        made = await connect(site.context, principal_id, other.email, other.issue_app_password())
+        connections.append(made.id)
+    for _ in range(2):
+        site.clock.advance(HOUR)
+        assert await run_due(site) == 7
+    mark = site.server.world.journal.last_seq
+    site.clock.advance(HOUR)
+    assert await run_due(site) == 7
+    assert site.server.world.journal.shorts(since=mark) == ["PROPFIND"] * 7
+    for connection_id in connections:
+        found = site.read(accounts.get_connection, connection_id)
+        assert (found.synced_at, found.failures) == (int(site.clock.time), 0)
+        assert found.next_sync_at > site.clock.time
+    assert site.calendar("home").synced_at == int(site.clock.time)
+    assert not _leased(site)
+
+
+@pytest.mark.rule("R7")
+async def test_roles_changed_during_an_idle_poll_are_seen_by_that_very_poll(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.account.put("Family", event("f"))
+    for _ in range(2):
+        site.clock.advance(HOUR)
+        await run_due(site)
+    original = account.ask_home
+
+    async def change_meanwhile(*args, **more):
+        answer = await original(*args, **more)
+        site.roles(linked="home", conflicts=("work", "Family"))
+        return answer
+
+    site.clock.advance(HOUR)
+    with monkeypatch.context() as patch:
+        patch.setattr(account, "ask_home", change_meanwhile)
+        await run_due(site)
+    assert set(site.mirrored("Family")) == {"f.ics"}
+
+
+async def test_a_person_who_pauses_during_a_poll_is_not_overruled(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        site.clock.advance(HOUR)
+        await run_due(site)
+    original = account.ask_home
+
+    async def pause_meanwhile(*args, **more):
+        await pause(site.context, site.connection_id)
+        return await original(*args, **more)
+
+    site.clock.advance(HOUR)
+    monkeypatch.setattr(account, "ask_home", pause_meanwhile)
+    await run_due(site)
+    assert site.connection().state == "paused"
     assert not _leased(site)

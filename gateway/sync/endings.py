@@ -1,0 +1,51 @@
+"""Idle runs of many accounts end together: one unit of work for all that end at about one time."""
+
+import asyncio
+
+from gateway.store import runs
+from gateway.store.runs import IdleEnd
+from gateway.store.threads import StoreThreads
+
+GATHER_S = 0.01
+"""How long the first waits for others; nobody notices, and a unit of work costs more than that."""
+
+
+class IdleEndings:
+    """Collects the ends of idle runs and writes them in one unit."""
+
+    def __init__(self, store: StoreThreads, owner: str) -> None:
+        self._store = store
+        self._owner = owner
+        self._waiting: list[tuple[IdleEnd, int, asyncio.Future[bool]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def note(self, end: IdleEnd, *, now: int) -> bool:
+        """Write the end of an idle run; False when there is something to read after all.
+
+        Raises what the store raises; the others of the unit hear the same.
+        """
+        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((end, now, written))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        return await written
+
+    async def _write(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(GATHER_S)
+            batch, self._waiting = self._waiting, []
+            try:
+                done = await self._store.write(
+                    runs.note_idle,
+                    [end for end, _, _ in batch],
+                    owner=self._owner,
+                    now=min(now for _, now, _ in batch),
+                )
+            except Exception as error:
+                for _, _, written in batch:
+                    if not written.done():
+                        written.set_exception(error)
+                continue
+            for end, _, written in batch:
+                if not written.done():
+                    written.set_result(end.connection.id in done)
