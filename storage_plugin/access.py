@@ -7,6 +7,7 @@ everything else does not exist.
 
 import ipaddress
 import time
+from functools import lru_cache
 from http import HTTPStatus
 
 from limits import parse
@@ -117,6 +118,7 @@ class Rights(BaseRights):
         return "rwD" if len(parts) == 2 else ""
 
 
+@lru_cache(maxsize=4096)
 def _network(address: str) -> str:
     """Return the part of an address that one customer has: all of IPv4, /64 of IPv6."""
     try:
