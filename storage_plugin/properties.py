@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from gateway.settings import Settings
-from gateway.store.collections import Collection
+from gateway.store.collections import Collection, mirror_orders
 from gateway.store.engine import Session
 from gateway.store.objects import StoredObject
 from gateway.store.principals import Principal, get_principal
@@ -23,6 +23,7 @@ D, C, CS = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}", "{http://calendarserver.
 A = "{http://apple.com/ns/ical/}"
 
 CALENDAR_DATA = f"{C}calendar-data"
+ORDER = f"{A}calendar-order"
 _READ = ("<read/>", "<read-current-user-privilege-set/>", "<C:read-free-busy/>")
 _WRITE = ("<write/>", "<write-content/>", "<write-properties/>", "<bind/>", "<unbind/>")
 _CALENDAR_REPORTS = (
@@ -46,6 +47,11 @@ class Viewer:
     def principal(self) -> Principal:
         """The principal, read once and only when a property wants it."""
         return get_principal(self.session(), self.principal_id)
+
+    @cached_property
+    def orders(self) -> Mapping[str, int]:
+        """The places iCloud gives the mirrored calendars, by collection; read once, if at all."""
+        return mirror_orders(self.session(), self.principal_id)
 
     def link(self, path: str) -> str:
         """Write an href element of a path on this server."""
@@ -78,7 +84,7 @@ def write_properties(
     missing: list[str] = []
     for tag in tags:
         live = LIVE.get(tag)
-        inner = live(resource, viewer) if live is not None else _dead(resource, tag)
+        inner = live(resource, viewer) if live is not None else _dead(resource, viewer, tag)
         if inner is None:
             missing.append(tag)
         else:
@@ -104,10 +110,13 @@ def dead_properties(row: Collection | None) -> Mapping[str, str]:
     return {clark(key): value for key, value in row.properties.items()} if row else {}
 
 
-def _dead(resource: Resource, tag: str) -> str | None:
-    if resource.kind != "calendar":
+def _dead(resource: Resource, viewer: Viewer, tag: str) -> str | None:
+    if resource.kind != "calendar" or resource.row is None:
         return None
     value = dead_properties(resource.row).get(tag)
+    if value is None and tag == ORDER and resource.row.kind == "mirror":
+        place = viewer.orders.get(resource.row.id)
+        value = None if place is None else str(place)
     return None if value is None else text(value)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from gateway.core.errors import NotFound
 from gateway.store.engine import Session, new_id
-from gateway.store.tables import collections, revisions
+from gateway.store.tables import collections, revisions, upstream_calendars
 
 CollectionKind = Literal["platform", "mirror", "local"]
 PLATFORM_NAME = "platform"
@@ -129,6 +129,19 @@ def find_collection(session: Session, principal_id: str, name: str) -> Collectio
     """Return the collection with this path segment, or None."""
     row = session.execute(_BY_NAME, {"owner": principal_id, "called": name}).first()
     return _collection(row) if row is not None else None
+
+
+def mirror_orders(session: Session, principal_id: str) -> dict[str, int]:
+    """Return {collection id: place} of the mirrors to which iCloud gives a place in its list."""
+    query = (
+        select(collections.c.id, upstream_calendars.c.display_order)
+        .join(upstream_calendars, upstream_calendars.c.id == collections.c.upstream_calendar_id)
+        .where(
+            collections.c.principal_id == principal_id,
+            upstream_calendars.c.display_order.is_not(None),
+        )
+    )
+    return {row[0]: row[1] for row in session.execute(query)}
 
 
 def find_mirror(session: Session, upstream_calendar_id: str) -> Collection | None:

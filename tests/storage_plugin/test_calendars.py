@@ -252,6 +252,22 @@ def test_names_and_colours_come_from_icloud(world):
     assert [node.text for node in found.values()] == ["#1BADF8FF", "3"]
 
 
+@pytest.mark.rule("R18")
+def test_the_order_of_icloud_is_that_of_the_mirrors(world):
+    def order(path: str) -> str | None:
+        found = world.device.propfind(path, "a:calendar-order").props(path)
+        node = found.get("{http://apple.com/ns/ical/}calendar-order")
+        return node.text if node is not None else None
+
+    assert order(world.mirror_path) is None
+    world.change(tables.upstream_calendars, display_order=7)
+    assert (order(world.mirror_path), order(world.platform_path)) == ("7", None)
+    listed = world.device.propfind(world.home, "a:calendar-order", depth="1")
+    assert listed.text.count(">7<") == 1
+    world.change(tables.upstream_calendars, display_order=3)
+    assert order(world.mirror_path) == "3"
+
+
 def test_apple_devices_get_a_profile(world):
     answer = world.device.get("/.mobileconfig")
     assert answer.headers["Content-Type"].startswith("application/x-apple-aspen-config")

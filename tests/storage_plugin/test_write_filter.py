@@ -275,3 +275,43 @@ def test_overwrite_and_uid_rules_of_moves(world):
     assert world.device.move(a, f"{world.home}none/a.ics").status == 409
     assert world.device.request("MOVE", a).status == 400
     assert world.device.move(a, f"{world.platform_path}c.ics", **{"If-Match": '"x"'}).status == 412
+
+
+@pytest.mark.rule("R13", "R19")
+def test_a_put_where_something_was_deleted_is_a_new_object(world):
+    """The kind is decided anew, and what goes up has an identity of its own (UID tombstones)."""
+    path, body = f"{world.platform_path}a.ics", event("a", at(9), at(10))
+    world.platform.put(path, body)
+    (first,) = world.ledger()
+    world.platform.delete(path)
+    assert world.device.put(path, body).status == 201
+    assert world.object("a.ics").kind == "blocked-slot"
+    assert len(world.ledger()) == 1
+    world.device.delete(path)
+    assert world.platform.put(path, body).status == 201
+    assert world.object("a.ics").kind == "appointment"
+    old, new = sorted(world.ledger(), key=lambda row: row.id != first.id)
+    assert (old.id, old.object_id, new.object_id) == (
+        first.id,
+        None,
+        world.object("a.ics").id,
+    )
+    assert len({old.upstream_uid, new.upstream_uid, "a"}) == 3
+
+
+@pytest.mark.rule("R13", "R14", "R20")
+def test_the_uid_of_a_mirrored_event_makes_nothing_of_it_writable(world):
+    """A client drags an event out of a mirror: the same UID, but another calendar and object."""
+    body = event("m", at(9), at(10))
+    world.mirror_put("m.ics", body)
+    assert world.device.put(f"{world.mirror_path}m.ics", body).status == 403
+    assert world.device.put(f"{world.mirror_path}other.ics", body).status == 403
+    assert world.device.put(f"{world.platform_path}m.ics", body).status == 201
+    assert (world.object("m.ics").kind, world.ledger()) == ("blocked-slot", [])
+    later = event("m2", at(12), at(13))
+    world.mirror_put("m2.ics", later)
+    moved = event("m2", at(14), at(15))
+    assert world.platform.put(f"{world.platform_path}m2.ics", moved).status == 201
+    (row,) = world.ledger()
+    assert row.upstream_uid != "m2"
+    assert world.device.get(f"{world.mirror_path}m2.ics").body == later
