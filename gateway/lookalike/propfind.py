@@ -38,6 +38,8 @@ def answer_propfind(call: Call, place: str) -> Answer:
     listed = nodes(call, depth == "1")
     if not listed:
         return bare(404)
+    if depth == "1" and place not in ("principal", "home") and call.on("empty-multistatus"):
+        return xml(m.multistatus([]))
     return xml(m.multistatus([render_node(call, node, wanted) for node in listed]))
 
 

@@ -8,8 +8,8 @@ import pytest
 from gateway.api.app import build_api
 from gateway.core.errors import StoreBusy
 from gateway.store import idempotency, keys, principals
+from gateway.store.booking_tables import idempotency as table
 from gateway.store.engine import Database
-from gateway.store.tables import idempotency as table
 from tests.api.conftest import AiohttpClient, Caller, Place
 
 pytestmark = pytest.mark.rule("R29")

@@ -5,7 +5,7 @@ import pytest
 from gateway.api.sweeps import sweep
 from gateway.store import bookings, idempotency, keys
 from gateway.store.booking_tables import holds
-from gateway.store.tables import idempotency as answers
+from gateway.store.booking_tables import idempotency as answers
 from tests.api.conftest import NOW, Place
 from tests.services.people import DAY, HOUR, MONDAY
 

@@ -126,6 +126,23 @@ async def test_an_empty_207_deletes_nothing(site: Site, skip: int, tokens: str) 
     site.assert_mirror_equals("home")
 
 
+@pytest.mark.rule("R11", "R12")
+async def test_an_empty_list_of_etags_deletes_nothing(site: Site) -> None:
+    """What the daily comparison misses is asked for by name before it is believed gone."""
+    for number in range(3):
+        site.account.put("home", event(f"e{number}"))
+    await site.sync()
+    before = set(site.mirrored("home"))
+    site.clock.advance(86_400)
+    site.fault("empty-multistatus", calendar="home", method="PROPFIND")
+    await site.sync()
+    assert set(site.mirrored("home")) == before
+    site.server.world.faults.clear("empty-multistatus")
+    site.clock.advance(60)
+    assert (await site.sync()).ok
+    site.assert_mirror_equals("home")
+
+
 async def test_what_multiget_leaves_out_is_asked_for_again(site: Site) -> None:
     site.fault("multiget-fewer", keep=3)
     for number in range(12):
