@@ -5,11 +5,18 @@ iCloud, its texts are the platform's. This is the pull half; :mod:`gateway.sync.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from gateway.core.errors import InvalidCalendarData, UpstreamError, UpstreamUnreachable
+from gateway.core.errors import (
+    InvalidCalendarData,
+    UpstreamError,
+    UpstreamForbidden,
+    UpstreamNotFound,
+    UpstreamUnreachable,
+)
 from gateway.core.instances import BusyRules, default_window, expand
 from gateway.core.meaning import adopt_times, same_meaning, same_times
 from gateway.core.objects import parse_calendar_object, peek_uid
@@ -235,6 +242,7 @@ async def find_moved(
         for calendar in await context.store.read(calendars.list_calendars, connection.id)
         if calendar.kind == "calendar" and calendar.state != "gone"
     ]
+    await check_unlisted(client, row.upstream_path, row.upstream_name)
     others = [calendar for calendar in everywhere if calendar.path != row.upstream_path]
     for calendar in others:
         fetched = await client.get(calendar.path + row.upstream_name)
@@ -245,18 +253,21 @@ async def find_moved(
         raw = await _find_by_uid(client, calendar.path, row.upstream_uid, start or 0)
         if raw is not None:
             return calendar, raw
-    for calendar in everywhere:
-        await check_unlisted(client, calendar.path, row.upstream_name)
+    for calendar in others:
+        with suppress(UpstreamNotFound):
+            await check_unlisted(client, calendar.path, row.upstream_name)
     return None
 
 
 async def check_unlisted(client: UpstreamClient, path: str, name: str) -> None:
-    """Raise :class:`UpstreamUnreachable` when a collection lists a name: it is there after all."""
+    """Raise :class:`UpstreamUnreachable` when a collection lists a name: it is there after all.
+
+    Raises :class:`UpstreamNotFound` when there is no such collection: what a host that answers
+    404 to everything says of one object proves nothing. One that may not be read has no say.
+    """
     try:
         answer = await client.propfind(path, ("D:getetag",), depth=1)
-    except UpstreamError as error:
-        if error.retryable or error.status == 401:
-            raise
+    except UpstreamForbidden:
         return
     if name in listed_members(answer, path):
         raise UpstreamUnreachable(

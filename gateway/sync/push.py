@@ -370,7 +370,10 @@ async def _delete(pusher: Pusher, job: _Job) -> None:
 async def _follow(pusher: Pusher, job: _Job) -> bool:
     """Whether it was moved to another calendar rather than deleted: then it is followed (R17)."""
     context, connection = pusher.context, pusher.connection
-    found = await find_moved(context, connection, pusher.client, job.ledger, job.local)
+    try:
+        found = await find_moved(context, connection, pusher.client, job.ledger, job.local)
+    except UpstreamNotFound:
+        raise Parked("linked-calendar-gone") from None
     if found is not None:
         await take_version(context, connection, found[0], job.ledger, found[1], zone=pusher.zone)
     return found is not None
