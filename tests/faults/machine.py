@@ -58,6 +58,25 @@ OURS = [
 ]
 """What can happen to an appointment, and on which side."""
 
+EVENTS = [("person", what) for what in ("add", "edit", "delete", "move", "split", "skip")]
+CHANGES = [*OURS, *OURS, *EVENTS, ("platform", "book"), ("device", "block")]
+INDEXES = st.integers(0, 5)
+DISASTERS = st.one_of(
+    st.none(),
+    st.tuples(st.just("crash"), st.integers(1, 25), st.sampled_from([61, 200, 2000])),
+    st.tuples(st.just("change"), st.integers(1, 20), INDEXES, st.sampled_from(CHANGES)),
+    st.tuples(st.just("tokens"), st.sampled_from(CALENDARS)),
+    st.sampled_from(FAULTS).flatmap(
+        lambda fault: st.tuples(
+            st.just("fault"),
+            st.just(fault[0]),
+            st.just(fault[1]),
+            st.integers(1, 3),
+            st.integers(0, 2),
+        )
+    ),
+)
+
 
 @dataclass
 class Scene:
@@ -73,8 +92,6 @@ class Scene:
 
 class TwoSides(RuleBasedStateMachine):
     """A phone, a platform, a network and a process; :meth:`settle` is the judge."""
-
-    indexes = st.integers(min_value=0, max_value=50)
 
     def __init__(self, scene: Scene) -> None:
         super().__init__()
@@ -96,7 +113,14 @@ class TwoSides(RuleBasedStateMachine):
         return self.scene.loop.run_until_complete(awaitable)
 
     @initialize()
-    def connect(self, sync: bool = True) -> None:
+    def begin(self) -> None:
+        """An account with some events and appointments."""
+        self.connect()
+        self.book()
+        self.book()
+        self.sync()
+
+    def connect(self, *, sync: bool = True) -> None:
         """An account with some events, read once unless told otherwise."""
         for number in range(2):
             self.person.account.put("home", timed(f"h{number}", self.slot()))
@@ -113,7 +137,6 @@ class TwoSides(RuleBasedStateMachine):
 
     # --- the phone ---
 
-    @rule(index=indexes, act=st.sampled_from(["add", "edit", "delete", "move", "split", "skip"]))
     def change_on_the_phone(self, index: int, act: str) -> None:
         """An event that is not ours is added or changed."""
         foreign = self.person.all_foreign()
@@ -142,7 +165,6 @@ class TwoSides(RuleBasedStateMachine):
 
     # --- our appointments, on both sides ---
 
-    @rule(index=indexes, act=st.sampled_from(OURS))
     def change_ours(self, index: int, act: tuple[str, str]) -> None:
         """One appointment is edited on the phone or on the platform."""
         who, what = act
@@ -190,7 +212,6 @@ class TwoSides(RuleBasedStateMachine):
     def history_of(self, row: LedgerRow) -> History:
         return self.histories[row.id]
 
-    @rule()
     def book(self) -> None:
         start = self.slot()
         uid = f"v{int(start)}"
@@ -212,7 +233,6 @@ class TwoSides(RuleBasedStateMachine):
         assert self.person.write(uid, body, "platform")
         history.write(self.local(uid), before, by_phone=False)
 
-    @rule()
     def block_on_a_device(self) -> None:
         start = self.slot()
         assert self.person.block(f"b{int(start)}", start)
@@ -229,19 +249,53 @@ class TwoSides(RuleBasedStateMachine):
     # --- the network and the process ---
 
     @rule(
-        fault=st.sampled_from(FAULTS),
-        times=st.integers(1, 3),
-        skip=st.integers(0, 2),
+        changes=st.lists(st.tuples(INDEXES, st.sampled_from(CHANGES)), max_size=3),
+        disaster=DISASTERS,
+        pause=st.sampled_from([0, 0, 5, 40, 130, 2000]),
     )
-    def sync_with_a_fault(self, fault: tuple[str, dict], times: int, skip: int) -> None:
+    def live(self, changes: list, disaster: tuple | None, pause: int) -> None:
+        """Some changes, then a run in which something may go wrong, then some time."""
+        for index, change in changes:
+            self.change(index, change)
+        what, *how = disaster or ("nothing",)
+        if what == "crash":
+            self.sync_and_crash(*how)
+        elif what == "change":
+            at, index, change = how
+            self.interrupt(at, lambda: self.change(index, change))
+        elif what == "tokens":
+            self.person.account.calendar(how[0]).contents.drop_tokens()
+            self.sync()
+        elif what == "fault":
+            self.fault(*how)
+            self.sync()
+        else:
+            self.sync()
+        self.scene.clock.advance(pause)
+
+    def change(self, index: int, change: tuple[str, str]) -> None:
+        """One change of one thing on one side."""
+        who, what = change
+        if change == ("platform", "book"):
+            self.book()
+        elif who == "device":
+            self.block_on_a_device()
+        elif who == "person":
+            self.change_on_the_phone(index, what)
+        else:
+            self.change_ours(index, change)
+
+    def fault(self, name: str, params: dict, times: int, skip: int) -> None:
         """Something breaks, in this run or a later one."""
-        name, params = fault
         limit = {"seconds": 120} if name in ("lag", "throttle") else {"times": times, "skip": skip}
         self.person.fault(name, **limit, **params)
-        self.sync()
 
-    @rule(at=st.integers(1, 25), seconds=st.sampled_from([61, 200, 2000]))
-    def sync_and_crash(self, at: int, seconds: int) -> None:
+    def sync(self) -> None:
+        """A run begins now."""
+        self.make_due()
+        self.run(self.scene.process.round())
+
+    def sync_and_crash(self, at: int, seconds: int = 61) -> None:
         """Die before some step of a run; the next process takes over when the lease ends."""
         self.make_due()
         self.scene.process.fuse.set(at)
@@ -249,27 +303,6 @@ class TwoSides(RuleBasedStateMachine):
         self.run(self.scene.process.replace())
         self.person.context = self.scene.process.context
         self.scene.clock.advance(seconds)
-
-    @rule(calendar=st.sampled_from(CALENDARS))
-    def drop_tokens(self, calendar: str) -> None:
-        self.person.account.calendar(calendar).contents.drop_tokens()
-
-    @rule(seconds=st.sampled_from([0, 5, 40, 130, 2000]))
-    def sync(self, seconds: int = 0) -> None:
-        """Time passes, and a run begins."""
-        self.scene.clock.advance(seconds)
-        self.make_due()
-        self.run(self.scene.process.round())
-
-    @rule(at=st.integers(1, 20), index=indexes, act=st.sampled_from(OURS))
-    def edit_during_a_run(self, at: int, index: int, act: tuple[str, str]) -> None:
-        """An appointment changes between two steps of a run."""
-        self.interrupt(at, lambda: self.change_ours(index=index, act=act))
-
-    @rule(at=st.integers(1, 20), index=indexes, act=st.sampled_from(["edit", "delete", "move"]))
-    def edit_events_during_a_run(self, at: int, index: int, act: str) -> None:
-        """Somebody else's event changes between two steps of a run."""
-        self.interrupt(at, lambda: self.change_on_the_phone(index=index, act=act))
 
     def interrupt(self, at: int, edit: Callable[[], None]) -> None:
         """Run with an edit before some step."""
