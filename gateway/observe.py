@@ -20,11 +20,18 @@ def set_up_logging(*, level: str = "INFO", style: str = "console") -> None:
     logging.basicConfig(stream=sys.stderr, level=number, format="%(message)s", force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if style == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderer: Any = structlog.processors.JSONRenderer() if style == "json" else _console()
+    _configure(renderer, number)
+
+
+def _console() -> Any:
+    """Return a renderer for people; its tracebacks never show local variables (passwords)."""
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
+
+
+def _configure(renderer: Any, level: int) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -33,10 +40,13 @@ def set_up_logging(*, level: str = "INFO", style: str = "console") -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+_configure(_console(), logging.INFO)  # structlog's own default prints local variables
 
 
 def logger(name: str) -> Any:
