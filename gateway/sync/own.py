@@ -102,10 +102,13 @@ def _judge(
     own: _Own, raw: RawObject, connection: Connection, *, zone: ZoneInfo, now: int
 ) -> _Verdict:
     local, row = own.local, own.row
-    if local is None or raw.etag == row.upstream_etag:
+    if raw.etag == row.upstream_etag:
         return _Verdict()
     # What we know to have been there: as last seen, and as sent when no answer came.
     known = [body for body in (row.base_body, row.sent_body) if body is not None]
+    if local is None:  # withdrawn here, its deletion is on the way
+        lost = bool(known) and not any(same_meaning(body, raw.body) for body in known)
+        return _Verdict(conflicts=(("deleted-here", "upstream", raw.body),) if lost else ())
     conflicts: list[tuple[ConflictKind, Side, bytes]] = []
     prepared = None
     if not any(same_times(body, raw.body) for body in (local.body, *known)):
