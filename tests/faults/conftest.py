@@ -84,7 +84,9 @@ async def living(server, settings, database, keyring, clock) -> AsyncIterator[Pe
 def scene(
     request: pytest.FixtureRequest, keyring: Keyring, tmp_path, small_batches: None
 ) -> Iterator[Scene]:
-    database: Database = request.getfixturevalue("sqlite_database")
+    """Look-alike, store and process; on SQLite unless the test names the other database."""
+    kind = getattr(request, "param", "sqlite")
+    database: Database = request.getfixturevalue(f"{kind}_database")
     loop = asyncio.new_event_loop()
     clock = Clock()
     server = Lookalike(now=clock)
