@@ -1,4 +1,4 @@
-"""One person per test in front of a look-alike, on a virtual clock: see :mod:`life`."""
+"""One person per test in front of a look-alike, on a virtual clock: see :mod:`person`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -12,10 +12,10 @@ from gateway.store.engine import Database
 from gateway.store.threads import StoreThreads
 from gateway.sync.context import SyncContext
 
-pytest.register_assert_rewrite("tests.faults.life", "tests.faults.machine")
+pytest.register_assert_rewrite("tests.faults.person", "tests.faults.life")
 
-from tests.faults.life import Person, make_person  # noqa: E402
-from tests.faults.machine import Scene  # noqa: E402
+from tests.faults.life import Scene  # noqa: E402
+from tests.faults.person import Person, make_person  # noqa: E402
 from tests.faults.process import Process  # noqa: E402
 from tests.sync.conftest import Clock  # noqa: E402
 

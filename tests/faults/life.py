@@ -1,393 +1,345 @@
-"""A person with a phone, a platform that books, and time that passes at once.
+"""A life: one account that is edited on both sides, broken and killed, and judged at the end."""
 
-What the tests of this folder share: :class:`Person` acts on both sides, :func:`pass_time` lets
-the worker run on the virtual clock, :func:`differences` compares both sides when all is quiet.
-"""
-
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
+from itertools import count
 
-from gateway.core.busy import BusyRow, coalesce_rows
-from gateway.core.errors import GatewayError
-from gateway.core.instances import BusyRules, default_window, expand
-from gateway.core.intervals import Interval, merge, subtract
-from gateway.core.meaning import same_times
-from gateway.core.objects import peek_uid
 from gateway.lookalike.server import Lookalike
-from gateway.services import booking
-from gateway.services.availability import FreeBusy, free_busy
-from gateway.store import bookings, calendars, collections, objects, outbox, principals
-from gateway.store.engine import Database, Session
+from gateway.store import accounts, conflicts, objects
+from gateway.store.engine import Database
 from gateway.store.outbox import LedgerRow
-from gateway.sync.context import SyncContext
-from gateway.sync.scheduler import Worker
-from tests.sync.conftest import ZONE, Clock, Site, create_principal, event
+from tests.faults.edits import History, start_of
+from tests.faults.person import (
+    DAY,
+    HOUR,
+    Person,
+    differences,
+    make_person,
+    pass_time,
+    stamp,
+    timed,
+    weekly,
+)
+from tests.faults.process import Process
+from tests.sync.conftest import Clock
 
-HOUR = 3600
-DAY = 86_400
-MIRRORED = ("linked", "conflict")
+FAULTS: list[tuple[str, dict]] = [
+    ("reset", {"when": "before"}),
+    ("reset", {"when": "after"}),
+    ("reset", {"when": "after", "method": "PUT"}),
+    ("reset", {"when": "after", "method": "DELETE"}),
+    ("status", {"code": 502}),
+    ("status", {"code": 500, "method": "PUT"}),
+    ("throttle", {"block": 60}),
+    ("put-412", {}),
+    ("etag-drift", {}),
+    ("cut-body", {}),
+    ("empty-multistatus", {}),
+    ("multiget-fewer", {}),
+    ("sync-truncated", {"limit": 2}),
+    ("lag", {"after": 40}),
+    ("calendar-error", {"calendar": "home"}),
+    ("calendar-error", {"calendar": "work", "status": 403}),
+]
+CALENDARS = ("home", "work")
+OURS = [
+    ("phone", "time"),
+    ("phone", "title"),
+    ("phone", "delete"),
+    ("phone", "move"),
+    ("platform", "time"),
+    ("platform", "title"),
+    ("platform", "withdraw"),
+]
+"""What can happen to an appointment, and on which side."""
 
-
-def stamp(moment: float) -> str:
-    """A moment as it stands in an event, without the ``Z``."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y%m%dT%H%M%S")
-
-
-def timed(uid: str, start: float, hours: float = 1, *more: str, summary: str = "Dentist") -> bytes:
-    """An event of some hours at a moment (UTC epoch seconds)."""
-    return event(uid, stamp(start), stamp(start + hours * HOUR), *more, summary=summary)
-
-
-def weekly(uid: str, start: float, count: int = 6) -> bytes:
-    """A weekly series of one hour each."""
-    return timed(uid, start, 1, f"RRULE:FREQ=WEEKLY;COUNT={count}")
+EVENTS = [("person", what) for what in ("add", "edit", "delete", "move", "split", "skip")]
+CHANGES = [*OURS, *OURS, *EVENTS, ("platform", "book"), ("device", "block")]
 
 
 @dataclass
-class Person(Site):
-    """A principal with an account: the phone on one side, a booking platform on the other."""
+class Scene:
+    """What all examples of one run share: a look-alike, a database, a clock and an event loop."""
 
-    names: set[str] = field(default_factory=set)
-    """Every upstream name the ledger ever allowed."""
+    loop: asyncio.AbstractEventLoop
+    server: Lookalike
+    database: Database
+    process: Process
+    clock: Clock
+    numbers: "count[int]" = field(default_factory=count)
 
-    # --- the platform ---
 
-    def book_at(self, uid: str, start: float, hours: float = 1, *, summary: str = "Visit") -> bool:
-        """Book or change an appointment through the booking service; False when refused."""
-        return self.write(uid, timed(uid, start, hours, summary=summary), "platform")
+class Life:
+    """A phone, a platform, a network and a process; :meth:`settle` is the judge."""
 
-    def block(self, uid: str, start: float, hours: float = 1) -> bool:
-        """Block time by hand on a device: never to go upstream (R14)."""
-        return self.write(uid, timed(uid, start, hours, summary="Private"), "device")
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.person: Person = make_person(
+            scene.server,
+            scene.process.context,
+            scene.database,
+            scene.clock,
+            email=f"p{next(scene.numbers)}@icloud.com",
+        )
+        self.histories: dict[str, History] = {}
+        self.died = self.interrupted = False
+        """Whether the last run got as far as it was to be killed or interrupted."""
+        self._slots = count(1)
+        self._origin = scene.clock.time // HOUR * HOUR + DAY
 
-    def write(self, uid: str, body: bytes, login_kind: principals.LoginKind) -> bool:
-        now = int(self.clock.time)
-        draft = booking.read_draft(body)
+    def run(self, awaitable):
+        return self.scene.loop.run_until_complete(awaitable)
+
+    def begin(self) -> None:
+        """An account with some events and appointments."""
+        # Else nobody could know of an edit made between our last look and our DELETE.
+        self.person.fault("delete-honours-etag")
+        self.connect()
+        self.book()
+        self.book()
+        self.sync()
+
+    def connect(self, *, sync: bool = True) -> None:
+        """An account with some events, read once unless told otherwise."""
+        for number in range(2):
+            self.person.account.put("home", timed(f"h{number}", self.slot()))
+            self.person.account.put("work", timed(f"w{number}", self.slot()))
+        self.person.account.put("home", weekly("series", self.slot()))
+        self.run(self.person.connect())
+        self.person.roles()
+        if sync:
+            self.run(self.scene.process.round())
+
+    def slot(self) -> float:
+        """A start that was never used before."""
+        return self._origin + next(self._slots) * 900
+
+    # --- the phone ---
+
+    def change_on_the_phone(self, index: int, act: str) -> None:
+        """An event that is not ours is added or changed."""
+        foreign = self.person.all_foreign()
+        if act == "add" or not foreign:
+            start = self.slot()
+            make = weekly if index % 3 == 0 else timed
+            self.person.account.put(CALENDARS[index % 2], make(f"e{int(start)}", start))
+        else:
+            self.change_foreign(*foreign[index % len(foreign)], act)
+
+    def change_foreign(self, calendar: str, name: str, act: str) -> None:
+        account = self.person.account
+        data = account.get(calendar, name)
+        if act == "edit":
+            account.phone.reschedule(calendar, name, 7 * HOUR)
+        elif act == "delete":
+            account.delete(calendar, name)
+        elif act == "move":
+            account.move(calendar, name, "work" if calendar == "home" else "home")
+        elif b"RRULE" in data:
+            third = third_occurrence(data)
+            if act == "split":
+                account.phone.split_series(calendar, name, third, seconds=HOUR)
+            else:
+                account.phone.delete_occurrence(calendar, name, third)
+
+    # --- our appointments, on both sides ---
+
+    def change_ours(self, index: int, act: tuple[str, str]) -> None:
+        """One appointment is edited on the phone or on the platform."""
+        who, what = act
+        if who == "phone":
+            pushed = self.pushed()
+            if pushed:
+                self.change_pushed(*pushed[index % len(pushed)], what)
+        else:
+            uids = self.person.local_uids()
+            if uids:
+                self.change_local(uids[index % len(uids)], what)
+
+    def pushed(self) -> list[tuple[LedgerRow, str, str]]:
+        """Our living appointments that are upstream: (row, calendar, name)."""
+        found = []
+        rows = {row.id: row for row in self.person.ledger()}
+        for row in (rows[ledger_id] for ledger_id in self.histories):  # in the order of booking
+            there = self.person.found_upstream(row.upstream_uid)
+            if row.state != "deleted" and there:
+                found.append((row, *there[0]))
+        return found
+
+    def change_pushed(self, row: LedgerRow, calendar: str, name: str, act: str) -> None:
+        account, history = self.person.account, self.history_of(row)
+        before = account.get(calendar, name)
+        if act == "delete":
+            account.delete(calendar, name)
+            history.end(before, by_phone=True)
+        elif act == "move":
+            account.move(calendar, name, "work" if calendar == "home" else "home")
+        else:
+            start = self.slot()
+            if act == "time":
+                account.phone.edit(
+                    calendar,
+                    name,
+                    DTSTART=f"{stamp(start)}Z",
+                    DTEND=f"{stamp(start + HOUR)}Z",
+                    DURATION=None,
+                )
+            else:
+                account.phone.edit(calendar, name, SUMMARY=f"Phone {int(start)}")
+            history.write(account.get(calendar, name), before, by_phone=True)
+
+    def history_of(self, row: LedgerRow) -> History:
+        return self.histories[row.id]
+
+    def book(self) -> None:
+        start = self.slot()
+        uid = f"v{int(start)}"
+        assert self.person.book_at(uid, start, summary=f"Visit {int(start)}")
+        ledger = self.ledger_of(uid)
+        history = self.histories[ledger.id] = History(uid)
+        history.write(self.local(uid), None, by_phone=False)
+
+    def change_local(self, uid: str, act: str) -> None:
+        before = self.local(uid)
+        history = self.histories[self.ledger_of(uid).id]
+        if act == "withdraw":
+            self.person.withdraw(uid)
+            history.end(before, by_phone=False)
+            return
+        start = self.slot()
+        title = f"Visit {int(start)}"
+        body = moved_to(before, start) if act == "time" else retitled(before, title)
+        assert self.person.write(uid, body, "platform")
+        history.write(self.local(uid), before, by_phone=False)
+
+    def block_on_a_device(self) -> None:
+        start = self.slot()
+        assert self.person.block(f"b{int(start)}", start)
+
+    def local(self, uid: str) -> bytes:
+        stored = self.person.platform_object(uid)
+        assert stored is not None
+        return stored.body
+
+    def ledger_of(self, uid: str) -> LedgerRow:
+        stored = self.person.platform_object(uid)
+        return next(row for row in self.person.ledger() if row.object_id == stored.id)
+
+    # --- the network and the process ---
+
+    def change(self, index: int, change: tuple[str, str]) -> None:
+        """One change of one thing on one side."""
+        who, what = change
+        if change == ("platform", "book"):
+            self.book()
+        elif who == "device":
+            self.block_on_a_device()
+        elif who == "person":
+            self.change_on_the_phone(index, what)
+        else:
+            self.change_ours(index, change)
+
+    def fault(self, name: str, params: dict, times: int, skip: int) -> None:
+        """Something breaks, in this run or a later one."""
+        limit = {"seconds": 120} if name in ("lag", "throttle") else {"times": times, "skip": skip}
+        self.person.fault(name, **limit, **params)
+
+    def sync(self) -> None:
+        """A run begins now."""
+        self.make_due()
+        self.run(self.scene.process.round())
+
+    def sync_and_crash(self, at: int, seconds: int = 61) -> None:
+        """Die before some step of a run; the next process takes over when the lease ends."""
+        self.make_due()
+        self.scene.process.fuse.set(at)
+        self.died = not self.run(self.scene.process.round())
+        self.run(self.scene.process.replace())
+        self.person.context = self.scene.process.context
+        self.scene.clock.advance(seconds)
+
+    def interrupt(self, at: int, edit: Callable[[], None]) -> None:
+        """Run with an edit before some step."""
+        self.make_due()
+        self.scene.process.fuse.set(at, edit)
+        self.run(self.scene.process.round())
+        self.interrupted = self.scene.process.fuse.steps >= at
+        self.scene.process.fuse.set(None)
+
+    def make_due(self) -> None:
+        with self.scene.database.write() as session:
+            accounts.update_connection(session, self.person.connection_id, next_sync_at=0.0)
+
+    # --- the judge ---
+
+    def settle(self) -> None:
+        """Mend everything and wait: both sides are equal, and every edit is accounted for."""
+        for name, _ in FAULTS:
+            self.scene.server.world.faults.clear(name)
+        self.scene.process.fuse.set(None)
+        self.scene.clock.advance(61)
+
+        def healed() -> bool:
+            return not self.person.problems() and not differences(self.person)
+
+        for _ in range(4):
+            self.make_due()
+            self.run(pass_time(self.scene.process.worker, self.scene.clock, 3 * HOUR, each=healed))
+            if healed() or not self.person.retry_parked():
+                break
+        assert self.complaints() == []
+
+    def complaints(self) -> list[str]:
+        """What is wrong when all should be well."""
+        return [*differences(self.person), *sorted(self.person.problems()), *self.vanished()]
+
+    def vanished(self) -> list[str]:
+        """Edits of appointments that neither side has and no conflict record keeps."""
+        kept = self.conflicts()
+        lost = []
+        for row in self.person.ledger():
+            stored = row.object_id and self.person.read(objects.find_object_by_id, row.object_id)
+            dropped = [one.dropped_body for one in kept if one.ledger_id == row.id]
+            lost += self.histories[row.id].lost(stored.body if stored else None, dropped)
+        return lost
+
+    def conflicts(self) -> list[conflicts.ConflictRecord]:
+        """Every conflict recorded."""
+        return self.person.read(
+            conflicts.list_conflicts, self.person.principal_id, with_resolved=True
+        )
+
+    def end(self) -> None:
+        """Settle, and be polled no more."""
         try:
-            with self.database.write() as session:
-                self._put(session, draft, f"{uid}.ics", login_kind, now)
-        except GatewayError:
-            return False
-        return True
-
-    def _put(self, session: Session, draft, name: str, login_kind, now: int) -> None:
-        principal = principals.get_principal(session, self.principal_id)
-        addresses = bookings.owner_addresses(session, principal.id)
-        prepared = booking.prepare_draft(
-            draft,
-            name=name,
-            kind=booking.kind_of_new(login_kind, draft),
-            principal=principal,
-            addresses=addresses,
-            now=now,
-        )
-        booking.put_platform_object(
-            session,
-            principal=principal,
-            login_kind=login_kind,
-            collection=collections.find_collection(session, principal.id, "platform"),
-            draft=draft,
-            prepared=prepared,
-            addresses=addresses,
-            now=now,
-            allow_overlap=True,
-        )
-
-    def withdraw(self, uid: str) -> None:
-        """Cancel an appointment or free blocked time through the booking service."""
-        with self.database.write() as session:
-            booking.delete_platform_object(
-                session,
-                principal=principals.get_principal(session, self.principal_id),
-                collection=collections.find_collection(session, self.principal_id, "platform"),
-                name=f"{uid}.ics",
-                now=int(self.clock.time),
-            )
-
-    def local_uids(self, kind: str = "appointment") -> list[str]:
-        """UIDs of what is in ``platform/`` now."""
-        platform = self.read(collections.find_collection, self.principal_id, "platform")
-        with self.database.read() as session:
-            found = [
-                objects.get_object(session, platform.id, name)
-                for name in sorted(objects.list_names(session, platform.id))
-            ]
-        return [item.uid for item in found if item.kind == kind]
-
-    # --- what the gateway says ---
-
-    def availability(self, window: Interval | None = None) -> FreeBusy:
-        """Busy time as every face answers it, for 60 days unless told otherwise."""
-        now = int(self.clock.time)
-        with self.database.read() as session:
-            principal = principals.get_principal(session, self.principal_id)
-            return free_busy(session, principal, window or (now, now + 60 * DAY), now=now)
-
-    def problems(self) -> set[str]:
-        """Every problem code the person can see now."""
-        connection = self.connection()
-        codes = {connection.problem, *(errand.reason for errand in self.errands())}
-        known = self.read(calendars.list_calendars, self.connection_id)
-        codes |= {calendar.problem for calendar in known if calendar.role != "none"}
-        if connection.state != "ok":
-            codes.add(connection.state)
-        return {code for code in codes if code is not None}
-
-    def retry_parked(self) -> set[str]:
-        """Press "retry" on every parked push, as a person does; returns the reasons."""
-        parked = [errand for errand in self.errands() if errand.state == "parked"]
-        with self.database.write() as session:
-            for errand in parked:
-                outbox.unpark(session, errand.id, now=int(self.clock.time))
-        return {errand.reason for errand in parked if errand.reason}
-
-    def note_names(self) -> None:
-        """Remember which upstream names the ledger allows at this moment."""
-        self.names |= {row.upstream_name for row in self.ledger()}
-
-    # --- what iCloud holds ---
-
-    def true_busy(self, window: Interval) -> list[BusyRow]:
-        """Busy time computed afresh from iCloud's bodies and the objects of ``platform/``."""
-        connection = self.connection()
-        addresses = frozenset(connection.addresses)
-        span = default_window(int(self.clock.time))
-        rows = []
-        for calendar in self.in_use():
-            if calendar.role not in MIRRORED or not calendar.blocks or calendar.state == "gone":
-                continue
-            rules = BusyRules(ZoneInfo(ZONE), addresses, all_day_blocks=calendar.all_day_blocks)
-            for body in self.foreign(calendar).values():
-                rows += _rows(expand(body.data, span, rules))
-        platform = self.read(collections.find_collection, self.principal_id, "platform")
-        with self.database.read() as session:
-            for name in objects.list_names(session, platform.id):
-                item = objects.get_object(session, platform.id, name)
-                always = item.kind == "appointment"
-                rules = BusyRules(ZoneInfo(ZONE), addresses, always_busy=always)
-                rows += _rows(expand(item.body, span, rules))
-        return coalesce_rows(rows, window)
-
-    def in_use(self) -> list[calendars.UpstreamCalendar]:
-        """The calendars that are read, as stored."""
-        known = self.read(calendars.list_calendars, self.connection_id)
-        return [calendar for calendar in known if calendar.role != "none"]
-
-    def foreign(self, calendar: calendars.UpstreamCalendar) -> dict[str, object]:
-        """What a calendar holds upstream that is not ours: {name: resource}."""
-        own = {row.upstream_uid for row in self.ledger() if row.state != "deleted"}
-        there = self.account.calendar(id_of(calendar)).resources
-        return {name: one for name, one in there.items() if peek_uid(one.data) not in own}
-
-    def all_foreign(self) -> list[tuple[str, str]]:
-        """Every event of the mirrored calendars that is not ours, as (calendar id, name)."""
-        return sorted(
-            (id_of(calendar), name)
-            for calendar in self.in_use()
-            if calendar.role in MIRRORED
-            for name in self.foreign(calendar)
-        )
-
-    def found_upstream(self, uid: str) -> list[tuple[str, str]]:
-        """Where a UID is upstream: (calendar id, name), in every calendar of the account."""
-        return [
-            (calendar.id, name)
-            for calendar in self.account.calendars.values()
-            for name, resource in calendar.resources.items()
-            if peek_uid(resource.data) == uid
-        ]
+            self.settle()
+        finally:
+            with self.scene.database.write() as session:
+                accounts.update_connection(session, self.person.connection_id, state="paused")
 
 
-def id_of(calendar: calendars.UpstreamCalendar) -> str:
-    """The look-alike's id of a stored calendar."""
-    return calendar.path.rstrip("/").rpartition("/")[2]
+def third_occurrence(data: bytes) -> str:
+    """The third week of a series, as its RECURRENCE-ID says it."""
+    first = datetime.strptime(start_of(data), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return f"{stamp((first + timedelta(weeks=2)).timestamp())}Z"
 
 
-def _rows(expansion) -> list[tuple[int, int, str]]:
-    return [(one.busy_start, one.busy_end, one.fbtype) for one in expansion.instances]
-
-
-def make_person(
-    server: Lookalike,
-    context: SyncContext,
-    database: Database,
-    clock: Clock,
-    email: str = "robin@icloud.com",
-) -> Person:
-    """A new account with an app-specific password and a principal for it, not connected yet."""
-    account = server.world.add_account(email)
-    return Person(
-        server=server,
-        account=account,
-        password=account.issue_app_password(),
-        context=context,
-        database=database,
-        clock=clock,
-        principal_id=create_principal(database, int(clock.time), name=email),
+def moved_to(body: bytes, start: float) -> bytes:
+    """The same appointment at another time, one hour long."""
+    return _with_lines(
+        body, DTSTART=f"DTSTART:{stamp(start)}Z", DTEND=f"DTEND:{stamp(start + HOUR)}Z"
     )
 
 
-def fill(person: Person) -> None:
-    """Put events into ``home`` (linked) and ``work`` (conflict): single ones and a series."""
-    start = person.clock.time // HOUR * HOUR + DAY
-    for number in range(5):
-        person.account.put("home", timed(f"home-{number}", start + number * DAY))
-        person.account.put("work", timed(f"work-{number}", start + number * DAY + 2 * HOUR))
-    person.account.put("home", weekly("series", start + 4 * HOUR))
+def retitled(body: bytes, title: str) -> bytes:
+    """The same appointment under another title."""
+    return _with_lines(body, SUMMARY=f"SUMMARY:{title}")
 
 
-# --- time ---
-
-
-async def pass_time(
-    worker: Worker,
-    clock: Clock,
-    seconds: float,
-    *,
-    each: Callable[[], bool | None] = lambda: None,
-) -> int:
-    """Let the worker run for some virtual seconds; returns how often something was due.
-
-    ``each`` is called after every round, and ends the run early with True.
-    """
-    end = clock.time + seconds
-    rounds = 0
-    while True:
-        started = await worker.tick()
-        await worker.idle()
-        rounds += started > 0
-        if each() or clock.time >= end:
-            return rounds
-        clock.time = min(end, max(next_due(worker.context.store.database), clock.time + 1))
-
-
-def next_due(database: Database) -> float:
-    """When the worker has something to do next."""
-    query = """
-        SELECT min(at) FROM (
-            SELECT next_sync_at AS at FROM connections WHERE state IN ('ok', 'credential-revoked')
-            UNION ALL
-            SELECT CASE
-                WHEN failures > 0 AND next_sync_at > outbox.due_at THEN next_sync_at
-                ELSE outbox.due_at END
-            FROM outbox JOIN connections ON connections.id = outbox.connection_id
-            WHERE outbox.state = 'pending' AND connections.state = 'ok'
-                AND outbox.id IN (SELECT min(id) FROM outbox GROUP BY ledger_id)
-            UNION ALL
-            SELECT lease_until FROM connections WHERE lease_owner IS NOT NULL
-        ) AS due
-    """
-    with database.read() as session:
-        return float(session.exec_driver_sql(query).scalar() or 0)
-
-
-# --- both sides ---
-
-
-def differences(person: Person) -> list[str]:
-    """Everything in which iCloud and the gateway disagree; empty when they have converged."""
-    return [
-        *_mirror_differences(person),
-        *_own_differences(person),
-        *_busy_differences(person),
-        *_foreign_writes(person),
-    ]
-
-
-def _mirror_differences(person: Person) -> Iterable[str]:
-    for calendar in person.in_use():
-        if calendar.state == "gone":
-            continue
-        if calendar.state != "ok" or calendar.problem is not None:
-            yield f"{calendar.name} is {calendar.state}, {calendar.problem}"
-        if calendar.role not in MIRRORED:
-            continue
-        there = {name: one.etag for name, one in person.foreign(calendar).items()}
-        held = person.mirrored(id_of(calendar))
-        here = {name: item.upstream_etag for name, item in held.items()}
-        if here != there:
-            yield f"{calendar.name}: here {here}, there {there}"
-
-
-def _own_differences(person: Person) -> Iterable[str]:
-    for errand in person.errands():
-        yield f"errand {errand.action} is {errand.state}, {errand.reason}"
-    local = set(person.local_uids())
-    for row in person.ledger():
-        there = person.found_upstream(row.upstream_uid)
-        if row.state == "deleted":
-            if row.object_id is not None:
-                yield f"{row.upstream_name} is deleted upstream and here still"
-            if there:
-                yield f"{row.upstream_name} should be deleted and is in {there}"
-            continue
-        yield from _pushed_differences(person, row, there)
-        if row.object_id is not None:
-            stored = person.read(objects.find_object_by_id, row.object_id)
-            local.discard(stored.uid if stored else "")
-    for uid in local:
-        yield f"{uid} has no living push"
-    for appointment in person.appointments():
-        if (appointment.status == "confirmed") != (appointment.object_id is not None):
-            yield f"appointment {appointment.title} is {appointment.status} without its object"
-
-
-def _pushed_differences(
-    person: Person, row: LedgerRow, there: list[tuple[str, str]]
-) -> Iterable[str]:
-    if len(there) != 1:
-        yield f"{row.upstream_name} is {len(there)} times upstream: {there}"
-        return
-    ((calendar_id, name),) = there
-    if (f"{person.account.home_path}{calendar_id}/", name) != (
-        row.upstream_path,
-        row.upstream_name,
-    ):
-        yield f"{name} is in {calendar_id}, the ledger says {row.upstream_path}{row.upstream_name}"
-    resource = person.account.calendar(calendar_id).resources[name]
-    if resource.etag != row.upstream_etag:
-        yield f"{name} is {resource.etag} upstream, the ledger says {row.upstream_etag}"
-    stored = person.read(objects.find_object_by_id, row.object_id) if row.object_id else None
-    if stored is None:
-        yield f"{name} is upstream and not here"
-    elif not same_times(stored.body, resource.data):
-        yield f"{name} has another time here:\n{stored.body!r}\n{resource.data!r}"
-    elif _summary(stored.body) != _summary(resource.data):
-        yield f"{name} has another title here"
-    if row.state != "pushed":
-        yield f"{name} is {row.state}, {row.reason}"
-
-
-def _summary(body: bytes) -> bytes:
-    return next((line for line in body.splitlines() if line.startswith(b"SUMMARY")), b"")
-
-
-def _busy_differences(person: Person) -> Iterable[str]:
-    said = person.availability()
-    true = person.true_busy((said.start, said.end))
-    if not said.complete:
-        yield f"part of the time is unknown: {[s for s in said.sources if s.unknown]}"
-    elif list(said.busy) != true:
-        yield f"busy {sorted(set(said.busy) ^ set(true))}"
-
-
-def _foreign_writes(person: Person) -> Iterable[str]:
-    person.note_names()
-    for entry in person.log():
-        if entry.method in ("PROPFIND", "REPORT", "GET", "OPTIONS"):
-            continue
-        if entry.method not in ("PUT", "DELETE"):
-            yield f"{entry.method} was sent"
-        elif 200 <= entry.status < 300 and entry.path.rpartition("/")[2] not in person.names:
-            yield f"{entry.method} {entry.path} has no ledger row"
-    if person.server.world.select_mails(person.account.email):
-        yield "guests were mailed"
-
-
-def free_of(person: Person, spans: Iterable[Interval]) -> list[Interval]:
-    """The part of these spans that is said to be free now (unknown is not free)."""
-    spans = merge(spans)
-    said = person.availability((spans[0][0], spans[-1][1])) if spans else None
-    return subtract(spans, merge((s, e) for s, e, _ in said.busy)) if said else []
+def _with_lines(body: bytes, **lines: str) -> bytes:
+    kept = body.decode().split("\r\n")
+    for name, line in lines.items():
+        kept = [line if one.startswith((f"{name}:", f"{name};")) else one for one in kept]
+    return "\r\n".join(kept).encode()

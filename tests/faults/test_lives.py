@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.faults.machine import OURS, Scene, TwoSides
+from tests.faults.life import OURS, Life, Scene
 
 
 @pytest.fixture
-def life(scene: Scene) -> TwoSides:
+def life(scene: Scene) -> Life:
     """A connected account with one pushed appointment, a while ago."""
-    made = TwoSides(scene)
+    made = Life(scene)
     made.connect()
     made.book()
     made.sync()
@@ -20,7 +20,7 @@ def life(scene: Scene) -> TwoSides:
 @pytest.mark.parametrize("meanwhile", ["nothing", "a pull"])
 @pytest.mark.parametrize("known", [False, True], ids=["create", "update"])
 def test_a_push_whose_answer_was_lost_is_not_taken_for_an_edit_on_the_phone(
-    life: TwoSides, known: bool, meanwhile: str
+    life: Life, known: bool, meanwhile: str
 ) -> None:
     if known:
         life.change_ours(index=0, act=("platform", "time"))
@@ -42,17 +42,17 @@ def test_an_edit_at_any_moment_of_a_run_is_kept(scene: Scene, act: tuple[str, st
     at, reached = 0, True
     while reached:
         at += 1
-        life = TwoSides(scene)
+        life = Life(scene)
         life.connect()
         life.book()
         life.interrupt(at, lambda: life.change_ours(0, act))  # noqa: B023 - runs within
         reached = life.interrupted
-        life.teardown()
+        life.end()
     assert at > 4
 
 
 @pytest.mark.rule("R16")
-def test_what_was_pushed_a_moment_ago_is_withdrawn_though_reads_lag(life: TwoSides) -> None:
+def test_what_was_pushed_a_moment_ago_is_withdrawn_though_reads_lag(life: Life) -> None:
     life.person.fault("lag", after=40)
     life.book()
     life.sync()
@@ -62,7 +62,7 @@ def test_what_was_pushed_a_moment_ago_is_withdrawn_though_reads_lag(life: TwoSid
 
 
 @pytest.mark.rule("R16")
-def test_a_lost_answer_and_lagging_reads_double_nothing(life: TwoSides) -> None:
+def test_a_lost_answer_and_lagging_reads_double_nothing(life: Life) -> None:
     life.person.fault("lag", after=120)
     life.person.fault("reset", method="PUT", when="after", times=1)
     life.book()
@@ -73,7 +73,7 @@ def test_a_lost_answer_and_lagging_reads_double_nothing(life: TwoSides) -> None:
 
 
 @pytest.mark.rule("R17")
-def test_moved_a_moment_ago_it_is_not_cancelled_though_reads_lag(life: TwoSides) -> None:
+def test_moved_a_moment_ago_it_is_not_cancelled_though_reads_lag(life: Life) -> None:
     life.person.fault("lag", after=40)
     life.change_ours(index=0, act=("phone", "move"))
     life.sync()
@@ -82,7 +82,7 @@ def test_moved_a_moment_ago_it_is_not_cancelled_though_reads_lag(life: TwoSides)
 
 
 @pytest.mark.rule("R17")
-def test_moved_on_the_phone_and_withdrawn_here_it_is_deleted_there(life: TwoSides) -> None:
+def test_moved_on_the_phone_and_withdrawn_here_it_is_deleted_there(life: Life) -> None:
     life.change_ours(index=0, act=("phone", "move"))
     life.change_ours(index=0, act=("platform", "withdraw"))
     life.sync()
@@ -96,7 +96,7 @@ def test_whenever_a_process_dies_the_next_one_finishes_its_work(scene: Scene, al
     at, died = 0, True
     while died:
         at += 1
-        life = TwoSides(scene)
+        life = Life(scene)
         life.connect()
         for _ in range(4):
             life.book()
@@ -110,7 +110,7 @@ def test_whenever_a_process_dies_the_next_one_finishes_its_work(scene: Scene, al
             life.change_on_the_phone(index=index, act=act)
         life.sync_and_crash(at=at, seconds=61)
         died = life.died
-        life.teardown()
+        life.end()
     assert at > 15
 
 
@@ -119,12 +119,12 @@ def test_whenever_a_process_dies_in_a_first_sync_it_is_finished(scene: Scene) ->
     at, died = 0, True
     while died:
         at += 1
-        life = TwoSides(scene)
+        life = Life(scene)
         life.connect(sync=False)
         for index in range(8):
             life.change_on_the_phone(index=index, act="add")
         life.book()
         life.sync_and_crash(at=at, seconds=61)
         died = life.died
-        life.teardown()
+        life.end()
     assert at > 7

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.faults.machine import Scene, TwoSides
+from tests.faults.life import Scene
+from tests.faults.machine import TwoSides
 
 VARIABLE = "GATEWAY_TEST_EXAMPLES"
 """How many random lives are led; without it a few, always the same ones."""
