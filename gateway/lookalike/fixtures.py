@@ -261,7 +261,7 @@ FIXTURES: tuple[Fixture, ...] = (
         "busy",
         _trailing_blanks,
     ),
-    Fixture("broken", "END:VEVENT is missing", "unknown", _broken),
+    Fixture("broken", "END:VEVENT is missing", "busy, and unknown from its end on", _broken),
 )
 BY_NAME = {fixture.name: fixture for fixture in FIXTURES}
 

@@ -77,6 +77,7 @@ async def test_the_address_of_a_calendar_is_not_an_account(fresh_site: Site, acc
     assert fresh_site.server.world.journal.last_seq == 0
 
 
+@pytest.mark.row(6)
 @pytest.mark.rule("R1")
 @pytest.mark.parametrize("how", ["wrong", "revoked", "switched off", "alias", "unknown", "403"])
 async def test_a_rejected_credential_costs_one_request_and_names_the_causes(
@@ -159,6 +160,7 @@ async def test_nobody_listening_is_unreachable(tmp_path, unused_tcp_port) -> Non
     assert refusal.value.code == "upstream-unreachable"
 
 
+@pytest.mark.row(10)
 @pytest.mark.rule("R5")
 async def test_the_list_names_every_calendar_and_why_not(fresh_site: Site) -> None:
     await fresh_site.connect()

@@ -10,6 +10,7 @@ from gateway.upstream.reports import parse_multistatus, parse_xml
 from tests.sync.conftest import EMAIL, Site, event
 
 
+@pytest.mark.row(1, 2)
 @pytest.mark.rule("R1")
 @pytest.mark.parametrize("form", ["in place", "root-href", "301", "302", "307", "308"])
 async def test_discovery_in_every_form(fresh_site: Site, form: str) -> None:
@@ -23,6 +24,7 @@ async def test_discovery_in_every_form(fresh_site: Site, form: str) -> None:
     assert fresh_site.connection().home_path == fresh_site.account.home_path
 
 
+@pytest.mark.row(2, 5, 6, 10)
 @pytest.mark.parametrize(
     "quirk", ["absolute-home-set", "discovery-in-place", "cdata", "home-contents", "two-challenges"]
 )
@@ -35,6 +37,7 @@ async def test_a_plainer_server_is_understood_too(fresh_site: Site, quirk: str) 
     fresh_site.assert_mirror_equals("home")
 
 
+@pytest.mark.row(5, 32)
 @pytest.mark.parametrize(
     "quirk", ["null-ctag", "escaped-at", "token-is-ctag", "empty-propstat-status"]
 )
@@ -56,6 +59,7 @@ async def test_variants_of_a_listing_cost_nothing_more_when_idle(
     fresh_site.assert_mirror_equals("home")
 
 
+@pytest.mark.row(11)
 @pytest.mark.rule("R8")
 @pytest.mark.parametrize("quirk", ["subscription-with-calendar", "subscription-without-source"])
 async def test_a_subscription_is_one_in_every_form_and_never_queried(
@@ -71,6 +75,7 @@ async def test_a_subscription_is_one_in_every_form_and_never_queried(
     assert fresh_site.log(calendar=segment) == []
 
 
+@pytest.mark.row(3)
 @pytest.mark.rule("R4")
 @pytest.mark.parametrize("refuse", ["401", "404", "connect"])
 async def test_a_move_to_another_partition_goes_unnoticed(site: Site, refuse: str) -> None:

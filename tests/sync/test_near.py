@@ -97,6 +97,7 @@ async def test_an_interrupted_first_sync_goes_on_where_it_stopped(
     assert availability(large, -30, 300).complete
 
 
+@pytest.mark.row(17)
 @pytest.mark.parametrize("fault", ["status", "empty-multistatus"])
 async def test_without_a_usable_query_nothing_is_promised_and_all_is_read(
     large: Site, monkeypatch: pytest.MonkeyPatch, fault: str

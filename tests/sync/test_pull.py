@@ -50,6 +50,7 @@ async def test_an_idle_poll_is_one_request_and_keeps_the_mirror_fresh(site: Site
     assert site.connection().synced_at == int(site.clock.time)
 
 
+@pytest.mark.row(13)
 @pytest.mark.rule("R9")
 async def test_a_change_costs_one_report_and_one_multiget(site: Site) -> None:
     site.account.put("home", event("a"))
@@ -77,6 +78,7 @@ async def test_what_leaves_icloud_leaves_here_and_frees_the_time(site: Site) -> 
     assert site.read(objects.changes_since, mirror.id, mirror.revision - 1) == [("a.ics", True)]
 
 
+@pytest.mark.row(14)
 @pytest.mark.parametrize("form", ["bare", "element", "412", "410"])
 async def test_an_expired_token_means_a_full_list_without_loss(site: Site, form: str) -> None:
     for number in range(5):
@@ -96,6 +98,7 @@ async def test_an_expired_token_means_a_full_list_without_loss(site: Site, form:
     assert [(c.changed, c.removed) for c in report.calendars] == [(1, 1)]
 
 
+@pytest.mark.row(13)
 async def test_a_truncated_answer_is_read_to_its_end(site: Site) -> None:
     site.fault("sync-truncated", limit=7)
     for number in range(30):
@@ -105,6 +108,7 @@ async def test_a_truncated_answer_is_read_to_its_end(site: Site) -> None:
     site.assert_mirror_equals("home")
 
 
+@pytest.mark.row(30)
 @pytest.mark.rule("R11")
 @pytest.mark.parametrize("skip", [0, 1, 2], ids=["sync", "full list", "multiget"])
 @pytest.mark.parametrize("tokens", ["good", "expired"])
@@ -143,6 +147,7 @@ async def test_an_empty_list_of_etags_deletes_nothing(site: Site) -> None:
     site.assert_mirror_equals("home")
 
 
+@pytest.mark.row(16)
 async def test_what_multiget_leaves_out_is_asked_for_again(site: Site) -> None:
     site.fault("multiget-fewer", keep=3)
     for number in range(12):
@@ -159,6 +164,7 @@ async def test_an_empty_listing_of_the_home_changes_nothing(site: Site) -> None:
     assert site.read(calendars.list_calendars, site.connection_id) == known
 
 
+@pytest.mark.row(15)
 @pytest.mark.rule("R11")
 @pytest.mark.parametrize("kind", ["new", "changed"])
 async def test_reads_that_lag_behind_the_listing_are_repeated(site: Site, kind: str) -> None:
@@ -177,6 +183,7 @@ async def test_reads_that_lag_behind_the_listing_are_repeated(site: Site, kind: 
     site.assert_mirror_equals("home")
 
 
+@pytest.mark.row(12)
 @pytest.mark.parametrize("fault", ["calendar-error", "cut-body", "status", "reset"])
 async def test_one_failing_calendar_leaves_the_others_alone(site: Site, fault: str) -> None:
     site.account.put("home", event("a"))

@@ -101,6 +101,7 @@ async def test_objects_without_ledger_row_never_go_up(site: Site) -> None:
     assert writes(site) == []
 
 
+@pytest.mark.row(29)
 @pytest.mark.rule("R16")
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_lost_answer_neither_loses_nor_doubles_a_push(site: Site, when: str) -> None:
@@ -169,6 +170,7 @@ async def test_an_upstream_in_trouble_postpones_and_the_push_survives(
     assert site.errands() == []
 
 
+@pytest.mark.row(22)
 @pytest.mark.rule("R16")
 async def test_a_body_icloud_refuses_is_parked_after_three_attempts(site: Site) -> None:
     site.book()
@@ -214,6 +216,7 @@ async def test_a_pushed_appointment_outlives_its_calendar(site: Site) -> None:
     assert site.errands()[0].reason == "linked-calendar-gone"
 
 
+@pytest.mark.row(20)
 async def test_an_etag_that_drifts_costs_one_more_attempt_and_no_change(site: Site) -> None:
     site.book()
     await site.sync()
@@ -226,6 +229,7 @@ async def test_an_etag_that_drifts_costs_one_more_attempt_and_no_change(site: Si
     assert site.mirrored("home") == {}
 
 
+@pytest.mark.row(21)
 async def test_a_tombstoned_name_gets_a_new_one(site: Site) -> None:
     site.book()
     (row,) = site.ledger()
@@ -241,6 +245,7 @@ async def test_a_tombstoned_name_gets_a_new_one(site: Site) -> None:
     assert len({peek_uid(r.data) for r in site.account.calendar("home").resources.values()}) == 1
 
 
+@pytest.mark.row(15)
 async def test_reads_that_lag_behind_a_put_do_not_loop(site: Site) -> None:
     site.fault("lag", after=20)
     site.book()
@@ -256,6 +261,7 @@ async def test_reads_that_lag_behind_a_put_do_not_loop(site: Site) -> None:
     assert site.platform_object() is not None
 
 
+@pytest.mark.row(24)
 @pytest.mark.rule("R15")
 async def test_guests_of_a_local_appointment_are_never_mailed(site: Site) -> None:
     guest = "ATTENDEE;CN=Guest:mailto:guest@example.com"
@@ -282,6 +288,7 @@ async def test_a_revoked_password_keeps_the_push_for_later(site: Site) -> None:
     assert site.read(objects.list_names, mirror.id) == []
 
 
+@pytest.mark.row(28)
 @pytest.mark.rule("R16")
 async def test_many_waiting_pushes_do_not_storm_a_throttled_account(site: Site) -> None:
     for number in range(8):

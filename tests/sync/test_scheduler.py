@@ -86,6 +86,7 @@ async def test_back_off_grows_is_kept_and_ends(site: Site, form: str) -> None:
     assert 180 <= due_in(site) <= 300
 
 
+@pytest.mark.row(7)
 @pytest.mark.rule("R4")
 async def test_a_revoked_password_stops_polling_after_three_single_probes(site: Site) -> None:
     site.account.put("home", event("kept"))

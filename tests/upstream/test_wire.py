@@ -191,6 +191,7 @@ async def test_a_slow_answer_ends_in_time(peer, part) -> None:
     await client.close()
 
 
+@pytest.mark.row(29)
 async def test_a_connection_closed_while_idle_is_not_used_again(client, peer) -> None:
     peer.answers = [answer(b"1", "Content-Length: 1"), answer(b"2", "Content-Length: 1")]
     assert (await ask(client, peer)).body == b"1"
