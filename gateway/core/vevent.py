@@ -6,6 +6,7 @@ Decided here, because the RFC forbids the input and says nothing of what to do w
 * DTEND and DURATION together: the later end.
 * An end that cannot be read: unknown from the start to the end of the window.
 * A start that cannot be read: unknown from the window's start (to DTEND where that is known).
+* Several DTSTARTs that differ: unknown from the first of them to the end counted from the last.
 """
 
 from dataclasses import dataclass, field
@@ -93,7 +94,8 @@ def read_event(component: Component, zones: ZoneTable, rules: BusyRules) -> Even
 
     What is wrong but can be lived with is left in ``notes`` as (code, detail).
     """
-    start = _start(component, zones)
+    starts = _starts(component, zones)
+    start = starts[0]
     zone, known = resolve(start, zones)
     all_day = start.form is Form.DATE
     verdict, reason = classify(component, rules, all_day=all_day)
@@ -109,6 +111,7 @@ def read_event(component: Component, zones: ZoneTable, rules: BusyRules) -> Even
     )
     if not known:
         _doubt_zone(event, start)
+    _doubt_starts(event, starts, zones)
     _read_length(event, start, zones)
     _read_travel(event)
     _read_recurrence(event)
@@ -133,13 +136,16 @@ def instant_of(moment: Moment, zones: ZoneTable) -> int:
     return resolve(moment, zones)[0].to_utc(moment.wall)
 
 
-def _start(component: Component, zones: ZoneTable) -> Moment:
-    prop = component.first("DTSTART")
-    if prop is not None:
+def _starts(component: Component, zones: ZoneTable) -> list[Moment]:
+    """Every DTSTART that can be read, the earliest first; one there must be (RFC 5545 3.6.1)."""
+    starts = []
+    for prop in component.all("DTSTART"):
         try:
-            return moment_of(prop)
+            starts.append(moment_of(prop))
         except (ValueError, OverflowError):
-            pass
+            continue
+    if starts:
+        return sorted(starts, key=lambda moment: instant_of(moment, zones))
     until = None
     end = component.first("DTEND")
     if end is not None and not component.all("RRULE") and not component.all("RDATE"):
@@ -149,6 +155,15 @@ def _start(component: Component, zones: ZoneTable) -> Moment:
         except (ValueError, OverflowError):
             pass
     raise UnreadableError("DTSTART is missing or is no time", until)
+
+
+def _doubt_starts(event: Event, starts: list[Moment], zones: ZoneTable) -> None:
+    """Of starts that differ nobody knows which is meant, or whether one was to be the end."""
+    apart = instant_of(starts[-1], zones) - instant_of(starts[0], zones)
+    if apart:
+        event.doubt = event.doubt or "bad-start"
+        event.slack = (event.slack[0], event.slack[1] + apart)
+        event.notes.append(("bad-start", "DTSTART comes more than once"))
 
 
 def _doubt_zone(event: Event, moment: Moment) -> None:

@@ -130,8 +130,16 @@ CASES = [
     Case(
         "odd/double_dtstart",
         "RFC 5545 3.6.1",
-        "DTSTART twice: the first one",
-        ["04-01T10:00/04-01T11:00 BUSY opaque"],
+        "DTSTART twice: whatever they may cover",
+        ["04-01T10:00/05-01T11:00 UNKNOWN bad-start"],
+        problems=["bad-start"],
+    ),
+    Case(
+        "odd/second_dtstart_for_dtend",
+        "RFC 5545 3.6.1",
+        "DTSTART written where DTEND was meant: not free",
+        ["04-01T10:00/04-01T11:00 UNKNOWN bad-start"],
+        problems=["bad-start"],
     ),
     Case(
         "odd/no_calendar",

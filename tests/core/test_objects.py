@@ -56,6 +56,10 @@ def test_a_method_left_in_is_forgiven():
             "There are two components without RECURRENCE-ID for one UID.",
         ),
         (body(component("SUMMARY:x")), "An event has no DTSTART."),
+        (
+            body(component(START, "DTSTART:20260501T100000Z")),
+            "An event has several DTSTARTs that differ.",
+        ),
         (body(component("DTSTART:soon")), "DTSTART cannot be read: "),
         (body(component(START, "DTEND:20260431T100000Z")), "DTEND cannot be read: "),
         (body(component(START, "DURATION:1h")), "DURATION cannot be read: not a duration."),
