@@ -121,10 +121,12 @@ def test_an_answer_given_inside_the_lock_keeps_nothing_of_a_failed_change(filled
     with failing(world, last_row), fresh_state() as state:
         with world.database.read() as session:
             state.login = verify_login(session, world.platform.login, world.platform.secret)
-        with storage.acquire_lock("w", world.principal_id):
-            with pytest.raises(DBAPIError, match="disk is full"):
-                act(world, storage)
-            # The lock is left without an exception, as behind an error answer of Radicale's.
+        # The lock is left without an exception, as behind an error answer of Radicale's.
+        with (
+            storage.acquire_lock("w", world.principal_id),
+            pytest.raises(DBAPIError, match="disk is full"),
+        ):
+            act(world, storage)
     assert rows(world) == before
 
 
