@@ -78,6 +78,17 @@ logins = Table(
     Column("user_agent", Text),
 )
 
+login_failures = Table(
+    "login_failures",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("address_key", LargeBinary, nullable=False),
+    Column("name_key", LargeBinary, nullable=False),
+    Index("ix_login_failures_address_key_at", "address_key", "at"),
+    Index("ix_login_failures_name_key_at", "name_key", "at"),
+)
+
 api_keys = Table(
     "api_keys",
     metadata,

@@ -89,6 +89,25 @@ def test_a_revoked_login_is_out_in_every_process(crew):
     assert ask(world, world.device) == 207
 
 
+def test_guesses_at_one_process_count_in_every_other(crew):
+    """Another server on the same database: what failed there is refused here, and back."""
+    world, _parent = crew
+    settings = world.settings.model_copy(update={"caldav_bind": "127.0.0.1:0"})
+    login = world.new_login("device")
+    with serving(settings, 1) as (url, _process), contextlib.ExitStack() as stack:
+        other = OverHttp(url)
+        stack.callback(other.close_all)
+        there = Dav(other, login.login, "wrong")
+        here = Dav(world.application, login.login, "wrong")
+        answers = [ask(world, client) for client in [there, here] * 5]
+        assert answers == [401] * 10
+        right = Dav(other, login.login, login.secret)
+        assert right.get(world.home).status == 429
+        # A process learns of the failures of others within a second.
+        assert until(lambda: {ask(world, login) for _ in range(8)} == {429})
+        assert ask(world, world.device) == 207
+
+
 def test_a_reader_that_does_not_read_holds_no_thread(tmp_path):
     """One process, one thread, and somebody who asks for 5 MB and reads none of it."""
     settings = Settings(data_dir=tmp_path, caldav_bind="127.0.0.1:0", caldav_threads=1)

@@ -222,6 +222,19 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_logins_principal_id"), ["principal_id"], unique=False)
 
     op.create_table(
+        "login_failures",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("address_key", sa.LargeBinary(), nullable=False),
+        sa.Column("name_key", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_login_failures")),
+    )
+    with op.batch_alter_table("login_failures", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_login_failures_at"), ["at"], unique=False)
+        batch_op.create_index("ix_login_failures_address_key_at", ["address_key", "at"])
+        batch_op.create_index("ix_login_failures_name_key_at", ["name_key", "at"])
+
+    op.create_table(
         "freebusy_tokens",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("principal_id", sa.Text(), nullable=False),
@@ -669,6 +682,12 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_freebusy_tokens_principal_id"))
 
     op.drop_table("freebusy_tokens")
+    with op.batch_alter_table("login_failures", schema=None) as batch_op:
+        batch_op.drop_index("ix_login_failures_name_key_at")
+        batch_op.drop_index("ix_login_failures_address_key_at")
+        batch_op.drop_index(batch_op.f("ix_login_failures_at"))
+
+    op.drop_table("login_failures")
     with op.batch_alter_table("logins", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_logins_principal_id"))
 

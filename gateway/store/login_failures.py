@@ -1,0 +1,56 @@
+"""Failed logins of the last minutes, counted by all processes together (design section 8).
+
+Address and name are kept as hashes: people type passwords into the wrong field. Rows live as long
+as they count.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+from sqlalchemy import bindparam, delete, func, insert, select, union_all
+
+from gateway.store.engine import Session, new_id
+from gateway.store.tables import login_failures
+
+WINDOW_S = 300
+PER_ADDRESS = 100
+PER_NAME = 10
+
+_RECENT = login_failures.c.at > bindparam("since")
+_BLOCKED = union_all(
+    *(
+        select(key.label("key"), func.min(login_failures.c.at).label("at"))
+        .where(_RECENT)
+        .group_by(key)
+        .having(func.count() >= count)
+        for key, count in (
+            (login_failures.c.name_key, PER_NAME),
+            (login_failures.c.address_key, PER_ADDRESS),
+        )
+    )
+)
+
+
+def keys_of(address: str, name: str) -> tuple[bytes, bytes]:
+    """Return what failures are counted under: the address, and the name at this address.
+
+    Never the name alone: that would let anybody lock anybody out.
+    """
+    return _hash(address), _hash(f"{address}\0{name}")
+
+
+def blocked_keys(session: Session, *, now: int) -> Mapping[bytes, int]:
+    """Return the keys that failed too often, each with the time when its first failure expires."""
+    found = session.execute(_BLOCKED, {"since": now - WINDOW_S})
+    return {bytes(key): at + WINDOW_S for key, at in found}
+
+
+def note_failure(session: Session, keys: tuple[bytes, bytes], *, now: int) -> None:
+    """Count one failed login, and forget those that count no more."""
+    session.execute(delete(login_failures).where(login_failures.c.at <= now - WINDOW_S))
+    row = {"id": new_id("fail"), "at": now, "address_key": keys[0], "name_key": keys[1]}
+    session.execute(insert(login_failures).values(row))
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
