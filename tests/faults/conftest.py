@@ -12,7 +12,7 @@ from gateway.store.engine import Database
 from gateway.store.threads import StoreThreads
 from gateway.sync.context import SyncContext
 
-pytest.register_assert_rewrite("tests.faults.person", "tests.faults.life")
+pytest.register_assert_rewrite("tests.faults.person", "tests.faults.judge", "tests.faults.life")
 
 from tests.faults.life import Scene  # noqa: E402
 from tests.faults.person import Person, make_person  # noqa: E402

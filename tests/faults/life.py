@@ -10,12 +10,13 @@ from gateway.lookalike.server import Lookalike
 from gateway.store import accounts, conflicts, objects
 from gateway.store.engine import Database
 from gateway.store.outbox import LedgerRow
+from gateway.store.principals import LoginKind
 from tests.faults.edits import History, start_of
+from tests.faults.judge import content_differences, differences
 from tests.faults.person import (
     DAY,
     HOUR,
     Person,
-    differences,
     make_person,
     pass_time,
     stamp,
@@ -56,7 +57,9 @@ OURS = [
 """What can happen to an appointment, and on which side."""
 
 EVENTS = [("person", what) for what in ("add", "edit", "delete", "move", "split", "skip")]
-CHANGES = [*OURS, *OURS, *EVENTS, ("platform", "book"), ("device", "block")]
+BY_DEVICE = [("device", what) for what in ("time", "title", "withdraw")]
+PRIVATE = [("owner", what) for what in ("block", "shift", "free")]
+CHANGES = [*OURS, *OURS, *BY_DEVICE, *EVENTS, *PRIVATE, ("platform", "book")]
 
 
 @dataclass
@@ -83,6 +86,8 @@ class Life:
             scene.clock,
             email=f"p{next(scene.numbers)}@icloud.com",
         )
+        self.person.names = scene.process.allowed
+        scene.process.random.seed(0)
         self.histories: dict[str, History] = {}
         self.died = self.interrupted = False
         """Whether the last run got as far as it was to be killed or interrupted."""
@@ -147,7 +152,7 @@ class Life:
     # --- our appointments, on both sides ---
 
     def change_ours(self, index: int, act: tuple[str, str]) -> None:
-        """One appointment is edited on the phone or on the platform."""
+        """One appointment is edited on the phone, on the platform or on a device of ours."""
         who, what = act
         if who == "phone":
             pushed = self.pushed()
@@ -156,7 +161,7 @@ class Life:
         else:
             uids = self.person.local_uids()
             if uids:
-                self.change_local(uids[index % len(uids)], what)
+                self.change_local(uids[index % len(uids)], what, who)
 
     def pushed(self) -> list[tuple[LedgerRow, str, str]]:
         """Our living appointments that are upstream: (row, calendar, name)."""
@@ -201,7 +206,7 @@ class Life:
         history = self.histories[ledger.id] = History(uid)
         history.write(self.local(uid), None, by_phone=False)
 
-    def change_local(self, uid: str, act: str) -> None:
+    def change_local(self, uid: str, act: str, who: LoginKind) -> None:
         before = self.local(uid)
         history = self.histories[self.ledger_of(uid).id]
         if act == "withdraw":
@@ -211,12 +216,21 @@ class Life:
         start = self.slot()
         title = f"Visit {int(start)}"
         body = moved_to(before, start) if act == "time" else retitled(before, title)
-        assert self.person.write(uid, body, "platform")
+        assert self.person.write(uid, body, who)
         history.write(self.local(uid), before, by_phone=False)
 
-    def block_on_a_device(self) -> None:
+    def change_private(self, index: int, act: str) -> None:
+        """Time is blocked by hand, moved or freed on a device: never to go upstream (R14)."""
+        uids = self.person.local_uids("blocked-slot")
         start = self.slot()
-        assert self.person.block(f"b{int(start)}", start)
+        if act == "block" or not uids:
+            assert self.person.block(f"b{int(start)}", start)
+            return
+        uid = uids[index % len(uids)]
+        if act == "free":
+            self.person.withdraw(uid)
+        else:
+            assert self.person.block(uid, start)
 
     def local(self, uid: str) -> bytes:
         stored = self.person.platform_object(uid)
@@ -234,8 +248,8 @@ class Life:
         who, what = change
         if change == ("platform", "book"):
             self.book()
-        elif who == "device":
-            self.block_on_a_device()
+        elif who == "owner":
+            self.change_private(index, what)
         elif who == "person":
             self.change_on_the_phone(index, what)
         else:
@@ -293,7 +307,12 @@ class Life:
 
     def complaints(self) -> list[str]:
         """What is wrong when all should be well."""
-        return [*differences(self.person), *sorted(self.person.problems()), *self.vanished()]
+        return [
+            *differences(self.person),
+            *content_differences(self.person),
+            *sorted(self.person.problems()),
+            *self.vanished(),
+        ]
 
     def vanished(self) -> list[str]:
         """Edits of appointments that neither side has and no conflict record keeps."""

@@ -4,23 +4,24 @@ What the tests of this folder share: :class:`Person` acts on both sides, :func:`
 the worker run on the virtual clock, :func:`differences` compares both sides when all is quiet.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from gateway.core.busy import BusyRow, coalesce_rows
 from gateway.core.errors import GatewayError
 from gateway.core.instances import BusyRules, default_window, expand
-from gateway.core.intervals import Interval, merge, subtract
-from gateway.core.meaning import same_times
+from gateway.core.intervals import Interval
 from gateway.core.objects import peek_uid
 from gateway.lookalike.server import Lookalike
 from gateway.services import booking
 from gateway.services.availability import FreeBusy, free_busy
 from gateway.store import bookings, calendars, collections, objects, outbox, principals
 from gateway.store.engine import Database, Session
-from gateway.store.outbox import LedgerRow
+from gateway.store.objects import StoredObject
 from gateway.sync.context import SyncContext
 from gateway.sync.scheduler import Worker
 from tests.sync.conftest import ZONE, Clock, Site, create_principal, event
@@ -51,6 +52,24 @@ class Person(Site):
 
     names: set[str] = field(default_factory=set)
     """Every upstream name the ledger ever allowed."""
+
+    _session: Session | None = None
+
+    def read(self, function: Callable, *args, **kwargs):
+        """Read in a unit of its own, or in that of :meth:`snapshot`."""
+        if self._session is None:
+            return super().read(function, *args, **kwargs)
+        return function(self._session, *args, **kwargs)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let everything read meanwhile be of one moment, and of one unit."""
+        with self.database.read() as session:
+            self._session = session
+            try:
+                yield
+            finally:
+                self._session = None
 
     # --- the platform ---
 
@@ -108,22 +127,19 @@ class Person(Site):
 
     def local_uids(self, kind: str = "appointment") -> list[str]:
         """UIDs of what is in ``platform/`` now."""
-        platform = self.read(collections.find_collection, self.principal_id, "platform")
-        with self.database.read() as session:
-            found = [
-                objects.get_object(session, platform.id, name)
-                for name in sorted(objects.list_names(session, platform.id))
-            ]
-        return [item.uid for item in found if item.kind == kind]
+        return [item.uid for item in self.platform_objects() if item.kind == kind]
+
+    def platform_objects(self) -> list[StoredObject]:
+        """What is in ``platform/`` now, by name."""
+        return self.read(_platform_objects, self.principal_id)
 
     # --- what the gateway says ---
 
     def availability(self, window: Interval | None = None) -> FreeBusy:
         """Busy time as every face answers it, for 60 days unless told otherwise."""
         now = int(self.clock.time)
-        with self.database.read() as session:
-            principal = principals.get_principal(session, self.principal_id)
-            return free_busy(session, principal, window or (now, now + 60 * DAY), now=now)
+        principal = self.read(principals.get_principal, self.principal_id)
+        return self.read(free_busy, principal, window or (now, now + 60 * DAY), now=now)
 
     def problems(self) -> set[str]:
         """Every problem code the person can see now."""
@@ -145,7 +161,7 @@ class Person(Site):
 
     def note_names(self) -> None:
         """Remember which upstream names the ledger allows at this moment."""
-        self.names |= {row.upstream_name for row in self.ledger()}
+        self.names.update(row.upstream_name for row in self.ledger())
 
     # --- what iCloud holds ---
 
@@ -160,14 +176,11 @@ class Person(Site):
                 continue
             rules = BusyRules(ZoneInfo(ZONE), addresses, all_day_blocks=calendar.all_day_blocks)
             for body in self.foreign(calendar).values():
-                rows += _rows(expand(body.data, span, rules))
-        platform = self.read(collections.find_collection, self.principal_id, "platform")
-        with self.database.read() as session:
-            for name in objects.list_names(session, platform.id):
-                item = objects.get_object(session, platform.id, name)
-                always = item.kind == "appointment"
-                rules = BusyRules(ZoneInfo(ZONE), addresses, always_busy=always)
-                rows += _rows(expand(item.body, span, rules))
+                rows += _rows(body.data, span, rules)
+        for item in self.platform_objects():
+            always = item.kind == "appointment"
+            rules = BusyRules(ZoneInfo(ZONE), addresses, always_busy=always)
+            rows += _rows(item.body, span, rules)
         return coalesce_rows(rows, window)
 
     def in_use(self) -> list[calendars.UpstreamCalendar]:
@@ -205,8 +218,16 @@ def id_of(calendar: calendars.UpstreamCalendar) -> str:
     return calendar.path.rstrip("/").rpartition("/")[2]
 
 
-def _rows(expansion) -> list[tuple[int, int, str]]:
-    return [(one.busy_start, one.busy_end, one.fbtype) for one in expansion.instances]
+def _platform_objects(session: Session, principal_id: str) -> list[StoredObject]:
+    platform = collections.find_collection(session, principal_id, "platform")
+    names = sorted(objects.list_names(session, platform.id))
+    return [objects.get_object(session, platform.id, name) for name in names]
+
+
+@lru_cache(maxsize=4096)
+def _rows(body: bytes, span: Interval, rules: BusyRules) -> tuple[tuple[int, int, str], ...]:
+    found = expand(body, span, rules).instances
+    return tuple((one.busy_start, one.busy_end, one.fbtype) for one in found)
 
 
 def make_person(
@@ -281,113 +302,3 @@ def next_due(database: Database) -> float:
     """
     with database.read() as session:
         return float(session.exec_driver_sql(query).scalar() or 0)
-
-
-# --- both sides ---
-
-
-def differences(person: Person) -> list[str]:
-    """Everything in which iCloud and the gateway disagree; empty when they have converged."""
-    return [
-        *_mirror_differences(person),
-        *_own_differences(person),
-        *_busy_differences(person),
-        *_foreign_writes(person),
-    ]
-
-
-def _mirror_differences(person: Person) -> Iterable[str]:
-    for calendar in person.in_use():
-        if calendar.state == "gone":
-            continue
-        if calendar.state != "ok" or calendar.problem is not None:
-            yield f"{calendar.name} is {calendar.state}, {calendar.problem}"
-        if calendar.role not in MIRRORED:
-            continue
-        there = {name: one.etag for name, one in person.foreign(calendar).items()}
-        held = person.mirrored(id_of(calendar))
-        here = {name: item.upstream_etag for name, item in held.items()}
-        if here != there:
-            yield f"{calendar.name}: here {here}, there {there}"
-
-
-def _own_differences(person: Person) -> Iterable[str]:
-    for errand in person.errands():
-        yield f"errand {errand.action} is {errand.state}, {errand.reason}"
-    local = set(person.local_uids())
-    for row in person.ledger():
-        there = person.found_upstream(row.upstream_uid)
-        if row.state == "deleted":
-            if row.object_id is not None:
-                yield f"{row.upstream_name} is deleted upstream and here still"
-            if there:
-                yield f"{row.upstream_name} should be deleted and is in {there}"
-            continue
-        yield from _pushed_differences(person, row, there)
-        if row.object_id is not None:
-            stored = person.read(objects.find_object_by_id, row.object_id)
-            local.discard(stored.uid if stored else "")
-    for uid in local:
-        yield f"{uid} has no living push"
-    for appointment in person.appointments():
-        if (appointment.status == "confirmed") != (appointment.object_id is not None):
-            yield f"appointment {appointment.title} is {appointment.status} without its object"
-
-
-def _pushed_differences(
-    person: Person, row: LedgerRow, there: list[tuple[str, str]]
-) -> Iterable[str]:
-    if len(there) != 1:
-        yield f"{row.upstream_name} is {len(there)} times upstream: {there}"
-        return
-    ((calendar_id, name),) = there
-    if (f"{person.account.home_path}{calendar_id}/", name) != (
-        row.upstream_path,
-        row.upstream_name,
-    ):
-        yield f"{name} is in {calendar_id}, the ledger says {row.upstream_path}{row.upstream_name}"
-    resource = person.account.calendar(calendar_id).resources[name]
-    if resource.etag != row.upstream_etag:
-        yield f"{name} is {resource.etag} upstream, the ledger says {row.upstream_etag}"
-    stored = person.read(objects.find_object_by_id, row.object_id) if row.object_id else None
-    if stored is None:
-        yield f"{name} is upstream and not here"
-    elif not same_times(stored.body, resource.data):
-        yield f"{name} has another time here:\n{stored.body!r}\n{resource.data!r}"
-    elif _summary(stored.body) != _summary(resource.data):
-        yield f"{name} has another title here"
-    if row.state != "pushed":
-        yield f"{name} is {row.state}, {row.reason}"
-
-
-def _summary(body: bytes) -> bytes:
-    return next((line for line in body.splitlines() if line.startswith(b"SUMMARY")), b"")
-
-
-def _busy_differences(person: Person) -> Iterable[str]:
-    said = person.availability()
-    true = person.true_busy((said.start, said.end))
-    if not said.complete:
-        yield f"part of the time is unknown: {[s for s in said.sources if s.unknown]}"
-    elif list(said.busy) != true:
-        yield f"busy {sorted(set(said.busy) ^ set(true))}"
-
-
-def _foreign_writes(person: Person) -> Iterable[str]:
-    person.note_names()
-    for entry in person.log():
-        if entry.method in ("PROPFIND", "REPORT", "GET", "OPTIONS"):
-            continue
-        if entry.method not in ("PUT", "DELETE"):
-            yield f"{entry.method} was sent"
-        elif 200 <= entry.status < 300 and entry.path.rpartition("/")[2] not in person.names:
-            yield f"{entry.method} {entry.path} has no ledger row"
-    if person.server.world.select_mails(person.account.email):
-        yield "guests were mailed"
-
-
-def free_of(person: Person, spans: Iterable[Interval]) -> list[Interval]:
-    """The part of these spans that is said to be free now (unknown is not free)."""
-    spans = merge(spans)
-    said = person.availability((spans[0][0], spans[-1][1])) if spans else None
-    return subtract(spans, merge((s, e) for s, e, _ in said.busy)) if said else []

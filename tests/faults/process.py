@@ -7,10 +7,14 @@ that another process could see, so these are all the moments at which dying make
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
+
+from sqlalchemy import select
 
 from gateway.settings import Settings
 from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
+from gateway.store.tables import push_ledger
 from gateway.store.threads import StoreThreads
 from gateway.sync.context import SyncContext
 from gateway.sync.scheduler import Worker
@@ -78,6 +82,10 @@ class Process:
         clock: Callable[[], float],
     ) -> None:
         self._parts = (settings, database, keyring, clock)
+        self.allowed: set[str] = set()
+        """Upstream names the ledger held at the moment something was written under them (R13)."""
+        self.random = Random(0)
+        """The dice of every process on this database, so that a life can be repeated."""
         self._start()
 
     def _start(self) -> None:
@@ -85,14 +93,23 @@ class Process:
         self.fuse = Fuse()
         self._threads = BrittleThreads(database, self.fuse)
         self.context = SyncContext(settings, self._threads, keyring, clock=clock)
+        self.context.random = self.random
         send = self.context.transport.request
 
         async def request(**options):
             self.fuse.step()
+            if options["method"] in ("PUT", "DELETE"):
+                self._note_name(database, options["url"].rpartition("/")[2])
             return await send(**options)
 
         self.context.transport.request = request
         self.worker = Worker(self.context)
+
+    def _note_name(self, database: Database, name: str) -> None:
+        query = select(push_ledger.c.id).where(push_ledger.c.upstream_name == name)
+        with database.read() as session:
+            if session.execute(query).first() is not None:
+                self.allowed.add(name)
 
     async def replace(self) -> None:
         """Bury the process and start the next one; leases are left to run out."""

@@ -15,7 +15,8 @@ from gateway.lookalike.quirks import QUIRKS
 from gateway.store import accounts
 from gateway.sync.scheduler import Worker
 from gateway.upstream.transport import Transport
-from tests.faults.person import DAY, HOUR, Person, differences, fill, free_of, pass_time, timed
+from tests.faults.judge import differences, free_of
+from tests.faults.person import DAY, HOUR, Person, fill, pass_time, timed
 
 FAULT_S = 1200
 HEALED_WITHIN_S = 3 * HOUR
