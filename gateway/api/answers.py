@@ -1,13 +1,14 @@
 """How a free/busy answer is written and digested: shared by the long way and the fast path."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
 
 from gateway.api.times import render_known
+from gateway.core.intervals import Interval
 from gateway.services.availability import SourceState
 
 
@@ -28,7 +29,23 @@ def digest_states(sources: Iterable[SourceState]) -> bytes:
     return orjson.dumps([(s.calendar, s.role, s.state, s.problem, s.unknown) for s in sources])
 
 
-def make_etag(question: tuple[Any, ...], states: bytes) -> str:
-    """Digest all an answer depends on into a weak ETag (RFC 9110 8.8.1)."""
-    digest = hashlib.blake2b(orjson.dumps(question) + states, digest_size=15).hexdigest()
-    return f'W/"{digest}"'
+def digest_question(
+    time_zone: str,
+    revision: int,
+    on_unknown: str,
+    on_tentative: str,
+    group_by: str | None,
+    states: bytes,
+) -> str:
+    """Digest all an answer depends on beside its window, for :func:`make_etag`."""
+    question = orjson.dumps((time_zone, revision, on_unknown, on_tentative, group_by))
+    return hashlib.blake2b(question + states, digest_size=12).hexdigest()
+
+
+def make_etag(window: Interval, digest: str, *, complete: bool, holds: Sequence[str]) -> str:
+    """Return a weak ETag (RFC 9110 8.8.1): the window as it is, the rest as a digest.
+
+    ``holds`` are the ids of the living holds in the window.
+    """
+    held = hashlib.blake2b(orjson.dumps(holds), digest_size=6).hexdigest() if holds else ""
+    return f'W/"{digest}.{window[0]:x}.{window[1]:x}{"" if complete else "u"}{held}"'

@@ -16,6 +16,7 @@ from gateway.api.activity import Activity
 from gateway.api.openapi import DOCUMENT, build_document, dump_document
 from gateway.api.ports import SyncService
 from gateway.api.problems import BodyTooLarge, http_problem_response, problem_response, status_of
+from gateway.api.ready import ReadyAnswer
 from gateway.api.routes import ROUTES
 from gateway.api.routing import mount
 from gateway.api.state import REQUEST_ID, STATE, ApiState
@@ -102,11 +103,14 @@ async def _frame(request: web.Request, handler: Endpoint) -> web.StreamResponse:
         response = await handler(request)
     except Exception as error:
         response = _problem(request, error, given)
-    headers = response.headers
-    headers["X-Request-Id"] = given
-    headers["X-Content-Type-Options"] = "nosniff"
-    if "Cache-Control" not in headers:
-        headers["Cache-Control"] = "no-store"
+    if type(response) is ReadyAnswer:
+        response.request_id = given
+    else:
+        headers = response.headers
+        headers["X-Request-Id"] = given
+        headers["X-Content-Type-Options"] = "nosniff"
+        if "Cache-Control" not in headers:
+            headers["Cache-Control"] = "no-store"
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "none"
     _timer(route, response.status).observe(time.perf_counter() - began)

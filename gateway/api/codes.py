@@ -52,6 +52,7 @@ CODES: Mapping[str, str] = {
     "principal-already-connected": "The principal has a connection already.",
     "principal-required": "Say whose time it is: either principal or principals.",
     "push-not-parked": "Only a parked push can be dropped.",
+    "rate-limited": "More requests in a minute than allowed; `Retry-After` says when to go on.",
     "require-invalid": "Say all, any, or how many people must be free.",
     "require-too-many": "More people are required than are named.",
     "scope-missing": "The key does not have the scope this call needs.",

@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 import orjson
 from aiohttp import web
 
-from gateway.api.answers import digest_states, make_etag, render_source
+from gateway.api.answers import digest_question, digest_states, make_etag, render_source
 from gateway.api.people import find_own
-from gateway.api.routing import JSON, Call, Result
+from gateway.api.ready import ReadyAnswer
+from gateway.api.routing import Call, Result
 from gateway.api.schemas import NoQuery
 from gateway.api.schemas_freebusy import ExplainQuery, FreeBusyQuery, FreeBusyRequest
 from gateway.api.times import render_instant
@@ -81,7 +82,7 @@ async def _from_memory(
     query = call.query
     if query.group_by or (query.on_unknown, query.on_tentative) != ("block", "block"):
         return None
-    entry = await call.api.timelines.find(call.path("principal"), now=call.now)
+    entry = await call.api.timelines.find(call.path("principal"), window, now=call.now)
     if entry is None or query.time_zone not in (None, entry.timeline.time_zone):
         return None
     if call.key.subaccount_id not in (None, entry.timeline.subaccount_id):
@@ -89,28 +90,23 @@ async def _from_memory(
     return entry.answer(window, now=call.now, fresh_for_s=call.api.settings.fresh_for_s)
 
 
-def _conditional(request: web.Request, etag: str, body: bytes) -> web.Response:
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-    if "If-None-Match" in request.headers and _has(request, etag):
-        return web.Response(status=304, headers=headers)
-    headers["Content-Type"] = JSON
-    return web.Response(body=body, headers=headers)
+def _conditional(request: web.Request, etag: str, body: bytes) -> ReadyAnswer:
+    known = "If-None-Match" in request.headers and _has(request, etag)
+    return ReadyAnswer(etag, None if known else body)
 
 
 def weak_etag(found: FreeBusy, group_by: str | None) -> str:
     """Digest what the answer depends on; ages are left out, so time alone changes nothing."""
-    question = (
-        found.start,
-        found.end,
+    digest = digest_question(
         found.time_zone,
         found.revision,
-        found.complete,
         found.on_unknown,
         found.on_tentative,
         group_by,
-        found.holds,
+        digest_states(found.sources),
     )
-    return make_etag(question, digest_states(found.sources))
+    window = (found.start, found.end)
+    return make_etag(window, digest, complete=found.complete, holds=found.holds)
 
 
 def _has(request: web.Request, etag: str) -> bool:

@@ -4,6 +4,7 @@
 JSON pointer (RFC 6901): into the body, or into the object of query parameters of a GET.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -62,6 +63,7 @@ STATUS: Mapping[type[BaseException], int] = {
     errors.NotAuthenticated: 401,
     errors.NotAllowed: 403,
     errors.NotFound: 404,
+    errors.TooManyRequests: 429,
     errors.Conflict: 409,
     errors.Refused: 422,
     errors.CredentialRejected: 422,
@@ -84,6 +86,7 @@ TITLES: Mapping[int, str] = {
     413: "The request is too large",
     415: "Unsupported media type",
     422: "The request cannot be carried out",
+    429: "Too many requests",
     500: "Internal error",
     502: "iCloud did not answer as expected",
     503: "Not available at the moment",
@@ -181,6 +184,8 @@ def _sentence(text: str) -> str:
 def _headers_of(error: errors.GatewayError, status: int) -> dict[str, str]:
     if status == 401:
         return {"WWW-Authenticate": 'Bearer realm="gateway"'}
+    if isinstance(error, errors.TooManyRequests):
+        return {"Retry-After": str(math.ceil(error.retry_after_s))}
     if isinstance(error, errors.UpstreamThrottled) and error.retry_after_s is not None:
         return {"Retry-After": str(max(1, round(error.retry_after_s)))}
     return {"Retry-After": str(RETRY_SOON_S)} if status == 503 else {}

@@ -126,24 +126,30 @@ PATH_PARAMETER = "[A-Za-z0-9_-]{1,64}"
 
 def mount(app: web.Application, routes: Iterable[Route]) -> None:
     """Register the routes; ``{name}`` in a path accepts an id and nothing else."""
+    api = app[STATE]
     for route in routes:
         path = route.path.replace("}", f":{PATH_PARAMETER}}}")
-        app.router.add_route(route.method, path, _endpoint(route))
+        app.router.add_route(route.method, path, _endpoint(route, api))
 
 
-def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _endpoint(
+    route: Route, api: ApiState
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    has_body = route.method in _WITH_BODY
+
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        api = request.app[STATE]
         key = None
         if route.scope is not None:
             key = await authenticate(request, api.live, api.threads)
             check_scope(key, route.scope)
             api.activity.note_key(key)
-        query = _read_query(request, route)
-        raw = await request.read() if request.method in _WITH_BODY else b""
+        query = _parse_query(route.query, request.rel_url.raw_query_string)
+        if not has_body:
+            call = Call(request, route, api, query, None, int(api.clock()), key)
+            return _respond(route, await route.handler(call))
+        raw = await request.read()
         body = _read_body(request, route, raw)
-        call = Call(request, route, api, query, body, int(api.clock()), key)
-        return await _carry_out(call, raw)
+        return await _carry_out(Call(request, route, api, query, body, int(api.clock()), key), raw)
 
     return endpoint
 
@@ -167,10 +173,6 @@ async def _carry_out(call: Call[Any, Any], raw: bytes) -> web.StreamResponse:
         response = _respond(route, await route.handler(call))
         await replay.finish(response, secret=route.secret)
         return response
-
-
-def _read_query(request: web.Request, route: Route) -> Query:
-    return _parse_query(route.query, request.rel_url.raw_query_string)
 
 
 @lru_cache(maxsize=4096)

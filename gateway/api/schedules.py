@@ -6,7 +6,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from gateway.api import schemas_schedules as shapes
-from gateway.api.freebusy import check_window
+from gateway.api.freebusy import DAY_S, check_window
 from gateway.api.paging import cut_page, link_next
 from gateway.api.problems import ReferenceNotFound
 from gateway.api.routing import AnyCall, Call, Result, json_answer
@@ -231,6 +231,7 @@ async def list_slots(call: Call[shapes.SlotQuery, None]) -> Result:
     question = await _question(
         call,
         offer.principal_ids,
+        window,
         query.on_unknown or offer.on_unknown,
         query.on_tentative or offer.on_tentative,
     )
@@ -248,7 +249,7 @@ async def find_availability(call: Call[NoQuery, shapes.AvailabilityRequest]) -> 
     wanted = list(dict.fromkeys(body.principals))
     interval_s = (body.interval_minutes or body.duration_minutes) * 60
     _check_work(interval_s, window, len(wanted))
-    question = await _question(call, wanted, body.on_unknown, body.on_tentative)
+    question = await _question(call, wanted, window, body.on_unknown, body.on_tentative)
 
     def unit(session: Session) -> tuple[Slots, SlotRules]:
         people = _people(session, call, wanted, "/principals/{}")
@@ -272,12 +273,17 @@ async def find_availability(call: Call[NoQuery, shapes.AvailabilityRequest]) -> 
 
 
 async def _question(
-    call: AnyCall, principal_ids: Sequence[str], on_unknown: OnUnknown, on_tentative: OnTentative
+    call: AnyCall,
+    principal_ids: Sequence[str],
+    window: Interval,
+    on_unknown: OnUnknown,
+    on_tentative: OnTentative,
 ) -> Question:
-    """Gather what is in memory already, or belongs there."""
+    """Gather what is in memory already, or belongs there, for the window and a day around it."""
+    around = (window[0] - DAY_S, window[1] + DAY_S)
     timelines: dict[str, Timeline] = {}
     for principal_id in principal_ids:
-        entry = await call.api.timelines.find(principal_id, now=call.now)
+        entry = await call.api.timelines.find(principal_id, around, now=call.now)
         if entry is not None:
             timelines[principal_id] = entry.timeline
     return Question(

@@ -1,4 +1,4 @@
-"""The fast path of free/busy: timelines in memory, rendered once, sliced per question.
+"""The fast path of free/busy: timelines in memory, rendered when asked for, sliced per question.
 
 An entry is used only while :mod:`gateway.store.live` names the same version it was built under;
 on any doubt it is built anew or the question goes the long way. Entries are bounded by bytes, the
@@ -6,133 +6,158 @@ least recently used go first. The bytes are exactly those of the long way (a dif
 """
 
 import asyncio
-from array import array
-from bisect import bisect_left, bisect_right
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import orjson
 
-from gateway.api.answers import digest_states, make_etag, render_source
+from gateway.api.answers import digest_question, digest_states, make_etag, render_source
 from gateway.api.times import render_instant
+from gateway.core.busy import STRENGTH
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
-from gateway.services.timeline import Timeline, build_timeline
+from gateway.services.availability import SourceState
+from gateway.services.timeline import NEAR_AFTER_S, NEAR_BEFORE_S, Timeline, build_timeline
 from gateway.store.live import Live, Version
 from gateway.store.threads import StoreThreads
 
 DEFAULT_BYTES = 64 * 1024 * 1024
-_ENTRY_OVERHEAD = 2_000
+_ENTRY_BYTES, _SOURCE_BYTES, _ROW_BYTES, _TEXT_BYTES = 3_000, 1_500, 25, 40
+"""What an entry, each source, each row and each rendered row take, beside the text itself."""
+_UNKNOWN = STRENGTH.index("unknown")
 
 
 class Rendered:
-    """One timeline with the JSON of its periods; ``size`` is its bytes in memory, roughly."""
+    """One timeline with the JSON of the periods that were asked for.
+
+    ``size`` is its bytes in memory, roughly; ``on_growth`` is told how many more they become.
+    """
 
     def __init__(self, timeline: Timeline, version: Version) -> None:
         self.timeline = timeline
         self.version = version
         self.zone = ZoneInfo(timeline.time_zone)
-        self._starts = array("q", (row[0] for row in timeline.rows))
-        self._ends = array("q", (row[1] for row in timeline.rows))
-        self._unknown = array("q", (n for n, r in enumerate(timeline.rows) if r[2] == "unknown"))
-        parts = [self._period(*row) for row in timeline.rows]
-        self._offsets = array("q", [0])
-        position = 0
-        for part in parts:
-            position += len(part) + 1
-            self._offsets.append(position)
-        self._text = b",".join(parts)
+        self.on_growth: Callable[[int], None] | None = None
+        self._texts: list[bytes | None] = [None] * len(timeline.starts)
         self._middle = (
             f'"time_zone":"{timeline.time_zone}","revision":{timeline.revision},"complete":'
         )
         self._judged: _Judged | None = None
-        self.size = _ENTRY_OVERHEAD + len(self._text) + 200 * len(parts)
+        self._sources = (-1, b"")
+        self.size = (
+            _ENTRY_BYTES + _SOURCE_BYTES * len(timeline.sources) + _ROW_BYTES * len(self._texts)
+        )
+
+    def answer(self, window: Interval, *, now: int, fresh_for_s: int) -> tuple[str, bytes] | None:
+        """Return the weak ETag and the JSON of the answer, or None: ask the long way."""
+        timeline = self.timeline
+        if not timeline.holds_window(window):
+            return None
+        judged = self._judged
+        if (
+            judged is None
+            or not judged.since <= now < judged.until
+            or judged.fresh_for_s != fresh_for_s
+        ):
+            judged = self._judged = self._judge(now, fresh_for_s)
+        if judged.digest is None:
+            return None
+        rows = timeline.between(window)
+        complete = _UNKNOWN not in timeline.kinds[rows.start : rows.stop]
+        held = [
+            name for start, end, name in timeline.holds if start < window[1] and end > window[0]
+        ]
+        if self._sources[0] != now:
+            self._sources = (now, judged.render(now))
+        start, end = render_instant(window[0], self.zone), render_instant(window[1], self.zone)
+        head = f'{{"start":"{start}","end":"{end}",{self._middle}{"true" if complete else "false"}'
+        policy = b',"policy":{"on_unknown":"block","on_tentative":"block"},"busy":['
+        busy = self._busy(rows, window) if rows else b""
+        body = b"".join((head.encode(), policy, busy, b'],"sources":', self._sources[1], b"}"))
+        return make_etag(window, judged.digest, complete=complete, holds=held), body
+
+    def _judge(self, now: int, fresh_for_s: int) -> "_Judged":
+        """Judge the sources: true until time alone may change a state, whatever the window."""
+        timeline = self.timeline
+        states = timeline.states(timeline.span, now=now, fresh_for_s=fresh_for_s)
+        until = timeline.judged_until(now=now, fresh_for_s=fresh_for_s)
+        if states is None:
+            return _Judged(now, max(until, now + 1), fresh_for_s, None, ())
+        digest = digest_question(
+            timeline.time_zone, timeline.revision, "block", "block", None, digest_states(states)
+        )
+        return _Judged(now, until, fresh_for_s, digest, _ageless(states, self.zone))
+
+    def _busy(self, rows: range, window: Interval) -> bytes:
+        """Return the periods; only the first and the last may need clipping."""
+        low, high = rows.start, rows.stop
+        texts = self._texts[low:high]
+        if None in texts:
+            texts = self._fill(low, high)
+        if self.timeline.starts[low] < window[0]:
+            texts[0] = self._clipped(low, window)
+        if self.timeline.ends[high - 1] > window[1]:
+            texts[-1] = self._clipped(high - 1, window)
+        return b",".join(texts)  # type: ignore[arg-type]
+
+    def _fill(self, low: int, high: int) -> list[bytes | None]:
+        """Render the rows of a range that were not asked for before."""
+        more = 0
+        for number in range(low, high):
+            if self._texts[number] is None:
+                text = self._period(*self.timeline.row(number))
+                self._texts[number] = text
+                more += len(text) + _TEXT_BYTES
+        self.size += more
+        if self.on_growth is not None:
+            self.on_growth(more)
+        return self._texts[low:high]
+
+    def _clipped(self, number: int, window: Interval) -> bytes:
+        start, end, status = self.timeline.row(number)
+        return self._period(max(start, window[0]), min(end, window[1]), status)
 
     def _period(self, start: int, end: int, status: str) -> bytes:
         first, last = render_instant(start, self.zone), render_instant(end, self.zone)
         return f'{{"start":"{first}","end":"{last}","status":"{status}"}}'.encode()
 
-    def answer(self, window: Interval, *, now: int, fresh_for_s: int) -> tuple[str, bytes] | None:
-        """Return the weak ETag and the JSON of the answer, or None: ask the long way."""
-        coverage = self.timeline.coverage
-        if not coverage[0] <= window[0] < window[1] <= coverage[1]:
-            return None
-        if self._judged is None or self._judged.key != (now, fresh_for_s):
-            self._judged = self._judge(now, fresh_for_s)
-        if self._judged.states is None:
-            return None
-        low = bisect_right(self._ends, window[0])
-        high = bisect_left(self._starts, window[1])
-        complete = not self._has_unknown(low, high)
-        held = [
-            name
-            for start, end, name in self.timeline.holds
-            if start < window[1] and end > window[0]
-        ]
-        question = (
-            *window,
-            self.timeline.time_zone,
-            self.timeline.revision,
-            complete,
-            "block",
-            "block",
-            None,
-            held,
-        )
-        etag = make_etag(question, self._judged.states)
-        return etag, self._render(window, complete, self._slice(low, high, window))
-
-    def _judge(self, now: int, fresh_for_s: int) -> "_Judged":
-        """Judge and render the sources; true for this second, whatever the window."""
-        states = self.timeline.states(self.timeline.coverage, now=now, fresh_for_s=fresh_for_s)
-        if states is None:
-            return _Judged((now, fresh_for_s), None, b"")
-        rendered = orjson.dumps([render_source(state, self.zone) for state in states])
-        return _Judged((now, fresh_for_s), digest_states(states), rendered)
-
-    def _has_unknown(self, low: int, high: int) -> bool:
-        if not self._unknown:
-            return False
-        position = bisect_left(self._unknown, low)
-        return position < len(self._unknown) and self._unknown[position] < high
-
-    def _slice(self, low: int, high: int, window: Interval) -> bytes:
-        """Return the periods from ``low`` to ``high``; only first and last may need clipping."""
-        if low >= high:
-            return b""
-        first_cut = self._starts[low] < window[0]
-        last_cut = self._ends[high - 1] > window[1]
-        if not first_cut and not last_cut:
-            return self._text[self._offsets[low] : self._offsets[high] - 1]
-        inner_low, inner_high = low + first_cut, high - last_cut
-        parts = []
-        if first_cut:
-            parts.append(self._clipped(low, window))
-        if inner_low < inner_high:
-            parts.append(self._text[self._offsets[inner_low] : self._offsets[inner_high] - 1])
-        if last_cut and (high - 1 > low or not first_cut):
-            parts.append(self._clipped(high - 1, window))
-        return b",".join(parts)
-
-    def _clipped(self, number: int, window: Interval) -> bytes:
-        start, end, status = self.timeline.rows[number]
-        return self._period(max(start, window[0]), min(end, window[1]), status)
-
-    def _render(self, window: Interval, complete: bool, busy: bytes) -> bytes:
-        assert self._judged is not None
-        start, end = (render_instant(moment, self.zone) for moment in window)
-        head = f'{{"start":"{start}","end":"{end}",{self._middle}{"true" if complete else "false"}'
-        policy = b',"policy":{"on_unknown":"block","on_tentative":"block"},"busy":['
-        return b"".join((head.encode(), policy, busy, b'],"sources":', self._judged.rendered, b"}"))
-
 
 class _Judged(NamedTuple):
-    """The sources as they stand in one second; ``states`` None when one is not believed."""
+    """The sources as they stand from ``since`` to ``until``; no digest when one is not believed.
 
-    key: tuple[int, int]
-    states: bytes | None
-    rendered: bytes
+    ``parts`` are the JSON around the ages: (text before, when it was synced or None, text after).
+    """
+
+    since: int
+    until: int
+    fresh_for_s: int
+    digest: str | None
+    parts: tuple[tuple[bytes, int | None], ...]
+
+    def render(self, now: int) -> bytes:
+        """Return the JSON of the sources with their ages in this second."""
+        return b"".join(
+            text if synced_at is None else b"%b%d" % (text, max(0, now - synced_at))
+            for text, synced_at in self.parts
+        )
+
+
+def _ageless(states: Sequence[SourceState], zone: ZoneInfo) -> tuple[tuple[bytes, int | None], ...]:
+    """Cut the JSON of the sources at the ages that go on by themselves."""
+    parts: list[tuple[bytes, int | None]] = []
+    text = b"["
+    for number, state in enumerate(states):
+        text += b"," if number else b""
+        rendered = orjson.dumps(render_source(state, zone))
+        if state.synced_at is None:
+            text += rendered
+            continue
+        before, mark, after = rendered.partition(b'"age_s":')
+        parts.append((text + before + mark, state.synced_at))
+        text = after.lstrip(b"0123456789")
+    return (*parts, (text + b"]", None))
 
 
 class TimelineCache:
@@ -143,37 +168,46 @@ class TimelineCache:
         self._threads = threads
         self._capacity = capacity
         self._entries: OrderedDict[str, Rendered] = OrderedDict()
-        self._building: dict[str, asyncio.Future[Rendered | None]] = {}
+        self._building: dict[tuple[str, bool], asyncio.Future[Rendered | None]] = {}
         self.bytes = 0
 
-    async def find(self, principal_id: str, *, now: int) -> Rendered | None:
+    async def find(self, principal_id: str, window: Interval, *, now: int) -> Rendered | None:
         """Return a timeline that is current as of the last ``live.refresh()``, built if need be.
 
-        None when none can be trusted, or when there is no such principal.
+        It holds ``window`` as far as that is expanded. None when none can be trusted, or when
+        there is no such principal.
         """
         version = self._live.version(principal_id)
         if version is None:
             self._drop(principal_id)
             return None
+        near = now - NEAR_BEFORE_S <= window[0] and window[1] <= now + NEAR_AFTER_S
         entry = self._entries.get(principal_id)
         if entry is not None and entry.version == version and now < entry.timeline.valid_until:
-            self._entries.move_to_end(principal_id)
-            return entry
-        return await self._build_once(principal_id, version, now)
+            timeline = entry.timeline
+            if timeline.holds_window(window) or timeline.span == timeline.coverage:
+                self._entries.move_to_end(principal_id)
+                return entry
+            near = False
+        return await self._build_once(principal_id, version, now, near)
 
-    async def _build_once(self, principal_id: str, version: Version, now: int) -> Rendered | None:
-        running = self._building.get(principal_id)
+    async def _build_once(
+        self, principal_id: str, version: Version, now: int, near: bool
+    ) -> Rendered | None:
+        running = self._building.get((principal_id, near))
         if running is None:
-            running = asyncio.ensure_future(self._build(principal_id, version, now))
-            self._building[principal_id] = running
-            running.add_done_callback(lambda _: self._building.pop(principal_id, None))
+            running = asyncio.ensure_future(self._build(principal_id, version, now, near))
+            self._building[principal_id, near] = running
+            running.add_done_callback(lambda _: self._building.pop((principal_id, near), None))
         built = await asyncio.shield(running)
         return built if built is not None and built.version == version else None
 
-    async def _build(self, principal_id: str, version: Version, now: int) -> Rendered | None:
+    async def _build(
+        self, principal_id: str, version: Version, now: int, near: bool
+    ) -> Rendered | None:
         """Build under one version; if it moved meanwhile, nothing is kept."""
         try:
-            timeline = await self._threads.read(build_timeline, principal_id, now=now)
+            timeline = await self._threads.read(build_timeline, principal_id, now=now, near=near)
         except NotFound:
             self._drop(principal_id)
             return None
@@ -183,13 +217,18 @@ class TimelineCache:
         entry = Rendered(timeline, version)
         self._drop(principal_id)
         self._entries[principal_id] = entry
-        self.bytes += entry.size
-        while self.bytes > self._capacity and self._entries:
-            _, oldest = self._entries.popitem(last=False)
-            self.bytes -= oldest.size
+        entry.on_growth = self._grow
+        self._grow(entry.size)
         return entry
+
+    def _grow(self, more: int) -> None:
+        """Count bytes; the least recently used entries leave until all fit."""
+        self.bytes += more
+        while self.bytes > self._capacity and self._entries:
+            self._drop(next(iter(self._entries)))
 
     def _drop(self, principal_id: str) -> None:
         entry = self._entries.pop(principal_id, None)
         if entry is not None:
+            entry.on_growth = None
             self.bytes -= entry.size

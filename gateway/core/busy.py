@@ -4,14 +4,14 @@ The one rule of strength, used everywhere: busy, unavailable, unknown, tentative
 the stronger one stands. FREE never shows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from gateway.core.content_lines import fold
 from gateway.core.fbtype import FBType
-from gateway.core.intervals import Interval, merge, subtract
+from gateway.core.intervals import Interval, clip, merge, subtract
 
 BusyStatus = Literal["busy", "unavailable", "unknown", "tentative"]
 OnUnknown = Literal["block", "tentative", "ignore"]
@@ -75,6 +75,13 @@ def coalesce_rows(
             if into is not None:
                 into.append((start if start > low else low, end if end < high else high))
     return _layer(kept)
+
+
+def coalesce_spans(spans: Mapping[str, Iterable[Interval]], window: Interval) -> list[BusyRow]:
+    """Like :func:`coalesce_rows` under the policies ``block``, for spans sorted by FBTYPE."""
+    return _layer(
+        {status: clip(merge(spans.get(fbtype, ())), window) for fbtype, status in STATUS_OF.items()}
+    )
 
 
 def _layer(kept: dict[BusyStatus, list[Interval]]) -> list[BusyRow]:

@@ -14,3 +14,7 @@ class FBType(StrEnum):
     UNKNOWN = "UNKNOWN"
     TENTATIVE = "BUSY-TENTATIVE"
     FREE = "FREE"
+
+
+BLOCKING = (FBType.BUSY, FBType.UNAVAILABLE, FBType.UNKNOWN, FBType.TENTATIVE)
+"""All that is not free, the strongest first."""

@@ -165,6 +165,20 @@ def judge_sources(
     return [_source_state(source, window, beyond, now, fresh_for_s) for source in sources]
 
 
+def next_judgement(sources: Iterable[Source], *, now: int, fresh_for_s: int) -> int:
+    """Return the first second after ``now`` in which time alone may change a state (R25)."""
+    return min(
+        (
+            source.synced_at + limit + 1
+            for source in sources
+            if source.synced_at is not None
+            for limit in (fresh_for_s, source.trust_for_s or 0)
+            if source.synced_at + limit >= now
+        ),
+        default=2**53,
+    )
+
+
 def _source_state(
     source: Source, window: Interval, beyond: list[Interval], now: int, fresh_for_s: int
 ) -> SourceState:

@@ -5,7 +5,6 @@ or from a timeline in memory that holds the same; unknown and tentative time cou
 say, unknown blocks by default (R25). No title, no source and no reason passes here (R26).
 """
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -152,13 +151,10 @@ def _remembered(
     states = timeline.states(window, now=question.now, fresh_for_s=question.fresh_for_s)
     if states is None:
         return None
-    rows = timeline.rows
-    at = bisect_left(rows, (window[0],))
-    if at and rows[at - 1][1] > window[0]:
-        at -= 1
     busy: list[Interval] = []
     complete = True
-    for start, end, status in rows[at : bisect_left(rows, (window[1],))]:
+    for number in timeline.between(window):
+        start, end, status = timeline.row(number)
         if status == "unknown":
             if question.on_unknown != "block":
                 return None

@@ -1,18 +1,19 @@
-"""All busy time of a principal at once, for readers that keep it in memory (design: fast path).
+"""The busy time of a principal at once, for readers that keep it in memory (design: fast path).
 
 The same rows and the same rules as :func:`gateway.services.availability.free_busy`, merged over
-everything that is expanded instead of over one window. Where part of an answer depends on more
-than these rows (a source that cannot be believed, a window beyond the expanded span) the timeline
-says so and the caller asks the long way.
+months instead of over one window. Where part of an answer depends on more than these rows (a
+source that cannot be believed, a window beyond the expanded span) the timeline says so and the
+caller asks the long way.
 """
 
+from array import array
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from itertools import chain
 
-from gateway.core.busy import BusyRow, coalesce_rows
+from gateway.core.busy import STRENGTH, BusyRow, coalesce_spans
 from gateway.core.fbtype import FBType
-from gateway.core.intervals import Interval
-from gateway.services.availability import SourceState, judge_sources
+from gateway.core.intervals import Interval, clip
+from gateway.services.availability import SourceState, judge_sources, next_judgement
 from gateway.store.bookings import holds_in
 from gateway.store.busy import Source, busy_spans, list_sources
 from gateway.store.engine import Session
@@ -20,14 +21,19 @@ from gateway.store.objects import get_coverage, get_generation
 from gateway.store.principals import get_principal
 
 ALWAYS: Interval = (-(2**53), 2**53)
+_DAY_S = 86_400
+NEAR_BEFORE_S, NEAR_AFTER_S = 8 * _DAY_S, 100 * _DAY_S
+"""What nearly every question is about; reading a year for it would cost four times more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Merged busy time over ``coverage``; times are UTC epoch seconds, ends exclusive.
+    """Merged busy time over ``span``, a part of ``coverage``; UTC epoch seconds, ends exclusive.
 
-    ``holds`` are (start, end, id) of the living ones; ``valid_until`` is when the first of them
-    expires. The unknown shares of sources are not in ``rows``.
+    Row ``n`` is ``starts[n]``, ``ends[n]`` and ``STRENGTH[kinds[n]]``: plain arrays, because
+    there are many rows of many people. ``holds`` are (start, end, id) of the living ones;
+    ``valid_until`` is when the first of them expires. The unknown shares of sources are not in
+    the rows.
     """
 
     principal_id: str
@@ -35,40 +41,68 @@ class Timeline:
     time_zone: str
     revision: int
     coverage: Interval
-    rows: tuple[BusyRow, ...]
+    span: Interval
+    starts: "array[int]"
+    ends: "array[int]"
+    kinds: bytes
     sources: tuple[Source, ...]
     holds: tuple[tuple[int, int, str], ...]
     valid_until: int
 
+    def holds_window(self, window: Interval) -> bool:
+        """Tell whether the rows say all there is about ``window``."""
+        return _within(window, self.span)
+
+    def between(self, window: Interval) -> range:
+        """Return the numbers of the rows that touch ``window``."""
+        return range(bisect_right(self.ends, window[0]), bisect_left(self.starts, window[1]))
+
+    def row(self, number: int) -> BusyRow:
+        """Return one row."""
+        return self.starts[number], self.ends[number], STRENGTH[self.kinds[number]]
+
     def states(self, window: Interval, *, now: int, fresh_for_s: int) -> list[SourceState] | None:
         """Return the states of the sources, or None when one of them leaves time unknown."""
-        if now >= self.valid_until or not _within(window, self.coverage):
+        if now >= self.valid_until or not _within(window, self.span):
             return None
         states = judge_sources(
             self.sources, window, self.coverage, now=now, fresh_for_s=fresh_for_s
         )
         return None if any(state.unknown for state in states) else states
 
+    def judged_until(self, *, now: int, fresh_for_s: int) -> int:
+        """Return until when the states stay what they are now, but for their ages."""
+        return min(self.valid_until, next_judgement(self.sources, now=now, fresh_for_s=fresh_for_s))
 
-def build_timeline(session: Session, principal_id: str, *, now: int) -> Timeline:
-    """Read and merge all busy time of a principal; raises :class:`NotFound`.
 
-    One indexed read, linear in the principal's rows.
+def build_timeline(
+    session: Session, principal_id: str, *, now: int, near: bool = False
+) -> Timeline:
+    """Read and merge the busy time of a principal; raises :class:`NotFound`.
+
+    All that is expanded, or with ``near`` the weeks around ``now``. One indexed read, linear in
+    the principal's rows there.
     """
     principal = get_principal(session, principal_id)
     sources = list_sources(session, principal_id)
     coverage = get_coverage(session, principal_id) or ALWAYS
     held = holds_in(session, principal_id, coverage, now=now)
+    around = (now - NEAR_BEFORE_S, now + NEAR_AFTER_S)
+    span = next(iter(clip([around], coverage)), coverage) if near else coverage
     ids = [source.collection_id for source in sources]
-    rows = busy_spans(session, principal_id, coverage, ids)
-    kept = [(hold.start, hold.end, FBType.BUSY) for hold in held]
+    spans = busy_spans(session, principal_id, span, ids)
+    spans.setdefault(str(FBType.BUSY), []).extend((hold.start, hold.end) for hold in held)
+    rows = coalesce_spans(spans, span)
     return Timeline(
         principal_id=principal_id,
         subaccount_id=principal.subaccount_id,
         time_zone=principal.time_zone,
         revision=get_generation(session, principal_id),
         coverage=coverage,
-        rows=tuple(coalesce_rows(chain(rows, kept), coverage)),
+        span=span,
+        starts=array("q", (row[0] for row in rows)),
+        ends=array("q", (row[1] for row in rows)),
+        kinds=bytes(STRENGTH.index(row[2]) for row in rows),
         sources=tuple(sources),
         holds=tuple((hold.start, hold.end, hold.id) for hold in held),
         valid_until=min((hold.expires_at for hold in held), default=ALWAYS[1]),

@@ -15,8 +15,8 @@ from typing import Protocol
 import psycopg
 
 from gateway.observe import logger
-from gateway.store.engine import GENERATION_CHANNEL, Database, Session
-from gateway.store.keys import ApiKey, find_key
+from gateway.store.engine import GENERATION_CHANNEL, Database
+from gateway.store.keys import ApiKey
 from gateway.store.principals import hash_secret
 
 Version = tuple[int, int]
@@ -25,7 +25,6 @@ KEYS = "keys"
 
 _RETRY_S = 1.0
 _KEEPALIVE_S = 10.0
-_MOST_KEYS = 10_000
 _log = logger("live")
 
 
@@ -43,12 +42,18 @@ class Live(Protocol):
         """Return the version of a principal's state; None when it cannot be known cheaply."""
         ...
 
-    def find_key(self, secret: str) -> ApiKey | None:
-        """Return the API key with this secret, or None when :meth:`load_key` has to decide."""
+    @property
+    def keys(self) -> dict[str, ApiKey]:
+        """What callers remember of keys, by whatever name they looked them up.
+
+        Another, empty one stands here as soon as any key may have changed. Who wants to remember a
+        key takes the dictionary before reading the key: what was read too early is then
+        remembered where nobody looks any more.
+        """
         ...
 
-    def load_key(self, session: Session, secret: str) -> ApiKey | None:
-        """Look a key up in the database; the next :meth:`find_key` may know it."""
+    def read_key(self, secret: str) -> ApiKey | None:
+        """Return the API key with this secret, or None when the database has to be asked."""
         ...
 
     def close(self) -> None:
@@ -106,16 +111,13 @@ class SqliteLive:
             return None
         return row
 
-    def find_key(self, secret: str) -> ApiKey | None:
-        """Return the key with this secret."""
-        known = self._keys.get(secret)
-        if known is None:
-            known = self._read_key(secret)
-            if known is not None:
-                self._keys[secret] = known
-        return known
+    @property
+    def keys(self) -> dict[str, ApiKey]:
+        """Keys looked up since the last commit of anybody."""
+        return self._keys
 
-    def _read_key(self, secret: str) -> ApiKey | None:
+    def read_key(self, secret: str) -> ApiKey | None:
+        """Return the key with this secret."""
         try:
             row = self._connection.execute(
                 "SELECT id, subaccount_id, name, scopes, created_at, last_used_at"
@@ -127,10 +129,6 @@ class SqliteLive:
         if row is None:
             return None
         return ApiKey(row[0], row[1], row[2], frozenset(row[3].split()), row[4], row[5])
-
-    def load_key(self, session: Session, secret: str) -> ApiKey | None:
-        """Look the key up; nothing is remembered."""
-        return find_key(session, secret)
 
     def close(self) -> None:
         """Close the connection."""
@@ -145,7 +143,7 @@ class PostgresqlLive:
         self._epoch = 0
         self._listening = False
         self._counts: dict[str, int] = {}
-        self._keys: dict[bytes, ApiKey] = {}
+        self._keys: dict[str, ApiKey] = {}
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="generation-listener", daemon=True)
         self._thread.start()
@@ -159,22 +157,14 @@ class PostgresqlLive:
             return None
         return self._epoch, self._counts.get(principal_id, 0)
 
-    def find_key(self, secret: str) -> ApiKey | None:
-        """Return a key that was looked up since the last change of any key."""
-        return self._keys.get(hash_secret(secret)) if self._listening else None
+    @property
+    def keys(self) -> dict[str, ApiKey]:
+        """Keys looked up since the last change of any key; none while changes are not heard of."""
+        return self._keys if self._listening else {}
 
-    def load_key(self, session: Session, secret: str) -> ApiKey | None:
-        """Look the key up; remember it unless keys changed meanwhile.
-
-        The session must be new: its snapshot must not be older than this call.
-        """
-        before = self.version(KEYS)
-        found = find_key(session, secret)
-        if found is not None and before is not None and self.version(KEYS) == before:
-            if len(self._keys) >= _MOST_KEYS:
-                self._keys.clear()
-            self._keys[hash_secret(secret)] = found
-        return found
+    def read_key(self, secret: str) -> ApiKey | None:
+        """Return None: only the database itself can tell."""
+        return None
 
     def close(self) -> None:
         """Stop listening."""

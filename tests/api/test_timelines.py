@@ -24,6 +24,7 @@ from tests.store.conftest import NOW, WINDOW, Place, place, prepared
 __all__ = ["place"]  # the fixture of the store's tests
 
 HOUR = 3_600
+NEXT = (NOW, NOW + 24 * HOUR)
 TYPES = [FBType.BUSY, FBType.TENTATIVE, FBType.UNAVAILABLE, FBType.UNKNOWN, FBType.FREE]
 
 
@@ -121,14 +122,15 @@ async def test_a_change_is_seen_at_once_and_the_cache_stays_small(
     _fill(place, [(n * HOUR, 600, FBType.BUSY) for n in range(100)])
     live, threads = open_live(place.database), StoreThreads(place.database)
     cache = TimelineCache(live, threads, capacity=60_000)
-    entry = await cache.find(place.principal.id, now=NOW)
+    entry = await cache.find(place.principal.id, NEXT, now=NOW)
     assert entry is not None
-    assert await cache.find(place.principal.id, now=NOW) is entry
+    assert await cache.find(place.principal.id, NEXT, now=NOW) is entry
     _fill(place, [(0, HOUR, FBType.BUSY)])
     live.refresh()
-    newer = await cache.find(place.principal.id, now=NOW)
+    newer = await cache.find(place.principal.id, NEXT, now=NOW)
     assert newer is not None
-    assert [row[:2] for row in newer.timeline.rows] == [(NOW, NOW + HOUR)]
+    assert newer.timeline.row(0)[:2] == (NOW, NOW + HOUR)
+    assert len(newer.timeline.starts) == 1
     assert cache.bytes == newer.size
     with place.database.write() as session:
         others = [
@@ -142,9 +144,9 @@ async def test_a_change_is_seen_at_once_and_the_cache_stays_small(
             for n in range(60)
         ]
     for other in others:
-        assert await cache.find(other, now=NOW) is not None
+        assert await cache.find(other, NEXT, now=NOW) is not None
     assert 0 < cache.bytes <= 60_000
-    assert await cache.find("p_nobody", now=NOW) is None
+    assert await cache.find("p_nobody", NEXT, now=NOW) is None
     threads.close()
     live.close()
 
@@ -164,7 +166,9 @@ async def test_many_askers_build_once(place: Place, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(threads, "read", counted)
     cache = TimelineCache(live, threads)
     began = time.monotonic()
-    found = await asyncio.gather(*(cache.find(place.principal.id, now=NOW) for _ in range(20)))
+    found = await asyncio.gather(
+        *(cache.find(place.principal.id, NEXT, now=NOW) for _ in range(20))
+    )
     assert len({id(entry) for entry in found}) == 1
     assert reads == 1
     assert time.monotonic() - began < 5

@@ -105,14 +105,21 @@ def test_a_revoked_key_is_not_found_any_more(place: Place, live: Live) -> None:
         )
     if isinstance(live, PostgresqlLive):
         _until(live, lambda: live.version("keys") != before)
-    with place.database.read() as session:
-        assert live.load_key(session, secret) == key
-        assert live.load_key(session, "gw_unknown") is None
-    assert live.find_key(secret) == key
-    assert live.find_key("gw_unknown") is None
+    live.refresh()
+    known = live.keys
+    assert known == {}
+    known["Bearer s"] = key
+    live.refresh()
+    assert live.keys == {"Bearer s": key}
+    read_without_asking = None if isinstance(live, PostgresqlLive) else key
+    assert live.read_key(secret) == read_without_asking
+    assert live.read_key("gw_unknown") is None
     with place.database.write() as session:
         delete_key(session, key.id)
-    _until(live, lambda: live.find_key(secret) is None)
+    _until(live, lambda: live.keys == {})
+    assert live.read_key(secret) is None
+    known["Bearer late"] = key  # read before the change, remembered after it
+    assert live.keys == {}
 
 
 def test_a_principal_that_does_not_exist_has_no_version(sqlite_database: Database) -> None:
