@@ -13,7 +13,7 @@ from gateway.settings import Settings
 from gateway.store.accounts import Credential, Keyring
 from gateway.store.threads import StoreThreads
 from gateway.sync.endings import IdleEndings
-from gateway.sync.prepare import Expander
+from gateway.sync.expander import Expander
 from gateway.upstream.client import Budget, UpstreamClient
 from gateway.upstream.transport import Transport
 
@@ -69,5 +69,5 @@ class SyncContext:
 
     async def close(self) -> None:
         """Close connections and the expansion worker."""
-        self.expander.close()
+        await self.expander.close()
         await self.transport.close()

@@ -13,7 +13,6 @@ from gateway.core.errors import CredentialRejected, UpstreamError, UpstreamThrot
 from gateway.core.intervals import Interval
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.quirks import MULTIGET_BATCH
-from gateway.upstream.reports import listed_members, time_range_body
 
 NEAR_FROM = 2 * MULTIGET_BATCH
 """A first sync of up to this many objects is over before order matters."""
@@ -49,15 +48,14 @@ async def find_near(client: UpstreamClient, path: str, now: int, wanted: Collect
     today = now - now % _DAY
     span = (today, today + DAYS_AHEAD * _DAY)
     try:
-        answer = await client.report(
-            path, time_range_body(_utc(span[0] - _MARGIN_S), _utc(span[1] + _MARGIN_S))
+        listed = await client.members_between(
+            path, _utc(span[0] - _MARGIN_S), _utc(span[1] + _MARGIN_S)
         )
     except UpstreamError as error:
         if isinstance(error, CredentialRejected | UpstreamThrottled) or error.status is None:
             raise
         return Near()
-    listed = frozenset(listed_members(answer, path))
-    return Near(listed & frozenset(wanted), span) if listed else Near()
+    return Near(frozenset(name for name in wanted if name in listed), span) if listed else Near()
 
 
 def _utc(epoch: int) -> str:

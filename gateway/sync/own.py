@@ -32,7 +32,6 @@ from gateway.sync.context import SyncContext
 from gateway.sync.prepare import RawObject
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.quirks import MULTIGET_BATCH
-from gateway.upstream.reports import listed_members, time_range_body
 
 GUESTS = "guests-added-upstream"
 _ATTEMPTS = 3
@@ -269,10 +268,10 @@ async def check_unlisted(client: UpstreamClient, path: str, name: str) -> None:
     404 to everything says of one object proves nothing. One that may not be read has no say.
     """
     try:
-        answer = await client.propfind(path, ("D:getetag",), depth=1)
+        listed = await client.members(path)
     except UpstreamForbidden:
         return
-    if name in listed_members(answer, path):
+    if name in listed:
         raise UpstreamUnreachable(
             "iCloud lists an object that cannot be read yet.", code="incomplete-answer", status=207
         )
@@ -283,10 +282,9 @@ async def _find_by_uid(client: UpstreamClient, path: str, uid: str, start: int) 
     moment = datetime.fromtimestamp(start, UTC)
     low, high = moment - timedelta(days=1), moment + timedelta(days=2)
     try:
-        answer = await client.report(
-            path, time_range_body(f"{low:%Y%m%dT%H%M%SZ}", f"{high:%Y%m%dT%H%M%SZ}")
+        names = list(
+            await client.members_between(path, f"{low:%Y%m%dT%H%M%SZ}", f"{high:%Y%m%dT%H%M%SZ}")
         )
-        names = list(listed_members(answer, path))
         for i in range(0, len(names), MULTIGET_BATCH):
             for fetched in (await client.multiget(path, names[i : i + MULTIGET_BATCH])).values():
                 if fetched.body is not None and peek_uid(fetched.body) == uid:

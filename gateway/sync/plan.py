@@ -13,7 +13,6 @@ from gateway.store.collections import Collection
 from gateway.store.engine import Session
 from gateway.store.outbox import LedgerRow
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.reports import listed_members, sync_changes
 
 _MAX_PAGES = 1000
 
@@ -98,7 +97,7 @@ async def _sync_plan(client: UpstreamClient, path: str, token: str | None) -> Pl
     versions: dict[str, str | None] = {}
     removed: set[str] = set()
     for _ in range(_MAX_PAGES):
-        page = sync_changes(await client.sync_collection(path, token), path)
+        page = await client.sync_collection(path, token)
         if page.token is None:  # RFC 6578 3.4: a whole answer has one
             raise UpstreamUnreachable("iCloud's answer was not complete.", status=207)
         for name in page.removed:
@@ -116,8 +115,7 @@ async def _listing_plan(
     client: UpstreamClient, calendar: UpstreamCalendar, held: Held, *, token: str | None
 ) -> Plan:
     """List all members with ETags; what is missing there is only a suspect."""
-    answer = await client.propfind(calendar.path, ("D:getetag",), depth=1)
-    versions = listed_members(answer, calendar.path)
+    versions = await client.members(calendar.path)
     return Plan(versions, suspects=held.present() - versions.keys(), token=token)
 
 

@@ -7,9 +7,9 @@ two requests), no sleeping on 429, redirects followed here and only inside the a
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from aiolimiter import AsyncLimiter
@@ -32,19 +32,26 @@ from gateway.settings import Settings
 from gateway.upstream import quirks
 from gateway.upstream.reports import (
     Fetched,
+    LongMultistatus,
     Multistatus,
+    SyncChanges,
     crlf,
     encode_path,
     fetched_objects,
+    listed_members,
     multiget_body,
     parse_multistatus,
     parse_xml,
     path_of,
     propfind_body,
     sync_body,
+    sync_changes,
+    time_range_body,
 )
 from gateway.upstream.transport import Transport, origin_of
 from gateway.upstream.wire import Broken, TooLarge, TooSlow
+
+T = TypeVar("T")
 
 LARGE_ANSWER = 32 * 1024
 """Bytes; reading more than this on the event loop is felt by everybody else on it."""
@@ -140,7 +147,8 @@ class UpstreamClient:
         self, path: str, properties: tuple[str, ...], *, depth: int, entry: bool = False
     ) -> Multistatus:
         """PROPFIND named properties; ``entry`` asks the entry host whatever is known."""
-        return await _read(await self.ask_properties(path, properties, depth, entry=entry))
+        answer = await self.ask_properties(path, properties, depth, entry=entry)
+        return await _read(answer, _multistatus)
 
     async def ask_properties(
         self, path: str, properties: tuple[str, ...], depth: int, *, entry: bool = False
@@ -149,14 +157,21 @@ class UpstreamClient:
         body = propfind_body(properties)
         return await self._ask("PROPFIND", path, body, {"Depth": str(depth)}, entry=entry)
 
-    async def report(self, path: str, body: str, *, depth: int = 1) -> Multistatus:
-        """REPORT on a collection."""
-        return await _read(await self._ask("REPORT", path, body, {"Depth": str(depth)}))
+    async def members(self, path: str) -> dict[str, str | None]:
+        """List a collection: {name: ETag}."""
+        answer = await self.ask_properties(path, ("D:getetag",), 1)
+        return await _read(answer, lambda body: listed_members(LongMultistatus(body), path))
 
-    async def sync_collection(self, path: str, token: str | None) -> Multistatus:
+    async def members_between(self, path: str, start: str, end: str) -> dict[str, str | None]:
+        """List the events with an instance between two UTC times (``…Z``): {name: ETag}."""
+        answer = await self._ask("REPORT", path, time_range_body(start, end), {"Depth": "1"})
+        return await _read(answer, lambda body: listed_members(LongMultistatus(body), path))
+
+    async def sync_collection(self, path: str, token: str | None) -> SyncChanges:
         """REPORT sync-collection; raises :class:`SyncTokenExpired` when the token is refused."""
         try:
-            return await self.report(path, sync_body(token))
+            answer = await self._ask("REPORT", path, sync_body(token), {"Depth": "1"})
+            return await _read(answer, lambda body: sync_changes(LongMultistatus(body), path))
         except CredentialRejected:
             raise
         except UpstreamError as error:
@@ -170,7 +185,8 @@ class UpstreamClient:
         """Fetch members of a collection: {name: object}; what is left out was not answered."""
         if len(names) > quirks.MULTIGET_BATCH:
             raise ValueError("too many names for one multiget")
-        return fetched_objects(await self.report(path, multiget_body(path, names)))
+        answer = await self._ask("REPORT", path, multiget_body(path, names), {"Depth": "1"})
+        return await _read(answer, lambda body: fetched_objects(_multistatus(body)))
 
     async def get(self, path: str) -> Fetched:
         """GET one object; ``status`` 404 when there is none."""
@@ -307,20 +323,29 @@ def _object_path(path: str) -> str:
     return path
 
 
-async def _read(answer: Answer) -> Multistatus:
+async def _read(answer: Answer, take: Callable[[bytes], T]) -> T:
     """Read a 207; a large one in a thread, so that the loop goes on meanwhile."""
+    _check_is_multistatus(answer)
     if len(answer.body) < LARGE_ANSWER:
-        return read_multistatus(answer)
-    return await asyncio.to_thread(read_multistatus, answer)
+        return take(answer.body)
+    return await asyncio.to_thread(take, answer.body)
 
 
 def read_multistatus(answer: Answer) -> Multistatus:
     """Read a 207; raises :class:`UpstreamUnreachable` for anything else."""
+    _check_is_multistatus(answer)
+    return _multistatus(answer.body)
+
+
+def _multistatus(body: bytes) -> Multistatus:
+    return parse_multistatus(parse_xml(body))
+
+
+def _check_is_multistatus(answer: Answer) -> None:
     if answer.status != 207:
         raise UpstreamUnreachable(
             "iCloud gave an unexpected answer.", status=answer.status, request_id=_id(answer)
         )
-    return parse_multistatus(parse_xml(answer.body))
 
 
 def _id(answer: Answer) -> str | None:

@@ -6,8 +6,9 @@ properties that do not exist come as empty elements in a 404 propstat.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from urllib.parse import quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
@@ -20,8 +21,8 @@ CALDAV = "{urn:ietf:params:xml:ns:caldav}"
 CALENDARSERVER = "{http://calendarserver.org/ns/}"
 APPLE = "{http://apple.com/ns/ical/}"
 
-_HREF, _STATUS, _PROPSTAT, _PROP = (
-    f"{DAV}{name}" for name in ("href", "status", "propstat", "prop")
+_RESPONSE, _HREF, _STATUS, _PROPSTAT, _PROP = (
+    f"{DAV}{name}" for name in ("response", "href", "status", "propstat", "prop")
 )
 _NAMESPACES = (
     'xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav" '
@@ -158,22 +159,69 @@ def parse_xml(body: bytes) -> etree._Element:
         root = etree.fromstring(body, parser)
     except (etree.XMLSyntaxError, ValueError):
         raise UpstreamUnreachable("iCloud's answer could not be read.", status=207) from None
+    _check_doctype(root)
+    return root
+
+
+def _check_doctype(root: etree._Element) -> None:
     if root.getroottree().docinfo.doctype:
         raise UpstreamUnreachable(
             "iCloud's answer carries a document type; it was not used.", status=207
         )
-    return root
 
 
 def parse_multistatus(root: etree._Element) -> Multistatus:
     """Read a multistatus; raises :class:`UpstreamUnreachable` when it is something else."""
+    _check_root(root)
+    entries: list[Entry] = []
+    for response in root.iterchildren(_RESPONSE):
+        entries.extend(_entries(response))
+    return Multistatus(tuple(entries), _token(root))
+
+
+def _check_root(root: etree._Element) -> None:
     if root.tag != f"{DAV}multistatus":
         raise UpstreamUnreachable("iCloud's answer is not a multistatus.", status=207)
-    entries: list[Entry] = []
-    for response in root.iterchildren(f"{DAV}response"):
-        entries.extend(_entries(response))
-    token = (root.findtext(f"{DAV}sync-token") or "").strip()
-    return Multistatus(tuple(entries), token or None)
+
+
+def _token(root: etree._Element) -> str | None:
+    return (root.findtext(f"{DAV}sync-token") or "").strip() or None
+
+
+class LongMultistatus:
+    """A multistatus that is read once, row by row, and forgotten behind: 50,000 rows as a tree
+    take a hundred times the memory of one.
+
+    ``entries`` raises what :func:`parse_xml` and :func:`parse_multistatus` raise, at its end at
+    the latest: nothing may be believed before. ``sync_token`` is known from then on.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self.sync_token: str | None = None
+        self.entries = self._read(body)
+
+    def _read(self, body: bytes) -> Iterator[Entry]:
+        rows = etree.iterparse(
+            BytesIO(body),
+            tag=_RESPONSE,
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+        )
+        try:
+            for _, response in rows:
+                parent = response.getparent()
+                if parent is not None and parent.getparent() is None:
+                    yield from _entries(response)
+                    response.clear()
+                    before = response.getprevious()
+                    if before is not None and before.tag == _RESPONSE:  # else the token, say
+                        parent.remove(before)
+        except (etree.XMLSyntaxError, ValueError):
+            raise UpstreamUnreachable("iCloud's answer could not be read.", status=207) from None
+        _check_doctype(rows.root)
+        _check_root(rows.root)
+        self.sync_token = _token(rows.root)
 
 
 def _entries(response: etree._Element) -> Iterable[Entry]:
@@ -206,7 +254,7 @@ def _status(line: str | None) -> int | None:
     return int(parts[1]) if len(parts) >= 2 and parts[1].isdigit() else None
 
 
-def sync_changes(answer: Multistatus, collection_path: str) -> SyncChanges:
+def sync_changes(answer: Multistatus | LongMultistatus, collection_path: str) -> SyncChanges:
     """Read a sync-collection answer (RFC 6578 3.4-3.6).
 
     The collection lists itself, with and without the final slash, and the same href may come
@@ -227,7 +275,9 @@ def sync_changes(answer: Multistatus, collection_path: str) -> SyncChanges:
     return SyncChanges(changed, gone, answer.sync_token, truncated)
 
 
-def listed_members(answer: Multistatus, collection_path: str) -> dict[str, str | None]:
+def listed_members(
+    answer: Multistatus | LongMultistatus, collection_path: str
+) -> dict[str, str | None]:
     """Return {name: etag} of a Depth 1 PROPFIND or a calendar-query; sub-collections left out."""
     own = collection_path.rstrip("/")
     return {

@@ -13,6 +13,7 @@ import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -120,14 +121,13 @@ class Wire:
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         if (answer.content_length or 0) > self._max_body:
             raise TooLarge("the body is too large")
-        parts: list[bytes] = []
-        total = 0
+        parts = BytesIO()  # gives its bytes away in the end; joining a list would hold them twice
         async for part in answer.content.iter_chunked(_CHUNK):
-            total += len(part)
-            if total > self._max_body:
+            parts.write(part)
+            if parts.tell() > self._max_body:
                 raise TooLarge("the body is too large")
-            parts.append(part)
-        body = b"".join(parts)
+        body = parts.getvalue()
+        parts.close()
         squeezed = answer.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip")
         return _gunzip(body, self._max_body) if squeezed else body
 

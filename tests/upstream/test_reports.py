@@ -7,6 +7,7 @@ from gateway.core.errors import UpstreamUnreachable
 from gateway.upstream.reports import (
     DAV,
     Fetched,
+    LongMultistatus,
     decode_path,
     encode_path,
     fetched_objects,
@@ -38,6 +39,19 @@ def member(name: str, etag: str = '"e"', status: str = "HTTP/1.1 200 OK") -> str
 
 def parsed(text: str):
     return parse_multistatus(parse_xml(text.encode()))
+
+
+def read_through(body: bytes) -> None:
+    for _ in LongMultistatus(body).entries:
+        pass
+
+
+@pytest.fixture(params=["whole", "row by row"])
+def listing(request: pytest.FixtureRequest):
+    """Both ways of reading a listing, which must tell the same."""
+    if request.param == "whole":
+        return parsed
+    return lambda text: LongMultistatus(text.encode())
 
 
 @pytest.mark.parametrize(
@@ -101,8 +115,8 @@ def test_only_2xx_propstats_count_whatever_the_prefix() -> None:
 
 
 @pytest.mark.rule("R11")
-def test_a_sync_answer_leaves_itself_and_doubles_out_and_tells_removals() -> None:
-    answer = parsed(
+def test_a_sync_answer_leaves_itself_and_doubles_out_and_tells_removals(listing) -> None:
+    answer = listing(
         multistatus(
             member("a.ics", '"1"'),
             member("a.ics", '"2"'),
@@ -122,8 +136,8 @@ def test_a_sync_answer_leaves_itself_and_doubles_out_and_tells_removals() -> Non
 
 
 @pytest.mark.rule("R11")
-def test_listed_and_removed_at_once_is_not_removed() -> None:
-    answer = parsed(
+def test_listed_and_removed_at_once_is_not_removed(listing) -> None:
+    answer = listing(
         multistatus(
             f"<response><href>{HOME}a.ics</href><status>HTTP/1.1 404 Not Found</status></response>",
             member("a.ics"),
@@ -134,15 +148,15 @@ def test_listed_and_removed_at_once_is_not_removed() -> None:
 
 
 @pytest.mark.parametrize("href", [HOME, HOME.rstrip("/")])
-def test_a_507_for_the_collection_means_there_is_more(href: str) -> None:
+def test_a_507_for_the_collection_means_there_is_more(listing, href: str) -> None:
     row = f"<response><href>{href}</href><status>HTTP/1.1 507 Insufficient</status></response>"
-    changes = sync_changes(parsed(multistatus(member("a.ics"), row, token="t")), HOME)
+    changes = sync_changes(listing(multistatus(member("a.ics"), row, token="t")), HOME)
     assert changes.truncated
     assert changes.changed == {"a.ics": '"e"'}
 
 
-def test_a_listing_names_members_only() -> None:
-    answer = parsed(
+def test_a_listing_names_members_only(listing) -> None:
+    answer = listing(
         multistatus(
             f"<response><href>{HOME}</href><propstat><prop><getetag>x</getetag></prop>"
             "<status>HTTP/1.1 200 OK</status></propstat></response>",
@@ -188,8 +202,24 @@ def test_a_multiget_answer_tells_found_gone_and_unanswered_apart() -> None:
     ids=["empty", "html", "cut", "entity", "external", "namespace", "garbage", "deep"],
 )
 def test_what_is_no_answer_is_an_unreachable_upstream(body: bytes) -> None:
-    with pytest.raises(UpstreamUnreachable):
-        parse_multistatus(parse_xml(body))
+    for read in (lambda: parse_multistatus(parse_xml(body)), lambda: read_through(body)):
+        with pytest.raises(UpstreamUnreachable):
+            read()
+
+
+def test_the_token_may_stand_anywhere(listing) -> None:
+    """Radicale writes it before the rows, iCloud after them."""
+    body = multistatus("<sync-token>t</sync-token>", member("a.ics"), member("b.ics"))
+    assert sync_changes(listing(body), HOME).token == "t"
+
+
+def test_rows_are_forgotten_once_they_were_read() -> None:
+    """What is kept of a long listing does not grow with it, whatever lies within a row."""
+    rows = LongMultistatus(multistatus(*(member(f"{n}.ics") for n in range(500))).encode()).entries
+    seen = [(entry.name, entry.text(f"{DAV}getetag"), entry.properties) for entry in rows]
+    assert [name for name, _, _ in seen] == [f"{n}.ics" for n in range(500)]
+    assert {etag for _, etag, _ in seen} == {'"e"'}
+    assert len(next(iter(seen[0][2].values())).getroottree().getroot()) <= 1
 
 
 def test_a_page_quoted_in_calendar_data_is_not_a_document_type() -> None:
