@@ -93,10 +93,19 @@ class Middleware:
         body = b"".join(self._application(environ, begin))
         status, headers, *rest = begun
         names = {name.lower() for name, _value in headers}
+        if body:  # it may be compressed, as Accept-Encoding says (RFC 9110 12.5.5)
+            headers = _varying(headers)
         if "content-length" not in names and not status.startswith(("204", "304")):
             headers = [*headers, ("Content-Length", str(len(body)))]
         start_response(status, headers, *rest)
         return [body]
+
+
+def _varying(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers with Accept-Encoding among what the answer depends on."""
+    vary = [value for name, value in headers if name.lower() == "vary"]
+    others = [(name, value) for name, value in headers if name.lower() != "vary"]
+    return [*others, ("Vary", ", ".join([*vary, "Accept-Encoding"]))]
 
 
 def _utf8_path(path: str) -> str:

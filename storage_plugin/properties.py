@@ -3,12 +3,14 @@
 A property is a function from a resource to inner XML, None where the resource has none (404).
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
 from gateway.settings import Settings
+from gateway.store.bookings import owner_addresses
 from gateway.store.collections import Collection, mirror_orders
 from gateway.store.engine import Session
 from gateway.store.objects import StoredObject
@@ -24,6 +26,11 @@ A = "{http://apple.com/ns/ical/}"
 
 CALENDAR_DATA = f"{C}calendar-data"
 ORDER = f"{A}calendar-order"
+COLOR = f"{A}calendar-color"
+PLATFORM_COLOR = "#0E61B9FF"
+"""What ``platform/`` has until somebody colours it; clients paint an uncoloured one at random."""
+
+_MAIL = re.compile(r"[^\s/:@]+@[^\s/:@]+")
 _READ = ("<read/>", "<read-current-user-privilege-set/>", "<C:read-free-busy/>")
 _WRITE = ("<write/>", "<write-content/>", "<write-properties/>", "<bind/>", "<unbind/>")
 _CALENDAR_REPORTS = (
@@ -47,6 +54,13 @@ class Viewer:
     def principal(self) -> Principal:
         """The principal, read once and only when a property wants it."""
         return get_principal(self.session(), self.principal_id)
+
+    @cached_property
+    def addresses(self) -> list[str]:
+        """The person's mail addresses: the one given here, then those of the iCloud account."""
+        given = self.principal.email or ""
+        known = owner_addresses(self.session(), self.principal_id)
+        return [a for a in (given, *sorted(known - {given.casefold()})) if _MAIL.fullmatch(a)]
 
     @cached_property
     def orders(self) -> Mapping[str, int]:
@@ -114,6 +128,8 @@ def _dead(resource: Resource, viewer: Viewer, tag: str) -> str | None:
     if resource.kind != "calendar" or resource.row is None:
         return None
     value = dead_properties(resource.row).get(tag)
+    if value is None and tag == COLOR and resource.row.kind == "platform":
+        value = PLATFORM_COLOR
     if value is None and tag == ORDER and resource.row.kind == "mirror":
         place = viewer.orders.get(resource.row.id)
         value = None if place is None else str(place)
@@ -171,9 +187,14 @@ def _reports(resource: Resource, _viewer: Viewer) -> str:
 def _addresses(resource: Resource, viewer: Viewer) -> str | None:
     if resource.kind != "home":
         return None
-    email = viewer.principal.email
-    mail = f"<href>{text(f'mailto:{email}')}</href>" if email else ""
-    return mail + viewer.link(viewer.home)
+    mails = "".join(f"<href>{text(f'mailto:{address}')}</href>" for address in viewer.addresses)
+    return mails + viewer.link(viewer.home)
+
+
+def _mail_addresses(viewer: Viewer) -> str:
+    return "".join(
+        f"<CS:email-address>{text(address)}</CS:email-address>" for address in viewer.addresses
+    )
 
 
 def _components(resource: Resource, _viewer: Viewer) -> str | None:
@@ -266,6 +287,8 @@ LIVE: dict[str, Property] = {
         lambda viewer: viewer.link(f"{viewer.home}{OUTBOX_NAME}/")
     ),
     f"{C}calendar-user-address-set": _addresses,
+    f"{CS}email-address-set": _home_only(_mail_addresses),
+    f"{D}group-membership": _home_only(lambda _viewer: ""),
     f"{C}calendar-user-type": _home_only(lambda _viewer: "INDIVIDUAL"),
     f"{C}supported-calendar-component-set": _components,
     f"{C}supported-calendar-data": _calendar_only(

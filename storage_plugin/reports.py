@@ -16,6 +16,7 @@ from gateway.core.intervals import Interval
 from gateway.core.rows import BusyRules
 from gateway.store.collections import numbered_changes
 from gateway.store.objects import StoredObject, find_objects, list_objects
+from storage_plugin import principals
 from storage_plugin.collection import CalendarCollection, CalendarItem, to_text
 from storage_plugin.effort import Effort
 from storage_plugin.errors import DavError
@@ -38,16 +39,9 @@ from storage_plugin.properties import (
     Viewer,
     write_properties,
 )
-from storage_plugin.propfind import viewer_of
+from storage_plugin.propfind import resources_at, viewer_of
 from storage_plugin.query import find_matching
 from storage_plugin.storage import Storage
-
-_EMPTY_ANSWERS = {
-    f"{D}principal-property-search",
-    f"{D}principal-search-property-set",
-    f"{D}expand-property",
-}
-
 
 _EXPANDERS = {"VEVENT": expand_text, "VTODO": expand_task}
 
@@ -105,8 +99,9 @@ def answer(
     found = next(iter(storage.discover(path)), None)
     if found is None:
         raise DavError(HTTPStatus.NOT_FOUND, "", "There is nothing at this address.")
-    if root.tag in _EMPTY_ANSWERS:
-        return multistatus(())
+    if root.tag in principals.REPORTS:
+        resources = resources_at(storage, path, deep=environ.get("HTTP_DEPTH") == "1")
+        return principals.answer(storage, viewer_of(storage, base_prefix), resources, root)
     calendar = found.calendar if isinstance(found, CalendarItem) else found
     if not isinstance(calendar, CalendarCollection):
         raise _unsupported()

@@ -61,7 +61,7 @@ class WritingMethods(ApplicationBase):
         with self._storage.acquire_lock("w", user, path=path, request="PUT", actor=user):
             calendar = self._calendar(address)
             before = find_object(self._storage.session(), calendar.row.id, address.name)
-            check_write(environ, quoted(before.etag) if before is not None else None)
+            check_write(environ, base_prefix + path, quoted(before.etag) if before else None)
             self._check_uid(calendar, address, draft.calendar_object.uid, before)
             allow_overlap = environ.get(OVERLAP_HEADER, "").upper() == "T"
             stored = calendar.put(address.name, draft, prepared, allow_overlap=allow_overlap)
@@ -89,10 +89,10 @@ class WritingMethods(ApplicationBase):
             if address.name:
                 found = self._member(calendar, address)
                 calendar.check_writable(path, privilege="unbind")
-                check_write(environ, quoted(found.etag))
+                check_write(environ, base_prefix + path, quoted(found.etag))
                 calendar.delete(address.name)
             else:
-                check_write(environ, calendar.etag)
+                check_write(environ, base_prefix + path, calendar.etag)
                 calendar.delete()
         return HTTPStatus.NO_CONTENT, {}, None, None
 
@@ -140,7 +140,7 @@ class WritingMethods(ApplicationBase):
         with self._storage.acquire_lock("w", user, path=path, request="MOVE", actor=user):
             origin = self._calendar(source, missing=HTTPStatus.NOT_FOUND)
             found = self._member(origin, source)
-            check_write(environ, quoted(found.etag))
+            check_write(environ, base_prefix + path, quoted(found.etag))
             calendar = self._calendar(target)
             calendar.check_writable(target.path, privilege="bind")
             if not keep:

@@ -96,6 +96,23 @@ def test_calendars_can_be_renamed_and_coloured_property_by_property(world):
     assert found.statuses(path)["{http://apple.com/ns/ical/}calendar-color"] == 404
 
 
+@pytest.mark.rule("R18")
+def test_the_own_calendar_has_a_colour_until_somebody_paints_it(world):
+    def color() -> str:
+        found = world.device.propfind(world.platform_path, "a:calendar-color")
+        return found.props(world.platform_path)["{http://apple.com/ns/ical/}calendar-color"].text
+
+    assert color() == "#0E61B9FF"
+    step = f"<d:set><d:prop>{COLOR}</d:prop></d:set>"
+    painted = world.device.proppatch(world.platform_path, step)
+    tag = "{http://apple.com/ns/ical/}calendar-color"
+    assert painted.statuses(world.platform_path) == {tag: 200}
+    assert color() == "#FF0000FF"
+    gone = "<d:remove><d:prop><a:calendar-color/></d:prop></d:remove>"
+    assert world.device.proppatch(world.platform_path, gone).status == 207
+    assert color() == "#0E61B9FF"
+
+
 @pytest.mark.rule("R18", "R20")
 def test_mirrors_and_protected_properties_are_refused_one_by_one(world):
     step = f"<d:set><d:prop><d:displayname>X</d:displayname>{COLOR}</d:prop></d:set>"

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gzip
 import http.client
 import os
 import socket
@@ -191,3 +192,23 @@ def test_the_process_never_holds_the_key(served):
     assert key not in opened
     assert b"KEYRING" not in environment
     assert any(name.endswith("gateway.sqlite3") for name in opened)
+
+
+def test_compressed_answers_say_what_they_depend_on(world):
+    """A cache in between must not give the compressed answer to who cannot read it."""
+    path = f"{world.platform_path}a.ics"
+    put = world.device.put(path, event("a", at(9), at(10)))
+    plain = world.device.get(path)
+    packed = world.device.get(path, **{"Accept-Encoding": "gzip"})
+    assert (plain.headers.get("Content-Encoding"), plain.headers["Vary"]) == (
+        None,
+        "Accept-Encoding",
+    )
+    assert (packed.headers["Content-Encoding"], packed.headers["Vary"]) == (
+        "gzip",
+        "Accept-Encoding",
+    )
+    assert gzip.decompress(packed.body) == plain.body
+    listed = world.device.propfind(world.home, "d:displayname")
+    assert listed.headers["Vary"] == "Brief, Prefer, Accept-Encoding"
+    assert "Vary" not in put.headers

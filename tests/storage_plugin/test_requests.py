@@ -116,6 +116,42 @@ def test_conditional_writes(world):
     assert world.device.delete(path, **{"If-Match": etag}).status == 204
 
 
+def test_the_if_header_is_a_condition_too(world):
+    """RFC 4918 10.4: lists of entity tags and lock tokens, of which there are none here."""
+    path, body = f"{world.platform_path}a.ics", event("a", at(9), at(10))
+    other, somewhere = event("a", at(9), at(11)), f"http://localhost{world.platform_path}b.ics"
+    assert world.device.put(path, body, If='(["x"])').status == 412
+    etag = world.device.put(path, body, If='(Not ["x"])').etag
+    for value in (
+        '(["x"])',
+        f"([W/{etag}])",
+        f"(Not [{etag}])",
+        f"([{etag}] <opaquelocktoken:1>)",
+        "(<opaquelocktoken:1>)",
+        "(<DAV:no-lock>)",
+        f"<{somewhere}> ([{etag}])",
+    ):
+        assert (value, world.device.put(path, other, If=value).status) == (value, 412)
+        assert (value, world.device.delete(path, If=value).status) == (value, 412)
+    assert world.device.get(path).body == body
+    for value in ("x", "()", "[x]", "((", f'(["x"] {etag})', f"([{etag}]"):
+        assert (value, world.device.put(path, other, If=value).status) == (value, 400)
+    moved = world.device.move(path, f"{world.platform_path}c.ics", If='(["x"])')
+    assert moved.status == 412
+    etag = world.device.put(path, body, If=f'(["x"]) ([{etag}] Not <DAV:no-lock>)').etag
+    about = f"<http://localhost{path}>"
+    assert (
+        world.device.delete(path, If=f'<{somewhere}> (["y"])  {about}  ( [{etag}] )').status == 204
+    )
+
+
+@pytest.mark.parametrize("value", ["(" + '["a"] ' * 9_000, "(" * 60_000, "([" + " " * 60_000])
+def test_a_long_if_header_costs_nothing(world, value):
+    """A pattern that backtracks would take years for these."""
+    path = f"{world.platform_path}a.ics"
+    assert world.device.put(path, event("a", at(9), at(10)), If=value).status == 400
+
+
 def test_conditional_reads(world):
     path = f"{world.platform_path}a.ics"
     etag = world.device.put(path, event("a", at(9), at(10))).etag

@@ -1,0 +1,119 @@
+"""Reports about people: expand-property, principal-property-search, principal-search-property-set.
+
+Nobody but the asker is ever found (R18). Apple's clients expand the principal's properties to learn
+of calendars shared by others; there are none, and the answer says so.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+from xml.sax.saxutils import unescape
+
+from radicale import types
+
+from storage_plugin.effort import Effort
+from storage_plugin.errors import DECLARATIONS, DavError
+from storage_plugin.handlers import path_of
+from storage_plugin.multistatus import multistatus, response
+from storage_plugin.properties import C, D, Resource, Viewer, write_properties
+from storage_plugin.propfind import resources_at
+from storage_plugin.storage import Storage
+
+EXPAND = f"{D}expand-property"
+SEARCH = f"{D}principal-property-search"
+SEARCHABLE = f"{D}principal-search-property-set"
+REPORTS = (EXPAND, SEARCH, SEARCHABLE)
+
+_SEARCHED = {
+    f"{D}displayname": ("<displayname/>", "Name"),
+    f"{C}calendar-user-address-set": ("<C:calendar-user-address-set/>", "Address"),
+}
+_NAME = re.compile(r"[A-Za-z_][\w.-]*")
+_HREF = re.compile(r"<href>([^<]*)</href>")
+_MARKUP = re.compile(r"<[^>]*>")
+
+
+def answer(
+    storage: Storage, viewer: Viewer, resources: list[Resource], root: Any
+) -> types.WSGIResponse:
+    """Answer one of :data:`REPORTS` on ``resources``; needs an open read unit."""
+    if root.tag == SEARCHABLE:
+        return _searchable()
+    if root.tag == SEARCH:
+        return multistatus(_search(viewer, resources_at(storage, viewer.home, deep=False), root))
+    expansion = _Expansion(storage, viewer)
+    return multistatus(expansion.response(resource, root) for resource in resources)
+
+
+class _Expansion:
+    """One expand-property report (RFC 3253 3.8)."""
+
+    def __init__(self, storage: Storage, viewer: Viewer) -> None:
+        self._storage = storage
+        self._viewer = viewer
+        self._effort = Effort()
+
+    def response(self, resource: Resource, wanted: Any) -> str:
+        """Write a resource's properties; an href whose own are wanted becomes a response."""
+        self._effort.check()
+        found, missing = "", []
+        for prop in wanted.findall(f"{D}property"):
+            written, lost = write_properties(resource, self._viewer, [_tag(prop)])
+            if prop.find(f"{D}property") is not None:
+                written = _HREF.sub(partial(self._expanded, prop), written)
+            found += written
+            missing += lost
+        return response(self._viewer.base_prefix + resource.path, found, missing)
+
+    def _expanded(self, wanted: Any, match: re.Match[str]) -> str:
+        """Return the response an href stands for; one that names nothing here stays."""
+        path = path_of(unescape(match[1])).removeprefix(self._viewer.base_prefix)
+        for resource in resources_at(self._storage, path, deep=False):
+            return self.response(resource, wanted)
+        return match[0]
+
+
+def _tag(prop: Any) -> str:
+    name = prop.get("name") or ""
+    if not _NAME.fullmatch(name):
+        raise DavError(HTTPStatus.BAD_REQUEST, "", "A property has no usable name.")
+    return f"{{{prop.get('namespace', 'DAV:')}}}{name}"
+
+
+def _search(viewer: Viewer, own: list[Resource], root: Any) -> Iterable[str]:
+    """Answer with the asker, when every text is found (RFC 3744 9.4; Apple's ``test="anyof"``)."""
+    searches = root.findall(f"{D}property-search")
+    combine = any if root.get("test") == "anyof" else all
+    tags = [prop.tag for props in root.findall(f"{D}prop") for prop in props]
+    for resource in own:
+        if searches and combine(_is_found(resource, viewer, search) for search in searches):
+            path = viewer.base_prefix + resource.path
+            yield response(path, *write_properties(resource, viewer, tags))
+
+
+def _is_found(resource: Resource, viewer: Viewer, search: Any) -> bool:
+    wanted = (search.findtext(f"{D}match") or "").strip().casefold()
+    tags = [prop.tag for props in search.findall(f"{D}prop") for prop in props]
+    values = [
+        unescape(_MARKUP.sub(" ", write_properties(resource, viewer, [tag])[0])).casefold()
+        for tag in tags
+        if tag in _SEARCHED
+    ]
+    return len(values) == len(tags) > 0 and all(wanted in value for value in values)
+
+
+def _searchable() -> types.WSGIResponse:
+    """Tell what can be searched (RFC 3744 9.5)."""
+    entries = "".join(
+        f"<principal-search-property><prop>{element}</prop>"
+        f'<description xml:lang="en">{label}</description></principal-search-property>'
+        for element, label in _SEARCHED.values()
+    )
+    body = (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        f"<principal-search-property-set{DECLARATIONS}>{entries}"
+        "</principal-search-property-set>\n"
+    )
+    return HTTPStatus.OK, {"Content-Type": "application/xml"}, body, None
