@@ -30,6 +30,7 @@ _SEARCHED = {
     f"{D}displayname": ("<displayname/>", "Name"),
     f"{C}calendar-user-address-set": ("<C:calendar-user-address-set/>", "Address"),
 }
+_PARTS = {f"{D}property-search", f"{D}prop", f"{D}apply-to-principal-collection-set"}
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
 _HREF = re.compile(r"<href>([^<]*)</href>")
 _MARKUP = re.compile(r"<[^>]*>")
@@ -83,12 +84,16 @@ def _tag(prop: Any) -> str:
 
 
 def _search(viewer: Viewer, own: list[Resource], root: Any) -> Iterable[str]:
-    """Answer with the asker, when every text is found (RFC 3744 9.4; Apple's ``test="anyof"``)."""
+    """Answer with the asker, when every text is found (RFC 3744 9.4; Apple's ``test="anyof"``).
+
+    python-caldav asks for properties beside ``prop`` too, and for everybody without any text.
+    """
     searches = root.findall(f"{D}property-search")
-    combine = any if root.get("test") == "anyof" else all
-    tags = [prop.tag for props in root.findall(f"{D}prop") for prop in props]
+    combine = any if root.get("test") == "anyof" and searches else all
+    asked = [*(prop for props in root.findall(f"{D}prop") for prop in props), *root]
+    tags = list(dict.fromkeys(prop.tag for prop in asked if prop.tag not in _PARTS))
     for resource in own:
-        if searches and combine(_is_found(resource, viewer, search) for search in searches):
+        if combine(_is_found(resource, viewer, search) for search in searches):
             path = viewer.base_prefix + resource.path
             yield response(path, *write_properties(resource, viewer, tags))
 

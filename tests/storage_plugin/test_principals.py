@@ -118,7 +118,10 @@ def test_a_search_finds_nobody_but_oneself(world):
     assert search(world, name, "ann|ben", test="anyof").hrefs == [world.home]
     for prop, text in ((name, "ben"), (address, "href"), ("d:getetag", ""), (name, "ben")):
         assert search(world, prop, text).hrefs == []
-    assert world.device.report("/", wrap("d:principal-property-search", "")).hrefs == []
+    everybody = wrap("d:principal-property-search", "<d:prop/><d:displayname/>")
+    answer = world.device.report("/", everybody)
+    assert answer.statuses(world.home) == {f"{D}displayname": 200}
+    assert answer.hrefs == [world.home]
 
 
 def test_what_can_be_searched_is_told(world):
