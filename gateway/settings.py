@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     public_url: str = Field(
         default="", description="Address under which native clients reach the CalDAV face."
     )
+    api_public_url: str = Field(
+        default="", description="Address under which the API is reached, for links in problems."
+    )
     caldav_threads: int = Field(default=8, gt=0, le=256)
     max_resource_size: int = Field(default=1024 * 1024, gt=1024, description="Largest PUT body.")
     local_calendars: bool = Field(
@@ -69,6 +72,9 @@ class Settings(BaseSettings):
     trust_for_s: int = Field(default=86_400, gt=0, description="Stale data is believed this long.")
     timeline_cache_bytes: int = Field(
         default=64 * 1024 * 1024, gt=0, description="Memory for free/busy answers, per process."
+    )
+    requests_per_minute: int = Field(
+        default=6000, ge=0, description="API requests by key or public address; 0: any number."
     )
     lease_s: float = Field(
         default=60.0, gt=0, description="A dead worker's accounts are free then."
@@ -89,6 +95,11 @@ class Settings(BaseSettings):
     def _url_ends_with_slash(cls, value: str) -> str:
         return value if value.endswith("/") else value + "/"
 
+    @field_validator("api_public_url")
+    @classmethod
+    def _public_url_ends_with_slash(cls, value: str) -> str:
+        return value if value.endswith("/") or not value else value + "/"
+
     @field_validator("api_bind", "caldav_bind")
     @classmethod
     def _bind_has_port(cls, value: str) -> str:
@@ -107,6 +118,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The SQLAlchemy URL in force."""
         return self.database_url or f"sqlite:///{(self.data_dir / 'gateway.sqlite3').absolute()}"
+
+    @property
+    def docs_base(self) -> str:
+        """What the links in problems begin with."""
+        return self.api_public_url or "/"
 
     @property
     def keyring(self) -> Path:

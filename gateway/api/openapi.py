@@ -48,7 +48,7 @@ def build_document(routes: Sequence[Route], *, version: str) -> dict[str, Any]:
             "description": _ABOUT,
             "license": {"name": "GPL-3.0-or-later", "identifier": "GPL-3.0-or-later"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "."}],  # where this document lies, whatever proxy is before it
         "tags": [{"name": name} for name in dict.fromkeys(route.tag for route in routes)],
         "paths": paths,
         "components": {
@@ -159,9 +159,9 @@ def _responses(route: Route, names: Names) -> dict[str, Any]:
 def _problem_statuses(route: Route) -> list[int]:
     statuses = {500, 503}
     if route.scope is not None:
-        statuses |= {401, 403, 422}
+        statuses |= {401, 403, 422, 429}
     if "{" in route.path:
-        statuses.add(404)
+        statuses |= {404, 429}
     if route.body is not None or route.method in ("POST", "PUT", "PATCH", "DELETE"):
         statuses |= {400, 404, 409, 413, 415, 422, 507}
     if route.upstream:

@@ -33,8 +33,11 @@ def cut_page(rows: Sequence[R], query: PageQuery) -> tuple[list[R], str | None]:
 
 
 def link_next(request: web.Request, cursor: str | None) -> dict[str, Any]:
-    """Return the ``Link`` header of a page, empty for the last one."""
+    """Return the ``Link`` header of a page, empty for the last one.
+
+    The target is relative to the request, so it holds behind a proxy with a prefix too.
+    """
     if cursor is None:
         return {}
-    target = request.rel_url.update_query(cursor=cursor)
-    return {"Link": f'<{target}>; rel="next"'}
+    query = request.rel_url.update_query(cursor=cursor).raw_query_string
+    return {"Link": f'<?{query}>; rel="next"'}

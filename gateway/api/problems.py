@@ -84,6 +84,7 @@ TITLES: Mapping[int, str] = {
     405: "Method not allowed",
     409: "Conflict with the present state",
     413: "The request is too large",
+    414: "The request is too long",
     415: "Unsupported media type",
     422: "The request cannot be carried out",
     429: "Too many requests",
@@ -96,7 +97,10 @@ TITLES: Mapping[int, str] = {
 _HTTP_CODES: Mapping[int, str] = {
     404: "not-found",
     405: "method-not-allowed",
+    400: "request-unreadable",
     413: "body-too-large",
+    414: "request-too-long",
+    500: "internal-error",
 }
 
 
@@ -105,13 +109,17 @@ def status_of(error: BaseException) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
-def problem_response(error: BaseException, request_id: str) -> web.Response:
-    """Render an exception; what is not ours tells nothing but its request id."""
+def problem_response(error: BaseException, request_id: str, *, base: str = "/") -> web.Response:
+    """Render an exception; what is not ours tells nothing but its request id.
+
+    ``base`` is the address of the API that the ``type`` links to.
+    """
     status = status_of(error)
     if not isinstance(error, errors.GatewayError):
-        return _render(status, "internal-error", "Something went wrong here.", request_id)
+        return _render(status, "internal-error", "Something went wrong here.", request_id, base)
     headers = _headers_of(error, status)
-    return _render(status, error.code, error.detail, request_id, _members_of(error), headers)
+    members = _members_of(error)
+    return _render(status, error.code, error.detail, request_id, base, members, headers)
 
 
 def _members_of(error: errors.GatewayError) -> dict[str, Any]:
@@ -124,18 +132,23 @@ def _members_of(error: errors.GatewayError) -> dict[str, Any]:
     return {}
 
 
-def http_problem_response(error: web.HTTPException, request_id: str) -> web.Response:
+def http_problem_response(
+    error: web.HTTPException, request_id: str, *, base: str = "/"
+) -> web.Response:
     """Render what aiohttp itself refused: unknown paths, wrong methods, bodies too long."""
     code = _HTTP_CODES.get(error.status, "http-error")
     allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     detail = _HTTP_DETAILS.get(error.status, error.reason)
-    return _render(error.status, code, detail, request_id, {}, allow)
+    return _render(error.status, code, detail, request_id, base, {}, allow)
 
 
 _HTTP_DETAILS: Mapping[int, str] = {
     404: "There is nothing at this address.",
     405: "This address does not know that method; the Allow header lists those it knows.",
+    400: "That is no HTTP request.",
     413: "The body is longer than this address reads.",
+    414: "The address, or one of the headers, is longer than 8190 bytes.",
+    500: "Something went wrong here.",
 }
 
 
@@ -161,6 +174,8 @@ def invalid_request(error: ValidationError) -> InvalidRequest:
 _MODEL_CODES: Mapping[str, str] = {
     "missing": "missing",
     "extra_forbidden": "unknown-field",
+    "too_short": "too-few-items",
+    "too_long": "too-many-items",
 }
 _GENERIC = frozenset({"missing", "unknown-field", "invalid"})
 
@@ -185,7 +200,8 @@ def _headers_of(error: errors.GatewayError, status: int) -> dict[str, str]:
     if status == 401:
         return {"WWW-Authenticate": 'Bearer realm="gateway"'}
     if isinstance(error, errors.TooManyRequests):
-        return {"Retry-After": str(math.ceil(error.retry_after_s))}
+        wait_s = math.ceil(error.retry_after_s)
+        return {"Retry-After": str(wait_s), "RateLimit": f'"minute";r=0;t={wait_s}'}
     if isinstance(error, errors.UpstreamThrottled) and error.retry_after_s is not None:
         return {"Retry-After": str(max(1, round(error.retry_after_s)))}
     return {"Retry-After": str(RETRY_SOON_S)} if status == 503 else {}
@@ -196,11 +212,12 @@ def _render(
     code: str,
     detail: str,
     request_id: str,
+    base: str,
     extra: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     body = {
-        "type": f"/docs#{code}",
+        "type": f"{base}docs#{code}",
         "title": TITLES.get(status, "The request was refused"),
         "status": status,
         "detail": detail,

@@ -109,7 +109,8 @@ class Replay:
         if not isinstance(error, Exception) or status >= 500 or status in _NOT_REMEMBERED:
             await self._api.threads.write(idempotency.release, self._reservation)
             return
-        refusal = problem_response(error, self.request_id)
+        base = self._api.settings.docs_base
+        refusal = problem_response(error, self.request_id, base=base)
         body = refusal.body if isinstance(refusal.body, bytes) else b""
         await self._settle(status, refusal.content_type, body)
 

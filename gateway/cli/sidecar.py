@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway.api.app import build_api
+from gateway.api.door import ApiRunner
+from gateway.cli.tuning import tune_interpreter
 from gateway.settings import Settings
 from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
@@ -33,7 +35,7 @@ class Sidecar:
     async def api(self) -> AsyncIterator[str]:
         """Serve the API on ``api_bind`` and yield its URL; port 0 is any free one."""
         app = build_api(self.settings, self.database, self.keyring, sync=self.accounts)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        runner = ApiRunner(app)
         await runner.setup()
         try:
             host, _, port = self.settings.api_bind.rpartition(":")
@@ -63,6 +65,7 @@ async def open_sidecar(
     """Build a sidecar inside the running loop; closes connections and threads at the end."""
     threads = StoreThreads(database)
     context = SyncContext(settings, threads, keyring)
+    tune_interpreter()
     try:
         yield Sidecar(settings, database, keyring, context)
     finally:

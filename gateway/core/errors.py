@@ -90,6 +90,17 @@ class Conflict(Refused):
     default_code = "conflict"
 
 
+class TooManyRequests(Refused):
+    """The caller asked too often; ``retry_after_s`` seconds from now the count begins anew."""
+
+    default_code = "rate-limited"
+    retryable = True
+
+    def __init__(self, detail: str, retry_after_s: float) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
 class SlotTaken(Conflict):
     """The time is busy or held (R27); ``next_free`` are the next gaps that are long enough.
 

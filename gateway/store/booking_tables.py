@@ -93,3 +93,11 @@ idempotency = Table(
     Column("replayable", Boolean, nullable=False, default=True),
     Column("created_at", BigInteger, nullable=False, index=True),
 )
+
+rate_counts = Table(
+    "rate_counts",
+    metadata,
+    Column("caller", Text, primary_key=True),  # id of an API key, or a public address's hash
+    Column("window", BigInteger, primary_key=True, index=True),  # minutes since 1970
+    Column("requests", BigInteger, nullable=False),
+)

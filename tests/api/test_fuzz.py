@@ -20,6 +20,7 @@ from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
 
 from gateway.api.app import build_api
+from gateway.api.door import ApiRunner
 from gateway.api.openapi import build_document
 from gateway.api.routes import ROUTES
 from gateway.settings import load_settings
@@ -73,7 +74,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 async def _serve(database: Database, folder: Path) -> web.AppRunner:
     keyring = Keyring.create(folder / "keyring.json")
     app = build_api(load_settings(), database, keyring, sync=None, clock=Clock())  # type: ignore[arg-type]
-    runner = web.AppRunner(app, access_log=None)
+    runner = ApiRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     return runner

@@ -235,6 +235,16 @@ def upgrade() -> None:
         batch_op.create_index("ix_login_failures_name_key_at", ["name_key", "at"])
 
     op.create_table(
+        "rate_counts",
+        sa.Column("caller", sa.Text(), nullable=False),
+        sa.Column("window", sa.BigInteger(), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("caller", "window", name=op.f("pk_rate_counts")),
+    )
+    with op.batch_alter_table("rate_counts", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_rate_counts_window"), ["window"], unique=False)
+
+    op.create_table(
         "freebusy_tokens",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("principal_id", sa.Text(), nullable=False),
@@ -682,6 +692,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_freebusy_tokens_principal_id"))
 
     op.drop_table("freebusy_tokens")
+    with op.batch_alter_table("rate_counts", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_rate_counts_window"))
+
+    op.drop_table("rate_counts")
     with op.batch_alter_table("login_failures", schema=None) as batch_op:
         batch_op.drop_index("ix_login_failures_name_key_at")
         batch_op.drop_index("ix_login_failures_address_key_at")
