@@ -7,7 +7,17 @@ import sys
 from benchmarks.measure import Ratio
 from benchmarks.report import render
 
-PARTS = ("freebusy", "caldav", "xandikos", "growth", "first_sync", "idle", "engine")
+PARTS = (
+    "freebusy",
+    "caldav",
+    "xandikos",
+    "growth",
+    "first_sync",
+    "first_sync_50k",
+    "idle",
+    "latency",
+    "engine",
+)
 
 
 def main() -> None:
