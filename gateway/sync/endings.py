@@ -10,13 +10,16 @@ GATHER_S = 0.01
 """How long the first waits for others; nobody notices, and a unit of work costs more than that."""
 
 
+_Waiting = tuple[IdleEnd, int, asyncio.Future[bool]]
+
+
 class IdleEndings:
     """Collects the ends of idle runs and writes them in one unit."""
 
     def __init__(self, store: StoreThreads, owner: str) -> None:
         self._store = store
         self._owner = owner
-        self._waiting: list[tuple[IdleEnd, int, asyncio.Future[bool]]] = []
+        self._waiting: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
 
     async def note(self, end: IdleEnd, *, now: int) -> bool:
@@ -31,21 +34,35 @@ class IdleEndings:
         return await written
 
     async def _write(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(GATHER_S)
-            batch, self._waiting = self._waiting, []
-            try:
-                done = await self._store.write(
-                    runs.note_idle,
-                    [end for end, _, _ in batch],
-                    owner=self._owner,
-                    now=min(now for _, now, _ in batch),
-                )
-            except Exception as error:
-                for _, _, written in batch:
-                    if not written.done():
-                        written.set_exception(error)
-                continue
-            for end, _, written in batch:
-                if not written.done():
-                    written.set_result(end.connection.id in done)
+        try:
+            while self._waiting:
+                await asyncio.sleep(GATHER_S)
+                await self._write_batch()
+        except BaseException as error:  # the writer is being stopped: nobody may wait for it
+            _tell(self._waiting, error)
+            self._waiting = []
+            raise
+
+    async def _write_batch(self) -> None:
+        batch, self._waiting = self._waiting, []
+        try:
+            done = await self._store.write(
+                runs.note_idle,
+                [end for end, _, _ in batch],
+                owner=self._owner,
+                now=min(now for _, now, _ in batch),
+            )
+        except BaseException as error:
+            _tell(batch, error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for end, _, written in batch:
+            if not written.done():
+                written.set_result(end.connection.id in done)
+
+
+def _tell(batch: list[_Waiting], error: BaseException) -> None:
+    for _, _, written in batch:
+        if not written.done():
+            written.set_exception(error)

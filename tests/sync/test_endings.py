@@ -1,0 +1,18 @@
+"""Idle runs that end together: nobody is left waiting, whatever becomes of the one who writes."""
+
+import asyncio
+
+from gateway.store.runs import IdleEnd
+from tests.sync.conftest import Site
+
+
+async def test_nobody_waits_for_a_writer_that_was_stopped(site: Site) -> None:
+    endings = site.context.endings
+    end = IdleEnd(site.connection(), {})
+    waiting = [asyncio.ensure_future(endings.note(end, now=1)) for _ in range(2)]
+    await asyncio.sleep(0.001)
+    assert endings._writer is not None
+    endings._writer.cancel()
+    heard = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+    assert [type(one) for one in heard] == [asyncio.CancelledError] * 2
+    assert await asyncio.wait_for(endings.note(end, now=1), 5) in (True, False)
