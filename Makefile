@@ -6,7 +6,6 @@ RUN    := $(VENV)/.runtime
 DEV    := $(VENV)/.dev
 SOURCES := gateway storage_plugin tests benchmarks
 WORKERS ?= 2
-SOAK    := tests/faults/test_machine.py
 
 .PHONY: help demo test test-system check fmt mutants soak bench lock rules clean
 
@@ -17,15 +16,14 @@ demo: $(RUN)  ## do the main job on real parts and keep it running (ARGS=--once 
 	@$(BIN)/gateway demo $(ARGS)
 
 test: $(DEV)  ## the whole suite that needs nothing but pip, on SQLite and PostgreSQL
-	@echo "deselected by name: $(SOAK) (make soak), marks system and live"
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not system and not live" --ignore=$(SOAK) $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not system and not live" $(ARGS)
 
 test-system: $(DEV)  ## what needs Debian packages; installs them when run as root
 	@PYTHON=$(BIN)/python bash tests/system/install.sh
 	$(BIN)/pytest -m system $(ARGS)
 
-soak: $(DEV)  ## random lives of both sides with crashes; takes minutes (GATEWAY_TEST_EXAMPLES=200)
-	$(BIN)/pytest $(SOAK) $(ARGS)
+soak: $(DEV)  ## a virtual day of 50 accounts with faults and crashes (SEED=, ARGS=--help); minutes
+	$(BIN)/python -m tests.soak $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: $(DEV)  ## format, lint, types, import contracts, generated pages
 	$(BIN)/ruff format --check $(SOURCES)

@@ -1,5 +1,6 @@
 """What iCloud and the gateway disagree about; the judge of everything in this folder."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from gateway.core.intervals import Interval, merge, subtract
@@ -128,6 +129,36 @@ def _foreign_writes(person: Person) -> Iterable[str]:
             yield f"{entry.method} {entry.path} has no ledger row"
     if person.server.world.select_mails(person.account.email):
         yield "guests were mailed"
+
+
+def write_differences(person: Person) -> Iterable[str]:
+    """Where the push ledger and iCloud's own record of writes disagree (R13, R16)."""
+    created: Counter[str] = Counter()
+    sent: set[str] = set()
+    deleted: set[str] = set()
+    linked = {id_of(calendar) for calendar in person.in_use() if calendar.role == "linked"}
+    for entry in person.log():
+        name = entry.path.rpartition("/")[2]
+        if entry.method == "PUT" and entry.status in (0, 201, 204):  # 0: no answer was given
+            sent.add(name)
+        if entry.method == "PUT" and entry.status == 201:
+            created[name] += 1
+            if entry.calendar not in linked:
+                yield f"{name} was created in {entry.calendar}, which is not linked"
+        if entry.method == "DELETE" and entry.status == 204:
+            deleted.add(name)
+    yield from (f"{name} was created {often} times" for name, often in created.items() if often > 1)
+    rows = {row.upstream_name: row.state for row in person.ledger()}
+    living = {name for name, state in rows.items() if state != "deleted"}
+    yield from (f"{name} is in the ledger and was never sent" for name in sorted(living - sent))
+    yield from (f"{name} was deleted by us and lives" for name in sorted(living & deleted))
+    left = {
+        name
+        for calendar in person.account.calendars.values()
+        for name in calendar.resources
+        if name in sent and name not in living
+    }
+    yield from (f"{name} was sent, and belongs to no appointment" for name in sorted(left))
 
 
 def free_of(person: Person, spans: Iterable[Interval]) -> list[Interval]:

@@ -12,7 +12,7 @@ from gateway.store.engine import Database
 from gateway.store.outbox import LedgerRow
 from gateway.store.principals import LoginKind
 from tests.faults.edits import History, start_of
-from tests.faults.judge import content_differences, differences
+from tests.faults.judge import content_differences, differences, write_differences
 from tests.faults.person import (
     DAY,
     HOUR,
@@ -108,14 +108,18 @@ class Life:
 
     def connect(self, *, sync: bool = True) -> None:
         """An account with some events, read once unless told otherwise."""
-        for number in range(2):
-            self.person.account.put("home", timed(f"h{number}", self.slot()))
-            self.person.account.put("work", timed(f"w{number}", self.slot()))
-        self.person.account.put("home", weekly("series", self.slot()))
+        self.fill()
         self.run(self.person.connect())
         self.person.roles()
         if sync:
             self.run(self.scene.process.round())
+
+    def fill(self) -> None:
+        """Some events in both calendars."""
+        for number in range(2):
+            self.person.account.put("home", timed(f"h{number}", self.slot()))
+            self.person.account.put("work", timed(f"w{number}", self.slot()))
+        self.person.account.put("home", weekly("series", self.slot()))
 
     def slot(self) -> float:
         """A start that was never used before."""
@@ -310,6 +314,7 @@ class Life:
         return [
             *differences(self.person),
             *content_differences(self.person),
+            *write_differences(self.person),
             *sorted(self.person.problems()),
             *self.vanished(),
         ]

@@ -33,6 +33,11 @@ class Fuse:
     steps: int = 0
     dead: bool = False
 
+    @property
+    def is_armed(self) -> bool:
+        """Whether something is still to happen."""
+        return self.at is not None and self.steps < self.at and not self.dead
+
     def step(self) -> None:
         """One step is about to be taken."""
         self.check()
@@ -80,11 +85,13 @@ class Process:
         database: Database,
         keyring: Keyring,
         clock: Callable[[], float],
+        *,
+        beside: "Process | None" = None,
     ) -> None:
         self._parts = (settings, database, keyring, clock)
-        self.allowed: set[str] = set()
+        self.allowed: set[str] = beside.allowed if beside else set()
         """Upstream names the ledger held at the moment something was written under them (R13)."""
-        self.random = Random(0)
+        self.random: Random = beside.random if beside else Random(0)
         """The dice of every process on this database, so that a life can be repeated."""
         self._start()
 
