@@ -7,11 +7,12 @@ exception, so nothing of a refused request stays.
 
 # ruff: noqa: N802  (Radicale looks methods up by the name of the HTTP method)
 
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
-from radicale import httputils, types
+from radicale import types
 from radicale.app import Application
 from radicale.app.get import requests_freebusy_view
 from radicale.config import Configuration
@@ -23,8 +24,8 @@ from storage_plugin.calendars import make_local_calendar, read_wanted, refuse_su
 from storage_plugin.collection import CalendarItem
 from storage_plugin.conditions import matches_weakly
 from storage_plugin.errors import DavError, from_gateway_error
-from storage_plugin.handlers import Address, Answer, dav
-from storage_plugin.home import OUTBOX_NAME
+from storage_plugin.handlers import Address, Answer, dav, not_yours, nothing_here
+from storage_plugin.home import OUTBOX_NAME, Home
 from storage_plugin.state import Gateway, fresh_state
 from storage_plugin.storage import Storage
 from storage_plugin.writing import WritingMethods
@@ -51,7 +52,9 @@ class GatewayApplication(WritingMethods, Application):
             try:
                 if environ.get("PATH_INFO", "").rstrip("/").endswith(_CARDDAV):
                     raise DavError(HTTPStatus.NOT_FOUND, "", "There are no address books here.")
-                return super()._handle_request(environ)
+                if environ["REQUEST_METHOD"].upper() not in self._methods():
+                    raise self._no_such_method()
+                return _with_own_words(super()._handle_request(environ))
             except DavError as error:
                 refusal = error
             except GatewayError as error:
@@ -76,8 +79,16 @@ class GatewayApplication(WritingMethods, Application):
         """Announce what is here: no class 2, for there are no locks."""
         return HTTPStatus.OK, {"Allow": ", ".join(self._methods()), "DAV": DAV_CLASSES}, None, None
 
-    def _methods(self) -> list[str]:
-        return sorted(name[3:] for name in dir(self) if name.startswith("do_"))
+    @classmethod
+    @cache
+    def _methods(cls) -> list[str]:
+        return sorted(name[3:] for name in dir(cls) if name.startswith("do_"))
+
+    def _no_such_method(self, *, without: str = "") -> DavError:
+        """405, which has to say what is allowed (RFC 9110 15.5.6)."""
+        allow = ", ".join(name for name in self._methods() if name != without)
+        text = f"{without or 'This method'} is not used here."
+        return DavError(HTTPStatus.METHOD_NOT_ALLOWED, "", text, headers={"Allow": allow})
 
     @dav
     def do_GET(
@@ -94,15 +105,19 @@ class GatewayApplication(WritingMethods, Application):
             return setup.welcome()
         if path == setup.PROFILE_PATH:
             if not user:
-                return httputils.NOT_ALLOWED
+                return not_yours(user, "")
             with self._storage.acquire_lock("r", user):
                 return setup.profile(self._storage, environ, base_prefix)
         if not user or Address.parse(path).principal != user:
-            return httputils.NOT_ALLOWED
+            return not_yours(user, Address.parse(path).principal)
         with self._storage.acquire_lock("r", user):
             if requests_freebusy_view(environ):
                 return self._freebusy_from_url(environ, Address.parse(path))
             found = next(iter(self._storage.discover(path)), None)
+            if found is None:
+                raise nothing_here()
+            if isinstance(found, Home):
+                return setup.welcome()
             if not isinstance(found, CalendarItem):
                 answer: Answer = super().do_GET(
                     environ, base_prefix, path, user, user_groups, request_info
@@ -145,13 +160,10 @@ class GatewayApplication(WritingMethods, Application):
     ) -> Answer:
         """Answer free/busy requests at the scheduling outbox; nothing else is posted here."""
         address = Address.parse(path)
-        if not user or address.principal != user:
-            return httputils.NOT_ALLOWED
+        if not user or address.principal not in ("", user):
+            return not_yours(user, address.principal)
         if address != Address(user, OUTBOX_NAME):
-            allow = {"Allow": ", ".join(name for name in self._methods() if name != "POST")}
-            raise DavError(
-                HTTPStatus.METHOD_NOT_ALLOWED, "", "POST is not used here.", headers=allow
-            )
+            raise self._no_such_method(without="POST")
         question = scheduling.read_question(bodies.read_body(environ))
         with self._storage.acquire_lock("r", user):
             return scheduling.answer_question(self._storage, base_prefix, user, question)
@@ -168,7 +180,7 @@ class GatewayApplication(WritingMethods, Application):
     ) -> Answer:
         """Answer properties."""
         if not user or Address.parse(path).principal not in ("", user):
-            return httputils.NOT_ALLOWED
+            return not_yours(user, Address.parse(path).principal)
         root = self._read_xml_request_body(environ, request_info)
         with self._storage.acquire_lock("r", user):
             status, headers, body, request = propfind.answer(
@@ -189,7 +201,7 @@ class GatewayApplication(WritingMethods, Application):
         """Answer a report; free-busy-query comes from the engine."""
         address = Address.parse(path)
         if not user or address.principal not in ("", user):
-            return httputils.NOT_ALLOWED
+            return not_yours(user, address.principal)
         root = self._read_xml_request_body(environ, request_info)
         with self._storage.acquire_lock("r", user):
             if root is not None and root.tag == freebusy.QUERY:
@@ -237,7 +249,7 @@ class GatewayApplication(WritingMethods, Application):
         """Change properties, with a true answer for each (RFC 4918 9.2)."""
         address = Address.parse(path)
         if not user or address.principal != user:
-            return httputils.NOT_ALLOWED
+            return not_yours(user, address.principal)
         root = self._read_xml_request_body(environ, request_info)
         with self._storage.acquire_lock("w", user, path=path, request="PROPPATCH", actor=user):
             return proppatch.answer(self._storage, environ, base_prefix, path, root)
@@ -253,7 +265,7 @@ class GatewayApplication(WritingMethods, Application):
     ) -> Answer:
         address = Address.parse(path)
         if not user or address.principal != user:
-            return httputils.NOT_ALLOWED
+            return not_yours(user, address.principal)
         root = self._read_xml_request_body(environ, request_info)
         if root is not None and root.tag not in _MAKING:
             raise DavError(HTTPStatus.BAD_REQUEST, "", "This body does not make a calendar.")
@@ -274,6 +286,17 @@ class GatewayApplication(WritingMethods, Application):
         with self._storage.acquire_lock("w", user, path=path, request="MKCALENDAR", actor=user):
             make_local_calendar(self._storage, user, address.calendar, wanted)
         return HTTPStatus.CREATED, {"Cache-Control": "no-cache"}, None, None
+
+
+def _with_own_words(answer: Any) -> Any:
+    """Say what a 401 asks for: Radicale calls it a forbidden resource."""
+    status, headers, _body, *rest = answer
+    if not status.startswith("401"):
+        return answer
+    text = b"Log in with a device or platform login and its password.\n"
+    kept = [(name, value) for name, value in headers if not name.startswith("Content-")]
+    head = [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))]
+    return (status, [*kept, *head], [text], *rest)
 
 
 def _printable(text: str) -> str:

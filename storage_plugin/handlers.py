@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from radicale import types
+from radicale import httputils, types
 from radicale.pathutils import sanitize_path, strip_path
 
 from gateway.core.errors import GatewayError
@@ -36,6 +36,24 @@ def dav(method: Handler) -> Handler:
             return from_gateway_error(error).response()
 
     return answer
+
+
+def not_yours(user: str, principal_id: str) -> Answer:
+    """Ask an unknown client to log in; a known one is told 404, whether there is something or not.
+
+    Clients look at addresses that other servers have; a 403 there reads like a wrong password.
+    The root is everybody's and nobody's.
+    """
+    if not user:
+        return httputils.NOT_ALLOWED
+    if not principal_id:
+        raise DavError(HTTPStatus.FORBIDDEN, "", "Nothing can be changed at this address.")
+    raise nothing_here()
+
+
+def nothing_here() -> DavError:
+    """404."""
+    return DavError(HTTPStatus.NOT_FOUND, "", "There is nothing at this address.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from radicale import httputils, types
+from radicale import types
 from radicale.item import Item
 from radicale.storage import BaseCollection
 
 from gateway.store.objects import list_objects
 from storage_plugin.collection import CalendarCollection, CalendarItem
 from storage_plugin.errors import DavError
+from storage_plugin.handlers import nothing_here
 from storage_plugin.home import Outbox
 from storage_plugin.multistatus import (
     multistatus,
@@ -43,7 +44,7 @@ def answer(
         raise DavError(HTTPStatus.BAD_REQUEST, "", "PROPFIND needs a D:propfind.")
     resources = resources_at(storage, path, deep=depth == "1")
     if not resources:
-        return httputils.NOT_FOUND
+        raise nothing_here()
     viewer = viewer_of(storage, base_prefix)
     minimal = prefers_minimal(environ)
     headers = {"Preference-Applied": "return=minimal"} if minimal else {}

@@ -22,6 +22,7 @@ from storage_plugin.calendars import (
 )
 from storage_plugin.collection import CalendarCollection
 from storage_plugin.errors import DECLARATIONS, DavError
+from storage_plugin.handlers import nothing_here
 from storage_plugin.home import Home
 from storage_plugin.multistatus import (
     href,
@@ -84,7 +85,7 @@ def answer(
         raise DavError(HTTPStatus.BAD_REQUEST, "", "PROPPATCH needs a D:propertyupdate.")
     found = next(iter(storage.discover(path)), None)
     if found is None:
-        raise DavError(HTTPStatus.NOT_FOUND, "", "There is nothing at this address.")
+        raise nothing_here()
     calendar = found if isinstance(found, CalendarCollection) else None
     home = found if type(found) is Home else None
     steps = instructions(root)

@@ -22,7 +22,7 @@ from storage_plugin.effort import Effort
 from storage_plugin.errors import DavError
 from storage_plugin.expansion import expand_task, expand_text
 from storage_plugin.filters import read_filters, read_time_range
-from storage_plugin.handlers import is_usable_name, path_of
+from storage_plugin.handlers import is_usable_name, nothing_here, path_of
 from storage_plugin.multistatus import (
     element,
     gone,
@@ -98,7 +98,7 @@ def answer(
         raise DavError(HTTPStatus.BAD_REQUEST, "", "REPORT needs a body.")
     found = next(iter(storage.discover(path)), None)
     if found is None:
-        raise DavError(HTTPStatus.NOT_FOUND, "", "There is nothing at this address.")
+        raise nothing_here()
     if root.tag in principals.REPORTS:
         resources = resources_at(storage, path, deep=environ.get("HTTP_DEPTH") == "1")
         return principals.answer(storage, viewer_of(storage, base_prefix), resources, root)

@@ -9,7 +9,7 @@ checked against the row inside it.
 from http import HTTPStatus
 from typing import Any
 
-from radicale import httputils, types
+from radicale import types
 from radicale.app.base import ApplicationBase
 
 from gateway.services.booking import Draft, kind_of_new, prepare_draft, read_draft
@@ -21,7 +21,7 @@ from storage_plugin import bodies
 from storage_plugin.collection import CalendarCollection, login_kind, quoted
 from storage_plugin.conditions import check_write, precondition_failed
 from storage_plugin.errors import DavError, need_privileges
-from storage_plugin.handlers import Address, Answer, dav, path_of
+from storage_plugin.handlers import Address, Answer, dav, not_yours, path_of
 from storage_plugin.multistatus import href
 from storage_plugin.state import Gateway
 from storage_plugin.storage import Storage
@@ -50,7 +50,7 @@ class WritingMethods(ApplicationBase):
         """Create or replace a calendar object; the body is kept byte for byte."""
         address = Address.parse(path)
         if not user or address.principal != user:
-            return httputils.NOT_ALLOWED
+            return not_yours(user, address.principal)
         body = bodies.read_body(environ)
         if not address.name:
             raise _whole_collection()
@@ -81,7 +81,7 @@ class WritingMethods(ApplicationBase):
         """Delete an object or a local calendar."""
         address = Address.parse(path)
         if not user or address.principal != user:
-            return httputils.NOT_ALLOWED
+            return not_yours(user, address.principal)
         if not address.calendar:
             raise need_privileges(path, "unbind", "A calendar home cannot be deleted.")
         with self._storage.acquire_lock("w", user, path=path, request="DELETE", actor=user):
@@ -129,8 +129,10 @@ class WritingMethods(ApplicationBase):
     ) -> Answer:
         source = Address.parse(path)
         target = Address.parse(_destination(environ, base_prefix))
-        if not user or source.principal != user or target.principal != user:
-            return httputils.NOT_ALLOWED
+        if not user or source.principal != user:
+            return not_yours(user, source.principal)
+        if target.principal != user:
+            raise DavError(HTTPStatus.FORBIDDEN, "", "The Destination is not in your calendars.")
         if not source.name or not target.name:
             raise DavError(
                 HTTPStatus.FORBIDDEN, "", "Calendars cannot be moved or copied; rename them."

@@ -99,7 +99,7 @@ def test_questions_that_cannot_be_answered(world):
     single = world.device.freebusy(f"{world.platform_path}d.ics", at(0), at(24))
     assert single.conditions == [f"{D}supported-report"]
     assert world.device.freebusy(f"{world.home}none/", at(0), at(24)).status == 404
-    assert world.device.freebusy("/somebody/", at(0), at(24)).status == 403
+    assert world.device.freebusy("/somebody/", at(0), at(24)).status == 404
     quiet = world.new_login("device", show_mirrors=False)
     assert quiet.freebusy(world.mirror_path, at(0), at(24)).status == 404
 

@@ -85,8 +85,15 @@ def test_odd_hrefs_in_a_multiget(world):
 
 def test_addresses_outside_the_home(world):
     for path in ("/favicon.ico", "/robots.txt", "/p_other/", "/.mobileconfig/"):
-        assert world.device.get(path).status == 403
-    assert world.anonymous.get("/favicon.ico").status == 401
+        answer = world.device.get(path)
+        assert (answer.status, "There is nothing at this address" in answer.text) == (404, True)
+    asked = world.anonymous.get("/favicon.ico")
+    assert (asked.status, asked.text) == (
+        401,
+        "Log in with a device or platform login and its password.\n",
+    )
+    assert asked.headers["WWW-Authenticate"] == 'Basic realm="iCloud CalDAV gateway"'
+    assert world.device.get(world.home).text.startswith("This is a CalDAV server.")
     deep = f"{world.platform_path}a/b.ics"
     assert world.device.put(deep, event("a", at(9), at(10))).status == 403
 
