@@ -96,7 +96,7 @@ class TooManyRequests(Refused):
     default_code = "rate-limited"
     retryable = True
 
-    def __init__(self, detail: str, retry_after_s: float) -> None:
+    def __init__(self, detail: str, retry_after_s: float = 1.0) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
 
