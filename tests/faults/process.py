@@ -136,7 +136,8 @@ class Process:
 
     async def close(self) -> None:
         """Stop it; what it had under way is not finished."""
-        tasks = list(self.worker._tasks.values())
+        writer = self.context.endings._writer
+        tasks = [*self.worker._tasks.values(), *([writer] if writer else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
