@@ -12,6 +12,7 @@ PARTS = (
     "caldav",
     "xandikos",
     "growth",
+    "processes",
     "first_sync",
     "first_sync_50k",
     "idle",

@@ -35,7 +35,7 @@ class Server:
 
 
 @contextmanager
-def gateway_part(part: str, folder: Path, **settings: str) -> Iterator[Server]:
+def gateway_part(part: str, folder: Path, *more: str, **settings: str) -> Iterator[Server]:
     """Run ``gateway api`` or ``gateway caldav`` on the installation in a folder."""
     environment = {
         "GATEWAY_DATA_DIR": str(folder),
@@ -43,10 +43,9 @@ def gateway_part(part: str, folder: Path, **settings: str) -> Iterator[Server]:
         "GATEWAY_CALDAV_BIND": "127.0.0.1:0",
         "GATEWAY_LOG_LEVEL": "WARNING",
         "GATEWAY_REQUESTS_PER_MINUTE": "1000000000",  # counted, never reached
-        "GATEWAY_REQUESTS_PER_MINUTE": "1000000000",  # counted, never reached
         **{f"GATEWAY_{name.upper()}": value for name, value in settings.items()},
     }
-    arguments = [*_GATEWAY, part, "--json", "--until-stdin-closes"]
+    arguments = [*_GATEWAY, part, *more, "--json", "--until-stdin-closes"]
     with running(part, arguments, environment) as server:
         yield server
 
