@@ -7,8 +7,6 @@ key was changed since, which is asked on every call. A revocation holds at once.
 
 from functools import cache
 
-from aiohttp import web
-
 from gateway.api.schemas import Scope
 from gateway.core.errors import NotAllowed, NotAuthenticated
 from gateway.store.keys import ApiKey, find_key
@@ -20,15 +18,11 @@ _LONGEST_KEY = 200
 MOST_REMEMBERED = 10_000
 
 
-async def authenticate(request: web.Request, live: Live, threads: StoreThreads) -> ApiKey:
-    """Return the key of ``Authorization: Bearer …``; raises :class:`NotAuthenticated`."""
-    header = request.headers.get("Authorization", "")
-    live.refresh()
-    return live.keys.get(header) or await _look_up(header, live, threads)
+async def authenticate(header: str, live: Live, threads: StoreThreads) -> ApiKey:
+    """Return the key of ``Authorization: Bearer …``; raises :class:`NotAuthenticated`.
 
-
-async def _look_up(header: str, live: Live, threads: StoreThreads) -> ApiKey:
-    """Find the key in the database; remember it under the header as it was sent."""
+    It is remembered in ``live.keys`` under the header as it was sent: look there first.
+    """
     scheme, _, secret = header.partition(" ")
     secret = secret.strip()
     if scheme.lower() != "bearer" or not secret:

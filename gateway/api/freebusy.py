@@ -14,12 +14,15 @@ from gateway.api.ready import ReadyAnswer
 from gateway.api.routing import Call, Result
 from gateway.api.schemas import NoQuery
 from gateway.api.schemas_freebusy import ExplainQuery, FreeBusyQuery, FreeBusyRequest
+from gateway.api.state import ApiState
+from gateway.api.timelines import Rendered
 from gateway.api.times import render_instant
 from gateway.core.busy import STATUS_OF, BusyRow
 from gateway.core.errors import GatewayError, InvalidInput
 from gateway.core.intervals import Interval, clip, merge
 from gateway.services.availability import FreeBusy, explain, free_busy
 from gateway.store.engine import Session
+from gateway.store.keys import ApiKey
 from gateway.store.principals import find_principals
 
 DAY_S = 86_400
@@ -49,14 +52,43 @@ def check_window(start: int, end: int, *, now: int, longest_s: int = MAX_WINDOW_
     return (start, end)
 
 
+def recall_freebusy(
+    request: web.Request, api: ApiState, key: ApiKey, query: FreeBusyQuery, now: int
+) -> ReadyAnswer | None:
+    """Answer the plain question from a timeline in memory; None when none there can tell."""
+    window = check_window(query.start, query.end, now=now)
+    principal_id = request.match_info["principal"]
+    api.activity.note(principal_id)
+    return _from_memory(
+        request, api, key, query, now, api.timelines.peek(principal_id, window, now)
+    )
+
+
+def _from_memory(
+    request: web.Request,
+    api: ApiState,
+    key: ApiKey,
+    query: FreeBusyQuery,
+    now: int,
+    entry: Rendered | None,
+) -> ReadyAnswer | None:
+    if entry is None or not query.is_plain or query.time_zone not in (None, entry.zone.key):
+        return None
+    if key.subaccount_id not in (None, entry.timeline.subaccount_id):
+        return None  # the long way says that there is no such principal
+    found = entry.answer((query.start, query.end), now=now, fresh_for_s=api.settings.fresh_for_s)
+    return None if found is None else _conditional(request, *found)
+
+
 async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
     """Return merged busy time of one principal, or 304 when it is what the caller has."""
     query = call.query
     window = check_window(query.start, query.end, now=call.now)
-    call.api.activity.note(call.path("principal"))
-    fast = await _from_memory(call, window)
-    if fast is not None:
-        return _conditional(call.request, *fast)
+    if query.is_plain:
+        entry = await call.api.timelines.find(call.path("principal"), window, now=call.now)
+        fast = _from_memory(call.request, call.api, call.key, query, call.now, entry)
+        if fast is not None:
+            return fast
 
     def unit(session: Session) -> FreeBusy:
         return free_busy(
@@ -73,21 +105,6 @@ async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
     found = await call.read(unit)
     body = orjson.dumps(render_free_busy(found, by_day=query.group_by == "day"))
     return _conditional(call.request, weak_etag(found, query.group_by), body)
-
-
-async def _from_memory(
-    call: Call[FreeBusyQuery, None], window: Interval
-) -> tuple[str, bytes] | None:
-    """Answer the plain question (ETag and JSON) from a timeline in memory, if one holds."""
-    query = call.query
-    if query.group_by or (query.on_unknown, query.on_tentative) != ("block", "block"):
-        return None
-    entry = await call.api.timelines.find(call.path("principal"), window, now=call.now)
-    if entry is None or query.time_zone not in (None, entry.timeline.time_zone):
-        return None
-    if call.key.subaccount_id not in (None, entry.timeline.subaccount_id):
-        return None  # the long way says that there is no such principal
-    return entry.answer(window, now=call.now, fresh_for_s=call.api.settings.fresh_for_s)
 
 
 def _conditional(request: web.Request, etag: str, body: bytes) -> ReadyAnswer:

@@ -9,9 +9,6 @@ here are taken and ignored.
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import orjson
-from aiohttp import web
-
 from gateway.api.freebusy import check_window
 from gateway.api.routing import Call, Result
 from gateway.api.schemas_google import GoogleQuery, GoogleRequest
@@ -22,8 +19,6 @@ from gateway.services.availability import free_busy
 from gateway.store.directory import find_by_names
 from gateway.store.engine import Session
 from gateway.store.principals import find_principals
-
-PATHS = "/v1/compat/google/"
 
 _POINTERS = {"/start": "/timeMin", "/end": "/timeMax"}
 _NOT_FOUND = [{"domain": "global", "reason": "notFound"}]
@@ -84,25 +79,3 @@ def _show(busy: list[Interval] | None, zone: ZoneInfo) -> dict[str, Any]:
 
 def _milliseconds(epoch: int) -> str:
     return render_instant(epoch).replace("Z", ".000Z")
-
-
-_REASONS = {400: "badRequest", 401: "authError", 403: "forbidden", 404: "notFound"}
-
-
-def as_google_error(problem: web.Response) -> web.Response:
-    """Add to a problem document the ``error`` member Google's clients read; 422 becomes 400."""
-    body = orjson.loads(bytes(problem.body)) if isinstance(problem.body, bytes) else {}
-    status = 400 if problem.status == 422 else problem.status
-    reason = _REASONS.get(status, "backendError" if status >= 500 else "invalid")
-    message = body.get("detail", "")
-    body |= {
-        "status": status,
-        "error": {
-            "code": status,
-            "message": message,
-            "errors": [{"domain": "global", "reason": reason, "message": message}],
-        },
-    }
-    problem.set_status(status)
-    problem.body = orjson.dumps(body)
-    return problem

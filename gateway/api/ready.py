@@ -25,11 +25,13 @@ _NOT_MODIFIED = f"HTTP/1.1 304 Not Modified\r\n{_COMMON}"
 class ReadyAnswer(web.StreamResponse):
     """JSON with a weak ETag, or 304 when ``body`` is None; sent in one write.
 
-    The frame sets ``request_id``. Neither ``headers`` nor the signal ``on_response_prepare`` has
-    any say here. ``etag`` and ``request_id`` must not come from the client unchecked.
+    The frame sets ``request_id`` and ``limit``. Neither ``headers`` nor the signal
+    ``on_response_prepare`` has any say here. ``etag`` and ``request_id`` must not come from the
+    client unchecked.
     """
 
     request_id = ""
+    limit: tuple[str, str] | None = None
     _writer: AbstractStreamWriter | None = None
     _persistent = True
     _connection = ""
@@ -61,6 +63,8 @@ class ReadyAnswer(web.StreamResponse):
         writer, self._writer = self._writer, None
         body = self._content
         start = _NOT_MODIFIED if body is None else f"{_OK}Content-Length: {len(body)}\r\n"
+        if self.limit is not None:
+            start += f"RateLimit-Policy: {self.limit[0]}\r\nRateLimit: {self.limit[1]}\r\n"
         head = (
             f"{start}{self._connection}ETag: {self._tag}\r\n"
             f"X-Request-Id: {self.request_id}\r\nDate: {_date(int(time.time()))}\r\n\r\n"

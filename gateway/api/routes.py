@@ -31,6 +31,7 @@ FREE_BUSY = (
         answer=times.FreeBusyOut,
         conditional=True,
         problems=("availability-unknown", "window-too-wide", "time-naive"),
+        recall=freebusy.recall_freebusy,
     ),
     Route(
         "POST",

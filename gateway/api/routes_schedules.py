@@ -1,6 +1,6 @@
 """The part of the table of routes about slots and the other faces of free/busy."""
 
-from gateway.api import google, public_freebusy, schedules, working_hours
+from gateway.api import google, google_errors, public_freebusy, schedules, working_hours
 from gateway.api import schemas_google as theirs
 from gateway.api import schemas_public as public
 from gateway.api import schemas_schedules as shapes
@@ -154,7 +154,7 @@ FACES: tuple[Route, ...] = (
     *(
         Route(
             "POST",
-            google.PATHS + path,
+            google_errors.PATHS + path,
             handler,
             "Google's freebusy.query",
             "Free/busy",

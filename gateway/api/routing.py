@@ -15,6 +15,8 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from gateway.api.auth import authenticate, check_scope
+from gateway.api.frame import answer_unmatched, framed
+from gateway.api.limits import name_public
 from gateway.api.problems import (
     MalformedRequest,
     UnsupportedMediaType,
@@ -22,7 +24,7 @@ from gateway.api.problems import (
 )
 from gateway.api.replay import Replay
 from gateway.api.schemas import NoQuery, Query, Request, Scope
-from gateway.api.state import STATE, ApiState
+from gateway.api.state import RATE_LIMIT, STATE, ApiState
 from gateway.core.errors import InvalidInput, NotAuthenticated
 from gateway.store.engine import Session
 from gateway.store.keys import ApiKey
@@ -93,6 +95,7 @@ class Call(Generic[Q, B]):
 
 AnyCall = Call[Any, Any]
 Handler = Callable[[AnyCall], Awaitable[Result]]
+Recall = Callable[[web.Request, ApiState, ApiKey, Any, int], web.StreamResponse | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,8 @@ class Route:
 
     ``scope`` None is public. ``secret`` answers are never stored for replay. ``media`` is the
     media type of an answer without a model. ``conditional`` answers know If-None-Match,
-    ``upstream`` ones ask iCloud. ``problems`` are codes worth documenting.
+    ``upstream`` ones ask iCloud. ``problems`` are codes worth documenting. ``recall`` is asked
+    before the handler and without waiting for anything: it answers from memory, or not (None).
     """
 
     method: str
@@ -119,6 +123,7 @@ class Route:
     conditional: bool = False
     upstream: bool = False
     problems: tuple[str, ...] = field(default=())
+    recall: Recall | None = None
 
 
 PATH_PARAMETER = "[A-Za-z0-9_-]{1,64}"
@@ -129,27 +134,48 @@ def mount(app: web.Application, routes: Iterable[Route]) -> None:
     api = app[STATE]
     for route in routes:
         path = route.path.replace("}", f":{PATH_PARAMETER}}}")
-        app.router.add_route(route.method, path, _endpoint(route, api))
+        handler = framed(route.path, _endpoint(route, api))
+        app.router.add_route(route.method, path, handler)
+
+
+def mount_rest(app: web.Application) -> None:
+    """Register what answers for addresses and methods that nothing else answers for; the last."""
+    app.router.add_route("*", "/{rest:.*}", framed("none", answer_unmatched))
 
 
 def _endpoint(
     route: Route, api: ApiState
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     has_body = route.method in _WITH_BODY
+    recall, live = route.recall, api.live
+    is_public = route.scope is None and "{token}" in route.path
+    limits = api.limits if api.limits.quota else None
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
         key = None
+        now = api.clock()
         if route.scope is not None:
-            key = await authenticate(request, api.live, api.threads)
+            api.refresh()
+            header = request.headers.get("Authorization", "")
+            key = live.keys.get(header) or await authenticate(header, live, api.threads)
             check_scope(key, route.scope)
             api.activity.note_key(key)
+            if limits is not None:
+                request[RATE_LIMIT] = limits.policy, limits.take(key.id, now)
+        elif is_public and limits is not None:
+            caller = name_public(request.match_info["token"])
+            request[RATE_LIMIT] = limits.policy, limits.take(caller, now)
         query = _parse_query(route.query, request.rel_url.raw_query_string)
+        if recall is not None and key is not None:
+            ready = recall(request, api, key, query, int(now))
+            if ready is not None:
+                return ready
         if not has_body:
-            call = Call(request, route, api, query, None, int(api.clock()), key)
+            call = Call(request, route, api, query, None, int(now), key)
             return _respond(route, await route.handler(call))
         raw = await request.read()
         body = _read_body(request, route, raw)
-        return await _carry_out(Call(request, route, api, query, body, int(api.clock()), key), raw)
+        return await _carry_out(Call(request, route, api, query, body, int(now), key), raw)
 
     return endpoint
 

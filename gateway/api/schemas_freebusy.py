@@ -1,5 +1,6 @@
 """Shapes of free/busy and explanations (design section 11)."""
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -21,6 +22,12 @@ class FreeBusyQuery(Query):
     on_unknown: OnUnknown = "block"
     on_tentative: OnTentative = "block"
     group_by: Literal["day"] | None = None
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether unknown and tentative time shall block, and days are not asked for."""
+        policies = (self.on_unknown, self.on_tentative)
+        return self.group_by is None and policies == ("block", "block")
 
 
 class FreeBusyRequest(Request):

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.api.activity import Activity
+from gateway.api.limits import Limits
 from gateway.api.ports import SyncService
 from gateway.api.timelines import TimelineCache
+from gateway.api.turns import OncePerTurn
 from gateway.settings import Settings
 from gateway.store.accounts import Keyring
 from gateway.store.live import Live
@@ -16,7 +18,10 @@ from gateway.store.threads import StoreThreads
 
 @dataclass(frozen=True, slots=True)
 class ApiState:
-    """The parts the sidecar is made of; ``clock`` returns UTC epoch seconds."""
+    """The parts the sidecar is made of; ``clock`` returns UTC epoch seconds.
+
+    ``refresh`` is that of ``live``, shared by the requests that arrived together.
+    """
 
     settings: Settings
     threads: StoreThreads
@@ -24,9 +29,13 @@ class ApiState:
     sync: SyncService
     clock: Callable[[], float]
     live: Live
+    refresh: OncePerTurn
     timelines: TimelineCache
     activity: Activity
+    limits: Limits
 
 
 STATE = web.AppKey("state", ApiState)
 REQUEST_ID = web.RequestKey("request_id", str)
+RATE_LIMIT = web.RequestKey("rate_limit", tuple[str, str])
+"""The fields RateLimit-Policy and RateLimit of the answer."""

@@ -26,6 +26,7 @@ from gateway.store.threads import StoreThreads
 DEFAULT_BYTES = 64 * 1024 * 1024
 _ENTRY_BYTES, _SOURCE_BYTES, _ROW_BYTES, _TEXT_BYTES = 3_000, 1_500, 25, 40
 """What an entry, each source, each row and each rendered row take, beside the text itself."""
+_WINDOW_BYTES, _MOST_WINDOWS = 400, 32
 _UNKNOWN = STRENGTH.index("unknown")
 
 
@@ -46,6 +47,7 @@ class Rendered:
         )
         self._judged: _Judged | None = None
         self._sources = (-1, b"")
+        self._windows: dict[Interval, tuple[str, bytes]] = {}
         self.size = (
             _ENTRY_BYTES + _SOURCE_BYTES * len(timeline.sources) + _ROW_BYTES * len(self._texts)
         )
@@ -62,21 +64,46 @@ class Rendered:
             or judged.fresh_for_s != fresh_for_s
         ):
             judged = self._judged = self._judge(now, fresh_for_s)
+            self._sources = (-1, b"")
+            self._forget_windows()
         if judged.digest is None:
             return None
+        known = self._windows.get(window) or self._render(window, judged.digest)
+        if self._sources[0] != now:
+            self._sources = (now, judged.render(now))
+        return known[0], b"".join((known[1], self._sources[1], b"}"))
+
+    def _render(self, window: Interval, digest: str) -> tuple[str, bytes]:
+        """Return the ETag and the JSON up to the sources; pages ask a few windows many times."""
+        timeline = self.timeline
         rows = timeline.between(window)
         complete = _UNKNOWN not in timeline.kinds[rows.start : rows.stop]
         held = [
             name for start, end, name in timeline.holds if start < window[1] and end > window[0]
         ]
-        if self._sources[0] != now:
-            self._sources = (now, judged.render(now))
         start, end = render_instant(window[0], self.zone), render_instant(window[1], self.zone)
         head = f'{{"start":"{start}","end":"{end}",{self._middle}{"true" if complete else "false"}'
         policy = b',"policy":{"on_unknown":"block","on_tentative":"block"},"busy":['
         busy = self._busy(rows, window) if rows else b""
-        body = b"".join((head.encode(), policy, busy, b'],"sources":', self._sources[1], b"}"))
-        return make_etag(window, judged.digest, complete=complete, holds=held), body
+        known = (
+            make_etag(window, digest, complete=complete, holds=held),
+            b"".join((head.encode(), policy, busy, b'],"sources":')),
+        )
+        if len(self._windows) >= _MOST_WINDOWS:
+            self._forget_windows()
+        self._windows[window] = known
+        self._grow(len(known[1]) + _WINDOW_BYTES)
+        return known
+
+    def _forget_windows(self) -> None:
+        freed = sum(len(text) + _WINDOW_BYTES for _, text in self._windows.values())
+        self._windows.clear()
+        self._grow(-freed)
+
+    def _grow(self, more: int) -> None:
+        self.size += more
+        if self.on_growth is not None:
+            self.on_growth(more)
 
     def _judge(self, now: int, fresh_for_s: int) -> "_Judged":
         """Judge the sources: true until time alone may change a state, whatever the window."""
@@ -110,9 +137,7 @@ class Rendered:
                 text = self._period(*self.timeline.row(number))
                 self._texts[number] = text
                 more += len(text) + _TEXT_BYTES
-        self.size += more
-        if self.on_growth is not None:
-            self.on_growth(more)
+        self._grow(more)
         return self._texts[low:high]
 
     def _clipped(self, number: int, window: Interval) -> bytes:
@@ -177,19 +202,32 @@ class TimelineCache:
         It holds ``window`` as far as that is expanded. None when none can be trusted, or when
         there is no such principal.
         """
+        found = self.peek(principal_id, window, now)
+        version = self._live.version(principal_id)
+        if found is not None or version is None:
+            return found
+        near = now - NEAR_BEFORE_S <= window[0] and window[1] <= now + NEAR_AFTER_S
+        if near:
+            entry = self._entries.get(principal_id)
+            near = entry is None or entry.version != version or entry.timeline.holds_window(window)
+        return await self._build_once(principal_id, version, now, near)
+
+    def peek(self, principal_id: str, window: Interval, now: int) -> Rendered | None:
+        """Return what :meth:`find` would return without building anything."""
+        entry = self._entries.get(principal_id)
+        if entry is None:
+            return None
         version = self._live.version(principal_id)
         if version is None:
             self._drop(principal_id)
             return None
-        near = now - NEAR_BEFORE_S <= window[0] and window[1] <= now + NEAR_AFTER_S
-        entry = self._entries.get(principal_id)
-        if entry is not None and entry.version == version and now < entry.timeline.valid_until:
-            timeline = entry.timeline
-            if timeline.holds_window(window) or timeline.span == timeline.coverage:
-                self._entries.move_to_end(principal_id)
-                return entry
-            near = False
-        return await self._build_once(principal_id, version, now, near)
+        timeline = entry.timeline
+        if entry.version != version or now >= timeline.valid_until:
+            return None
+        if not timeline.holds_window(window) and timeline.span != timeline.coverage:
+            return None
+        self._entries.move_to_end(principal_id)
+        return entry
 
     async def _build_once(
         self, principal_id: str, version: Version, now: int, near: bool

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.api import problems
-from gateway.api.app import MAX_BODY
+from gateway.api.frame import MAX_BODY
 from gateway.core import errors
 from tests.api.conftest import Place
 
@@ -160,10 +160,18 @@ async def test_a_missing_and_a_repeated_parameter(place: Place) -> None:
     assert (answer.status, problem["code"]) == (422, "parameter-repeated")
 
 
-@pytest.mark.parametrize("principals", [[], ["p_x"] * 201, "p_x", ["not an id"]])
-async def test_too_few_and_too_many_principals(place: Place, principals: object) -> None:
+@pytest.mark.parametrize(
+    ("principals", "code"),
+    [
+        ([], "too-few-items"),
+        (["p_x"] * 201, "too-many-items"),
+        ("p_x", "invalid-request"),
+        (["not an id"], "invalid-request"),
+    ],
+)
+async def test_too_few_and_too_many_principals(place: Place, principals: object, code: str) -> None:
     status, problem = await place.reader.post("/v1/freebusy", {"principals": principals, **WINDOW})
-    assert (status, problem["code"]) == (422, "invalid-request")
+    assert (status, problem["code"]) == (422, code)
 
 
 @pytest.mark.parametrize("cursor", ["x", "1", "1-", "-1-x", "99999999999999-x"])
@@ -200,6 +208,7 @@ def test_every_error_of_the_tree_has_a_status() -> None:
         "NotAllowed": 403,
         "NotFound": 404,
         "Conflict": 409,
+        "TooManyRequests": 429,
         "SlotTaken": 409,
         "UpstreamError": 502,
         "UpstreamUnreachable": 502,
