@@ -1,10 +1,15 @@
-"""Whatever is sent, right or wrong: a documented status, the documented shape, never a crash."""
+"""Whatever is sent, right or wrong: a documented status, the documented shape, never a crash.
+
+``GATEWAY_TEST_EXAMPLES`` says how many requests each operation gets; more than the default are new
+ones at each run.
+"""
 
 import asyncio
 import http.client
 import json
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +28,7 @@ from gateway.api.app import build_api
 from gateway.api.door import ApiRunner
 from gateway.api.openapi import build_document
 from gateway.api.routes import ROUTES
+from gateway.core.errors import UpstreamUnreachable
 from gateway.settings import load_settings
 from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
@@ -35,12 +41,18 @@ OPERATIONS = {
     f"{operation.method.upper()} {operation.path}": operation
     for operation in (result.ok() for result in SCHEMA.get_all_operations())
 }
-# What asks iCloud has no upstream here; what erases the keys would end the test.
-LEFT_OUT = {
-    f"{route.method} {route.path}"
-    for route in ROUTES
-    if route.upstream or route.path in ("/v1/keys/{key}", "/v1/subaccounts/{subaccount}")
-}
+USUAL_EXAMPLES = 6
+EXAMPLES = int(os.environ.get("GATEWAY_TEST_EXAMPLES", USUAL_EXAMPLES))
+
+
+class NoUpstream:
+    """An iCloud that cannot be reached: each call of the sync service says so."""
+
+    def __getattr__(self, name: str) -> Any:
+        async def unreachable(*_: object, **__: object) -> None:
+            raise UpstreamUnreachable("iCloud did not answer.")
+
+        return unreachable
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,19 @@ class Server:
 
     port: int
     secret: str
-    principal: str
+    known: Mapping[str, str]
+    """Ids that exist, by the name of the path parameter."""
+
+    def make(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Create something and return it."""
+        headers = {"Authorization": f"Bearer {self.secret}", "Content-Type": "application/json"}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.request("POST", path, json.dumps(body), headers)
+        answer = connection.getresponse()
+        made: dict[str, Any] = json.loads(answer.read())
+        connection.close()
+        assert answer.status == 201, made
+        return made
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +87,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     runner = asyncio.run_coroutine_threadsafe(_serve(database, folder), loop).result(30)
-    yield Server(runner.addresses[0][1], secrets["admin"], ann.id)
+    yield furnished(Server(runner.addresses[0][1], secrets["admin"], {}), ann.id)
     asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(30)
@@ -71,22 +95,49 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     database.close()
 
 
+def furnished(server: Server, ann: str) -> Server:
+    """Create one of each thing that a path can name."""
+    span = {"start": "2026-11-02T09:00:00Z", "end": "2026-11-02T10:00:00Z"}
+    later = {"start": "2026-11-03T09:00:00Z", "end": "2026-11-03T10:00:00Z"}
+    token = server.make(f"/v1/principals/{ann}/freebusy-tokens", {})
+    offer = {"name": "x", "principal": ann, "duration_minutes": 30}
+    known = {
+        "principal": ann,
+        "token": token["token"],
+        "freebusy_token": token["id"],
+        "login": server.make(f"/v1/principals/{ann}/logins", {"kind": "device"})["id"],
+        "schedule": server.make("/v1/schedules", offer)["id"],
+        "slot": server.make("/v1/blocked-slots", {"principal": ann, **span})["id"],
+        "hold": server.make("/v1/holds", {"principal": ann, **later})["id"],
+        "appointment": server.make(
+            "/v1/appointments", {"principal": ann, "title": "x", "allow_overlap": True, **span}
+        )["id"],
+    }
+    return Server(server.port, server.secret, known)
+
+
+def erases(name: str) -> bool:
+    """Whether an operation may take something away that the others name: they come first."""
+    return name.startswith("DELETE") or name.endswith("/rotate")
+
+
 async def _serve(database: Database, folder: Path) -> web.AppRunner:
     keyring = Keyring.create(folder / "keyring.json")
-    app = build_api(load_settings(), database, keyring, sync=None, clock=Clock())  # type: ignore[arg-type]
+    settings = load_settings(requests_per_minute=0)
+    app = build_api(settings, database, keyring, sync=NoUpstream(), clock=Clock())
     runner = ApiRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     return runner
 
 
-@pytest.mark.parametrize("name", sorted(set(OPERATIONS) - LEFT_OUT))
+@pytest.mark.parametrize("name", sorted(OPERATIONS, key=lambda name: (erases(name), name)))
 def test_an_operation_keeps_its_promise(server: Server, name: str) -> None:
     operation = OPERATIONS[name]
 
     @settings(
-        max_examples=6,
-        derandomize=True,
+        max_examples=EXAMPLES,
+        derandomize=EXAMPLES == USUAL_EXAMPLES,
         deadline=None,
         database=None,
         phases=[Phase.generate],
@@ -102,7 +153,7 @@ def test_an_operation_keeps_its_promise(server: Server, name: str) -> None:
     def check(case: Any, known: bool) -> None:
         status, kind, body = send(server, case, known)
         promised = DOCUMENT["paths"][operation.path][operation.method]["responses"]
-        assert status < 500, body
+        assert status < 500 or (status == 502 and "502" in promised), body
         if status in (404, 405) and kind == "application/problem+json":
             return  # a path that was bent out of shape is another address
         assert str(status) in promised, body
@@ -112,10 +163,10 @@ def test_an_operation_keeps_its_promise(server: Server, name: str) -> None:
 
 
 def send(server: Server, case: Any, known: bool) -> tuple[int, str, bytes]:
-    """Send a generated case; half of them name a principal that exists."""
+    """Send a generated case; half of them name things that exist."""
     values = dict(case.path_parameters or {})
-    if known and "principal" in values:
-        values["principal"] = server.principal
+    if known:
+        values |= {name: server.known[name] for name in values if name in server.known}
     path = case.operation.path
     for parameter, value in values.items():
         path = path.replace(f"{{{parameter}}}", quote(str(value), safe="") or "-")
