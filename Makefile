@@ -7,7 +7,7 @@ DEV    := $(VENV)/.dev
 SOURCES := gateway storage_plugin tests benchmarks
 WORKERS ?= 2
 
-.PHONY: help demo test test-system check fmt mutants soak bench lock rules clean
+.PHONY: help demo test test-system check fmt mutants soak soak-caldav bench lock rules clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ test-system: $(DEV)  ## what needs Debian packages; installs them when run as ro
 
 soak: $(DEV)  ## a virtual day of 50 accounts with faults and crashes (SEED=, ARGS=--help); minutes
 	$(BIN)/python -m tests.soak $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak-caldav: $(DEV)  ## 50 CalDAV clients for two minutes, on both databases, with one and four processes
+	GATEWAY_SOAK_S=$${GATEWAY_SOAK_S:-120} $(BIN)/pytest -rP tests/storage_plugin/test_many_clients.py $(ARGS)
 
 check: $(DEV)  ## format, lint, types, import contracts, generated pages
 	$(BIN)/ruff format --check $(SOURCES)

@@ -32,6 +32,8 @@ BACKLOG = 1024
 def build_application(settings: Settings, database: Database) -> Application:
     """Build the WSGI callable, thread-safe, middleware included."""
     radicale_logger.setLevel(logging.WARNING)
+    # A line for each request that waits for a thread says nothing that the operator can act on.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     gateway = Gateway(settings, database)
     application = GatewayApplication(_configuration(gateway), gateway)
     return Middleware(

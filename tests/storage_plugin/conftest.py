@@ -284,8 +284,12 @@ def local_world(_local) -> World:
     return make_world(_local.database, _local.settings, _local.application)
 
 
-def _arrangements(*, served_only: bool = False) -> list[object]:
-    named = os.environ.get("GATEWAY_TEST_CALDAV", "sqlite,postgresql:4").split(",")
+USUAL = "sqlite,postgresql:4"
+EVERY_SERVER = "sqlite:1,sqlite:4,postgresql:1,postgresql:4"
+
+
+def _arrangements(usual: str = USUAL, *, served_only: bool = False) -> list[object]:
+    named = os.environ.get("GATEWAY_TEST_CALDAV", usual).split(",")
     # One worker of a parallel run has each server, so there is one of it.
     return [
         pytest.param(name, marks=[pytest.mark.xdist_group(name)] if ":" in name else [])
@@ -303,6 +307,12 @@ def world(request) -> World:
 @pytest.fixture(params=_arrangements(served_only=True))
 def served_world(request) -> World:
     """A gateway in processes of its own, once in each arrangement that has them."""
+    return _served(request)
+
+
+@pytest.fixture(params=_arrangements(EVERY_SERVER, served_only=True))
+def every_served_world(request) -> World:
+    """The same in all four arrangements of one and four processes on both databases."""
     return _served(request)
 
 

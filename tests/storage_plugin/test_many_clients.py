@@ -2,7 +2,8 @@
 
 Each client keeps a copy by sync-collection, as a phone does, and writes under names of its own and
 under names that all share. At the end every copy equals the server, every write that was answered
-with success is there, and each took exactly one revision. ``GATEWAY_SOAK_S`` makes it last longer.
+with success is there, and each took exactly one revision. ``make soak-caldav`` lets it last for
+two minutes in each arrangement of servers (``GATEWAY_SOAK_S``).
 """
 
 import os
@@ -19,7 +20,7 @@ from tests.storage_plugin.conftest import World, at
 from tests.storage_plugin.dav import D, Dav, event
 
 CLIENTS = 50
-SECONDS = float(os.environ.get("GATEWAY_SOAK_S", "4"))
+SECONDS = float(os.environ.get("GATEWAY_SOAK_S", "2"))
 SHARED = 12
 
 
@@ -34,6 +35,7 @@ class Phone:
     copy: dict[str, str] = field(default_factory=dict)
     seen: Counter = field(default_factory=Counter)
     written: dict[str, str | None] = field(default_factory=dict)
+    syncs: int = 0
     successes: int = 0
     losses: int = 0
 
@@ -42,6 +44,7 @@ class Phone:
         answer = self.dav.sync(self.path, self.token)
         assert answer.status == 207, answer.text
         self.token = answer.xml.findtext(f"{D}sync-token")
+        self.syncs += 1
         for response in answer.xml.iter(f"{D}response"):
             href = response.findtext(f"{D}href")
             etag = response.findtext(f"{D}propstat/{D}prop/{D}getetag")
@@ -99,8 +102,8 @@ def live(phone: Phone, until: float, errors: list[BaseException]) -> None:
 
 
 @pytest.mark.rule("R21")
-def test_many_clients_lose_nothing_and_see_each_change_once(served_world: World) -> None:
-    world = served_world
+def test_many_clients_lose_nothing_and_see_each_change_once(every_served_world: World) -> None:
+    world = every_served_world
     login, path = world.device, world.platform_path
     phones = [
         Phone(
@@ -128,5 +131,10 @@ def test_many_clients_lose_nothing_and_see_each_change_once(served_world: World)
             assert there.get(href) == etag
     with world.database.read() as session:
         row = find_collection(session, world.principal_id, "platform")
-    assert row.revision == sum(phone.successes for phone in phones)
-    assert sum(phone.losses for phone in phones) > 0
+    written, lost = (sum(getattr(p, name) for p in phones) for name in ("successes", "losses"))
+    assert row.revision == written
+    assert lost > 0
+    print(
+        f"{CLIENTS} clients, {SECONDS:g} s: {sum(phone.syncs for phone in phones):,} syncs, "
+        f"{written:,} changes, {lost:,} told that they came second"
+    )
