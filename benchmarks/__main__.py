@@ -9,6 +9,7 @@ from benchmarks.report import render
 
 PARTS = (
     "freebusy",
+    "freebusy_postgresql",
     "caldav",
     "xandikos",
     "growth",

@@ -36,13 +36,20 @@ class Filled:
     mirrors: tuple[str, ...]
 
 
-def fill(folder: Path, mirrored: Sequence[Sequence[Made]], platform: Sequence[Made] = ()) -> Filled:
+def fill(
+    folder: Path,
+    mirrored: Sequence[Sequence[Made]],
+    platform: Sequence[Made] = (),
+    *,
+    database_url: str = "",
+) -> Filled:
     """Make an installation with one connected principal.
 
     ``mirrored`` are the objects of each upstream calendar, the first one linked, the others
-    conflict calendars; ``platform`` are Blocked Slots of the principal's own collection.
+    conflict calendars; ``platform`` are Blocked Slots of the principal's own collection. Without
+    ``database_url`` the store is SQLite in the folder.
     """
-    settings = Settings(data_dir=folder)
+    settings = Settings(data_dir=folder, database_url=database_url)
     key = initialise(settings).admin_key
     database, keyring = Database(settings.database), Keyring.load(settings.keyring)
     now = int(time.time())

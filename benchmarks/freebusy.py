@@ -1,18 +1,21 @@
 """GET free/busy against a no-op of the same size: requests per CPU second of the server.
 
-The API runs as ``gateway api`` on SQLite, with 4 calendars of 2,000 events in all, asked by 16
-connections at a time. The no-op sends the very bytes of the answer: bare, and behind the same
-middleware. The value is a share: 1 means that free/busy costs no more than sending its bytes.
+``gateway api`` with 4 calendars of 2,000 events in all, asked by 16 connections at a time, on
+SQLite with the CalDAV process beside it. The no-op sends the very bytes of the answer: bare, and
+behind the API's own frame. The value is a share: 1 means that free/busy costs no more than
+sending its bytes. :mod:`benchmarks.freebusy_postgresql` is the same on PostgreSQL.
 """
 
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks.events import Mix, make_events
+from benchmarks.events import Made, Mix, make_events
 from benchmarks.fill import Filled, fill
 from benchmarks.load import Connection, Refused, hammer, request_bytes
 from benchmarks.measure import Ratio, in_turns, median_ratio
@@ -20,45 +23,72 @@ from benchmarks.servers import Server, gateway_part, launcher
 
 AT_ONCE = 16
 CALENDARS = 4
+COUNT = 2_000
+MANY_WINDOWS = 1_000
 WINDOWS = {"1 week": 7, "4 weeks": 28}
-BARE, GUARDED = "bare no-op", "no-op behind the middleware"
+BARE, GUARDED = "bare no-op", "no-op behind the frame"
 TARGETS = {BARE: 0.5, GUARDED: 0.7}
 
 
 def run(*, quick: bool) -> Iterator[Ratio]:
-    """Measure both windows at 2,000 events, and at 20,000 unless ``quick``."""
-    for count in (2000,) if quick else (2000, 20_000):
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            yield from _run(Path(folder), count, quick=quick)
+    """Measure both windows on SQLite, API and CalDAV in two processes."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as stack:
+        filled = fill(Path(name) / "data", calendars(COUNT))
+        stack.enter_context(gateway_part("caldav", filled.folder))
+        yield from measure(stack, Path(name), filled, "freebusy", TARGETS, quick=quick)
 
 
-def _run(folder: Path, count: int, *, quick: bool) -> Iterator[Ratio]:
+def calendars(count: int) -> list[list[Made]]:
+    """Return ``count`` events of one life in four calendars."""
     made = make_events(Mix.history(count), today=datetime.now(UTC).date())
-    filled = fill(folder / "data", [made[number::CALENDARS] for number in range(CALENDARS)])
-    with gateway_part("api", filled.folder) as api:
-        requests = {name: _question(filled, days) for name, days in WINDOWS.items()}
-        payloads = [_ask(api, request) for request in requests.values()]
-        files = [folder / f"{number}.json" for number in range(len(payloads))]
-        for file, payload in zip(files, payloads, strict=True):
-            file.write_bytes(payload)
-        with launcher("noop", str(filled.folder), *map(str, files)) as noop:
-            for number, (window, request) in enumerate(requests.items()):
-                yield from _compare(api, noop, filled, number, request, (count, window), quick)
+    return [made[number::CALENDARS] for number in range(CALENDARS)]
 
 
-def _question(filled: Filled, days: int) -> bytes:
-    start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+def measure(
+    stack: ExitStack,
+    folder: Path,
+    filled: Filled,
+    part: str,
+    targets: dict[str, float],
+    *,
+    quick: bool,
+    **settings: str,
+) -> Iterator[Ratio]:
+    """Start API and no-ops on an installation and compare both windows, then many windows."""
+    api = stack.enter_context(gateway_part("api", filled.folder, **settings))
+    requests = {name: question(filled, days) for name, days in WINDOWS.items()}
+    files = []
+    for name, request in requests.items():
+        files.append(folder / f"{name}.json")
+        files[-1].write_bytes(ask(api, request))
+    limits = {"requests_per_minute": "1000000000", **settings}
+    noop = stack.enter_context(launcher("noop", str(filled.folder), *map(str, files), **limits))
+    for number, (window, request) in enumerate(requests.items()):
+        against = _NoOps.of(noop, filled, number, request)
+        yield from _compare(api, against, (part, window), [request], targets, quick)
+    several = [question(filled, 7, minutes=15 * number) for number in range(MANY_WINDOWS)]
+    against = _NoOps.of(noop, filled, 0, requests["1 week"])
+    case = (part, f"any of {MANY_WINDOWS:,} windows of 1 week")
+    yield from _compare(api, against, case, several, {}, quick)
+
+
+def question(filled: Filled, days: int, *, minutes: int = 0, person: str = "") -> bytes:
+    """Return the request for so many days from now on, or from so many minutes later."""
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    start = now + timedelta(minutes=minutes)
     end = start + timedelta(days=days)
     query = f"start={start:%Y-%m-%dT%H:%M:%SZ}&end={end:%Y-%m-%dT%H:%M:%SZ}"
-    target = f"/v1/principals/{filled.principal_id}/freebusy?{query}"
-    return request_bytes("GET", target, headers=_bearer(filled))
+    target = f"/v1/principals/{person or filled.principal_id}/freebusy?{query}"
+    return request_bytes("GET", target, headers=bearer(filled))
 
 
-def _bearer(filled: Filled) -> dict[str, str]:
+def bearer(filled: Filled) -> dict[str, str]:
+    """Return the header with the booking page's key."""
     return {"Authorization": f"Bearer {filled.key}"}
 
 
-def _ask(api: Server, request: bytes) -> bytes:
+def ask(api: Server, request: bytes) -> bytes:
+    """Send one request and return the body of its answer, which must be 200."""
     connection = Connection(api.address("api"))
     answer = connection.send(request)
     connection.close()
@@ -67,49 +97,65 @@ def _ask(api: Server, request: bytes) -> bytes:
     return answer.body
 
 
+@dataclass(frozen=True, slots=True)
+class _NoOps:
+    """The process of the no-ops, and what to send to each."""
+
+    server: Server
+    bare: bytes
+    guarded: bytes
+
+    @classmethod
+    def of(cls, server: Server, filled: Filled, number: int, request: bytes) -> "_NoOps":
+        query = request.split(b" ")[1].partition(b"?")[2].decode()
+        headers = bearer(filled)
+        return cls(
+            server,
+            request_bytes("GET", f"/bare/{number}?{query}", headers=headers),
+            request_bytes("GET", f"/v1/noop{number}", headers=headers),
+        )
+
+
 def _compare(
     api: Server,
-    noop: Server,
-    filled: Filled,
-    number: int,
-    request: bytes,
-    case: tuple[int, str],
+    noop: _NoOps,
+    case: tuple[str, str],
+    requests: Sequence[bytes],
+    targets: dict[str, float],
     quick: bool,
 ) -> Iterator[Ratio]:
-    seconds = 0.4 if quick else 1.0
-    times = max(100, round(seconds / _cost(api, "api", request, 64)()))
-    query = request.split(b" ")[1].partition(b"?")[2].decode()
-    bare = request_bytes("GET", f"/bare/{number}?{query}", headers=_bearer(filled))
-    guarded = request_bytes("GET", f"/v1/noop{number}", headers=_bearer(filled))
+    times = 1_500 if quick else 4_000
     costs = in_turns(
         {
-            "ours": _cost(api, "api", request, times),
-            BARE: _cost(noop, "bare", bare, max(2000, times)),
-            GUARDED: _cost(noop, "guarded", guarded, max(500, times)),
+            "ours": cost_of(api, "api", requests, times),
+            BARE: cost_of(noop.server, "bare", [noop.bare], times),
+            GUARDED: cost_of(noop.server, "guarded", [noop.guarded], times),
         },
-        rounds=5 if quick else 7,
+        rounds=5 if quick else 9,
     )
-    count, window = case
-    for name, target in TARGETS.items():
+    part, window = case
+    for name in (BARE, GUARDED):
         yield Ratio(
-            part="freebusy",
-            case=f"GET {window}, {count:,} events",
+            part=part,
+            case=f"GET {window}",
             against=name,
             value=median_ratio(costs[name], costs["ours"]),
             ours=min(costs["ours"]) * 1000,
             theirs=min(costs[name]) * 1000,
-            target=target,
+            target=targets.get(name),
             at_least=True,
             unit="share",
         )
 
 
-def _cost(server: Server, part: str, request: bytes, times: int) -> Callable[[], float]:
+def cost_of(
+    server: Server, part: str, requests: Sequence[bytes], times: int
+) -> Callable[[], float]:
     """Return a function that says what one request costs the server, in CPU seconds."""
 
     def cost() -> float:
         began = server.cpu_s()
-        asyncio.run(hammer(server.address(part), request, times=times, at_once=AT_ONCE))
+        asyncio.run(hammer(server.address(part), requests, times=times, at_once=AT_ONCE))
         time.sleep(0.02)
         return (server.cpu_s() - began) / times
 

