@@ -1,4 +1,4 @@
-"""Handlers: free/busy and the reasons behind it (R22-R26). No title ever passes here."""
+"""Handlers: free/busy (R22-R26). No title ever passes here."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -13,14 +13,14 @@ from gateway.api.people import find_own
 from gateway.api.ready import ReadyAnswer
 from gateway.api.routing import Call, Result
 from gateway.api.schemas import NoQuery
-from gateway.api.schemas_freebusy import ExplainQuery, FreeBusyQuery, FreeBusyRequest
+from gateway.api.schemas_freebusy import FreeBusyQuery, FreeBusyRequest
 from gateway.api.state import ApiState
 from gateway.api.timelines import Rendered
 from gateway.api.times import render_instant
-from gateway.core.busy import STATUS_OF, BusyRow
+from gateway.core.busy import BusyRow
 from gateway.core.errors import GatewayError, InvalidInput
-from gateway.core.intervals import Interval, clip, merge
-from gateway.services.availability import FreeBusy, explain, free_busy
+from gateway.core.intervals import Interval
+from gateway.services.availability import FreeBusy, free_busy
 from gateway.store.engine import Session
 from gateway.store.keys import ApiKey
 from gateway.store.principals import find_principals
@@ -28,7 +28,6 @@ from gateway.store.principals import find_principals
 DAY_S = 86_400
 MAX_WINDOW_S = 366 * DAY_S
 MAX_DISTANCE_S = 5 * 366 * DAY_S
-EXPLAIN_WINDOW_S = 31 * DAY_S
 
 
 def check_window(start: int, end: int, *, now: int, longest_s: int = MAX_WINDOW_S) -> Interval:
@@ -240,64 +239,3 @@ def _days(found: FreeBusy, zone: ZoneInfo) -> Iterable[dict[str, Any]]:
 
 def _midnight(day: Any, zone: ZoneInfo) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
-
-
-# --- why ---
-
-
-async def get_explanation(call: Call[ExplainQuery, None]) -> Result:
-    """Say why a time is blocked, unknown or free: rule, source and age; never a title."""
-    query = call.query
-    window = check_window(query.start, query.end, now=call.now, longest_s=EXPLAIN_WINDOW_S)
-    fresh_for_s = call.api.settings.fresh_for_s
-
-    def unit(session: Session) -> dict[str, Any]:
-        principal = find_own(session, call)
-        zone = ZoneInfo(query.time_zone or principal.time_zone)
-        found = explain(session, principal, window, now=call.now, fresh_for_s=fresh_for_s)
-        whole = free_busy(session, principal, window, now=call.now, fresh_for_s=fresh_for_s)
-        held = [(start, end, "busy") for start, end, _ in found.holds]
-        return {
-            "start": render_instant(window[0], zone),
-            "end": render_instant(window[1], zone),
-            "time_zone": zone.key,
-            "complete": whole.complete,
-            "reasons": [
-                {
-                    "start": render_instant(row.start, zone),
-                    "end": render_instant(row.end, zone),
-                    "status": STATUS_OF.get(row.fbtype, "free"),
-                    "rule": row.reason,
-                    "object": row.object_id,
-                    "kind": row.kind,
-                    "calendar": found.collections[row.collection_id].calendar,
-                    "role": found.collections[row.collection_id].role,
-                    "state": found.collections[row.collection_id].state,
-                    "age_s": found.collections[row.collection_id].age_s,
-                }
-                for row in found.reasons
-            ],
-            "unknown": [
-                {
-                    "start": render_instant(start, zone),
-                    "end": render_instant(end, zone),
-                    "calendar": source.calendar,
-                    "state": source.state,
-                    "problem": source.problem,
-                }
-                for source in found.sources
-                for start, end in clip(merge(source.unknown), window)
-            ],
-            "holds": [
-                {
-                    "start": render_instant(start, zone),
-                    "end": render_instant(end, zone),
-                    "status": status,
-                }
-                for start, end, status in held
-            ],
-            "sources": [render_source(source, zone) for source in found.sources],
-            "truncated": found.truncated,
-        }
-
-    return await call.read(unit)

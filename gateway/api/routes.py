@@ -1,6 +1,6 @@
 """The table of routes."""
 
-from gateway.api import admin, connection, freebusy, people, schemas, status, system
+from gateway.api import admin, connection, explain, freebusy, people, schemas, status, system
 from gateway.api import schemas_calendars as calendars
 from gateway.api import schemas_freebusy as times
 from gateway.api.routes_booking import BOOKING
@@ -47,7 +47,7 @@ FREE_BUSY = (
     Route(
         "GET",
         _PRINCIPAL + "/explain",
-        freebusy.get_explanation,
+        explain.get_explanation,
         "Why a time is blocked",
         "Free/busy",
         query=times.ExplainQuery,

@@ -1,6 +1,13 @@
 """The part of the table of routes about slots and the other faces of free/busy."""
 
-from gateway.api import google, google_errors, public_freebusy, schedules, working_hours
+from gateway.api import (
+    explain,
+    google,
+    google_errors,
+    public_freebusy,
+    schedules,
+    working_hours,
+)
 from gateway.api import schemas_google as theirs
 from gateway.api import schemas_public as public
 from gateway.api import schemas_schedules as shapes
@@ -61,6 +68,16 @@ SCHEDULES: tuple[Route, ...] = (
         query=shapes.SlotQuery,
         answer=shapes.SlotsOut,
         problems=("availability-unknown", "window-too-wide"),
+    ),
+    Route(
+        "GET",
+        _SCHEDULE + "/explain",
+        explain.explain_slot,
+        "Why a slot is on offer or not",
+        "Slots",
+        query=shapes.SlotExplainQuery,
+        answer=shapes.SlotExplanation,
+        problems=("availability-unknown",),
     ),
     Route(
         "GET",

@@ -66,14 +66,14 @@ async def create_schedule(call: Call[NoQuery, shapes.ScheduleFields]) -> Result:
 
 async def get_schedule(call: Call[NoQuery, None]) -> Result:
     """Return one schedule."""
-    return _show(await call.read(_find_own, call))
+    return _show(await call.read(find_own_schedule, call))
 
 
 async def replace_schedule(call: Call[NoQuery, shapes.ScheduleFields]) -> Result:
     """Put another offer in the place of a schedule's; what is left out gets its default."""
 
     def unit(session: Session) -> shapes.ScheduleOut:
-        found = _find_own(session, call)
+        found = find_own_schedule(session, call)
         people = _people(session, call, *_named(call.body), subaccount_id=found.subaccount_id)
         schedules.replace_schedule(session, found.id, _offer(call.body, people), now=call.now)
         return _show(schedules.get_schedule(session, found.id))
@@ -85,13 +85,14 @@ async def delete_schedule(call: Call[NoQuery, None]) -> Result:
     """Remove a schedule; what was booked stays."""
 
     def unit(session: Session) -> None:
-        schedules.delete_schedule(session, _find_own(session, call).id)
+        schedules.delete_schedule(session, find_own_schedule(session, call).id)
 
     await call.write(unit)
     return None
 
 
-def _find_own(session: Session, call: AnyCall) -> Schedule:
+def find_own_schedule(session: Session, call: AnyCall) -> Schedule:
+    """Return the schedule the path names, if this key can see it."""
     return schedules.get_schedule(
         session, call.path("schedule"), subaccount_id=call.key.subaccount_id
     )
@@ -225,7 +226,7 @@ async def list_slots(call: Call[shapes.SlotQuery, None]) -> Result:
     """Return what can be booked in a window: slots that lie wholly in it, by start."""
     query = call.query
     window = check_window(query.start, query.end, now=call.now)
-    schedule = await call.read(_find_own, call)
+    schedule = await call.read(find_own_schedule, call)
     offer = schedule.offer
     _check_work(offer.rules.interval_s, window, len(offer.principal_ids))
     question = await _question(

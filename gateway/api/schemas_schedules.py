@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gateway.api.schemas import Answer, Id, Name, PageQuery, Query, Request
-from gateway.api.schemas_freebusy import OnTentative, OnUnknown
+from gateway.api.schemas_freebusy import ExplainOut, OnTentative, OnUnknown
 from gateway.api.times import Instant, TimeText, ZoneName
 from gateway.core.slots import MINUTES_A_DAY, Hours
 
@@ -197,6 +197,45 @@ class SlotQuery(Query):
     group_by: Literal["day"] | None = None
     on_unknown: OnUnknown | None = None
     on_tentative: OnTentative | None = None
+
+
+class SlotExplainQuery(Query):
+    """When the slot would start."""
+
+    start: Instant
+    time_zone: ZoneName | None = None
+    on_unknown: OnUnknown | None = None
+    on_tentative: OnTentative | None = None
+
+
+class PersonSlot(Answer):
+    """What speaks against a slot for one person, and all that counts in its time and buffers."""
+
+    principal: str
+    against: list[
+        Literal["busy", "limit-reached", "no-working-hours", "outside-working-hours", "off-grid"]
+    ]
+    explanation: ExplainOut
+
+
+class SlotExplanation(Answer):
+    """Why a slot is on offer or not; ``against`` are rules that hold whoever is asked."""
+
+    start: TimeText
+    end: TimeText
+    time_zone: str
+    offered: bool
+    complete: bool
+    against: list[
+        Literal[
+            "minimum-notice",
+            "beyond-horizon",
+            "outside-working-hours",
+            "off-grid",
+            "too-few-people",
+        ]
+    ]
+    people: list[PersonSlot]
 
 
 class ScheduleOut(Answer):

@@ -81,17 +81,17 @@ def find_common_slots(
     needed = len(people) if at_least is None else at_least
     if low >= high or not 0 < needed <= len(people):
         return Slots((), True)
-    own = _own_rules(session, people, rules) if personal_hours else {}
+    own = own_rules(session, people, rules) if personal_hours else {}
     narrows = needed == len(people) and not personal_hours
     starts = [] if personal_hours else slot_starts(rules, (low, high))
     looked_at = (low - rules.buffer_before_s, high + rules.buffer_after_s)
-    booked = _booked(session, people, rules, (low, high), question.now)
+    booked = booked_in(session, people, rules, (low, high), question.now)
     complete = True
     free: dict[str, list[int]] = {}
     for person in people:
         if personal_hours:
             starts = slot_starts(own[person.id], (low, high)) if person.id in own else []
-        busy, known = _busy(session, person, looked_at, question)
+        busy, known = taken_time(session, person, looked_at, question)
         complete = complete and known
         free[person.id] = open_starts(rules, starts, busy, booked.get(person.id, ()))
         if narrows:
@@ -104,7 +104,7 @@ def find_common_slots(
     return Slots(slots, complete)
 
 
-def _own_rules(
+def own_rules(
     session: Session, people: Sequence[Principal], rules: SlotRules
 ) -> dict[str, SlotRules]:
     """Return the rules with each person's own hours, of those who have some."""
@@ -120,7 +120,7 @@ def _own_rules(
     }
 
 
-def _busy(
+def taken_time(
     session: Session, person: Principal, window: Interval, question: Question
 ) -> tuple[list[Interval], bool]:
     """Return what is taken in ``window``, and whether all of it is known."""
@@ -177,7 +177,7 @@ def _shared(free: dict[str, list[int]], needed: int, duration_s: int) -> tuple[S
     )
 
 
-def _booked(
+def booked_in(
     session: Session, people: Sequence[Principal], rules: SlotRules, window: Interval, now: int
 ) -> dict[str, list[int]]:
     """Return what counts against the limits, over the whole weeks the window touches."""
