@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gateway.cli.doctor_writes import find_unallowed
 from gateway.core.instances import BusyRules, default_window, expand
 from gateway.core.objects import parse_calendar_object
 from gateway.lookalike.journal import Entry
@@ -297,10 +298,10 @@ async def make_context(settings, database, keyring, clock) -> AsyncIterator[Sync
 @pytest.fixture
 async def fresh_site(
     server: Lookalike, context: SyncContext, sqlite_database: Database, clock: Clock
-) -> Site:
-    """A principal and an account that are not connected yet."""
+) -> AsyncIterator[Site]:
+    """A principal and an account that are not connected yet; every write must be in the ledger."""
     account = server.world.add_account(EMAIL)
-    return Site(
+    made = Site(
         server=server,
         account=account,
         password=account.issue_app_password(),
@@ -309,6 +310,15 @@ async def fresh_site(
         clock=clock,
         principal_id=create_principal(sqlite_database),
     )
+    yield made
+    with sqlite_database.read() as session:
+        ledger = [
+            row
+            for person in principals.list_principals(session)
+            for row in outbox.list_ledger(session, person.id)
+        ]
+    log = [entry.as_json() for entry in server.world.journal.select()]
+    assert find_unallowed(ledger, log) == []
 
 
 @pytest.fixture
