@@ -19,6 +19,8 @@ PAGE = ROOT / "docs" / "rules.md"
 STATUSES = ROOT / "tests" / "rules.json"
 RANKS = ("untested", "partial", "proven")
 
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
 
 def marked_tests() -> dict[str, list[str]]:
     """Return {rule: [test node]} from the ``rule`` marks in the sources, without importing them."""
@@ -32,8 +34,8 @@ def marked_tests() -> dict[str, list[str]]:
     return found
 
 
-def _functions(tree: ast.Module) -> list[tuple[ast.ClassDef | None, ast.FunctionDef]]:
-    result: list[tuple[ast.ClassDef | None, ast.FunctionDef]] = []
+def _functions(tree: ast.Module) -> list[tuple[ast.ClassDef | None, _Function]]:
+    result: list[tuple[ast.ClassDef | None, _Function]] = []
     for node in tree.body:
         members = node.body if isinstance(node, ast.ClassDef) else [node]
         scope = node if isinstance(node, ast.ClassDef) else None
@@ -50,7 +52,7 @@ def _is_pytestmark(node: ast.stmt) -> TypeGuard[ast.Assign]:
     return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
 
 
-def _rules(node: ast.ClassDef | ast.FunctionDef) -> set[str]:
+def _rules(node: ast.ClassDef | _Function) -> set[str]:
     return _marked(node.decorator_list)
 
 
