@@ -5,14 +5,13 @@ looks (GET) before it repeats: what arrived is not sent twice, what did not is n
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from gateway.core.errors import (
     CredentialRejected,
-    GatewayError,
     InvalidCalendarData,
     NotFound,
     UpstreamError,
@@ -30,6 +29,7 @@ from gateway.store.objects import StoredObject
 from gateway.store.outbox import Errand, LedgerRow
 from gateway.sync.context import SyncContext
 from gateway.sync.own import GUESTS, check_unlisted, find_moved, take_deletion, take_version
+from gateway.sync.parked import Parked
 from gateway.sync.prepare import RawObject
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.reports import Fetched
@@ -42,19 +42,7 @@ UNKNOWN_ETAG = '"?"'
 REFUSALS_BEFORE_PARKING = 3
 """So often a body may be refused without a reason before a person has to look."""
 
-_PARKED = {
-    GUESTS: "Somebody invited guests to this event in iCloud; changing it would mail them.",
-    "linked-calendar-gone": "The calendar this appointment was pushed to is not in iCloud.",
-    "upstream-refused": "iCloud refuses this event again and again without giving a reason.",
-    "not-pushable": "This event cannot be written to iCloud.",
-}
-
-
-class Parked(GatewayError):
-    """The errand needs a person; ``code`` is the reason."""
-
-    def __init__(self, reason: str, detail: str | None = None) -> None:
-        super().__init__(detail or _PARKED[reason], code=reason)
+_NOT_THERE = "iCloud does not know this calendar at the moment; it is asked again."
 
 
 @dataclass
@@ -66,6 +54,8 @@ class Pusher:
     client: UpstreamClient
     zone: ZoneInfo
     sent: int = 0
+    missing: dict[str, float] = field(default_factory=dict)
+    """Calendars that answered 404 in this run: {path: when to ask again}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +106,8 @@ async def _run_errand(pusher: Pusher, errand: Errand) -> bool:
     try:
         if job.calendar_gone:
             raise Parked("linked-calendar-gone")
+        if job.ledger.upstream_path in pusher.missing:
+            raise UpstreamNotFound(_NOT_THERE, status=404)
         if errand.action == "delete":
             await _delete(pusher, job)
         else:
@@ -126,6 +118,11 @@ async def _run_errand(pusher: Pusher, errand: Errand) -> bool:
     except (CredentialRejected, UpstreamThrottled) as error:
         await _postpone(pusher, job, error, in_doubt=False)
         raise
+    except UpstreamNotFound as error:  # of the calendar: an object's is handled where it is met
+        due_at = pusher.missing.get(job.ledger.upstream_path)
+        due_at = await _postpone(pusher, job, error, in_doubt=False, due_at=due_at)
+        pusher.missing[job.ledger.upstream_path] = due_at
+        return False
     except UpstreamError as error:
         await _postpone(pusher, job, error, in_doubt=error.status is None or error.status >= 500)
         if error.status is None:
@@ -143,19 +140,24 @@ def _load_job(session: Session, errand_id: int) -> _Job:
     return _Job(errand, ledger, local, calendar_gone=known is None or known.state == "gone")
 
 
-async def _postpone(pusher: Pusher, job: _Job, error: UpstreamError, *, in_doubt: bool) -> None:
+async def _postpone(
+    pusher: Pusher, job: _Job, error: UpstreamError, *, in_doubt: bool, due_at: float | None = None
+) -> float:
+    """Try again later, at ``due_at`` if given; returns when."""
     context = pusher.context
     delay = min(FIRST_DELAY_S * 2 ** min(job.errand.attempts, 10), LONGEST_DELAY_S)
     if isinstance(error, UpstreamThrottled) and error.retry_after_s:
         delay = max(delay, 2 * error.retry_after_s)
+    due_at = due_at or context.clock() + delay * context.random.uniform(0.8, 1.2)
     await context.store.write(
         outbox.postpone,
         job.errand,
-        due_at=context.clock() + delay * context.random.uniform(0.8, 1.2),
+        due_at=due_at,
         reason=error.code,
         detail=error.detail,
         in_doubt=in_doubt or job.errand.in_doubt,
     )
+    return due_at
 
 
 def _park(session: Session, job: _Job, parked: Parked, *, now: int) -> None:
@@ -319,11 +321,12 @@ async def _take_theirs(pusher: Pusher, job: _Job, there: Fetched) -> _Job:
 
 
 async def _explain_not_found(pusher: Pusher, job: _Job) -> None:
-    """404 to a PUT: the calendar is gone, or iCloud dislikes the body and says no more."""
-    try:
-        await pusher.client.propfind(job.ledger.upstream_path, ("D:resourcetype",), depth=0)
-    except UpstreamNotFound:
-        raise Parked("linked-calendar-gone") from None
+    """404 to a PUT: iCloud dislikes the body and says no more, unless the calendar is 404 too.
+
+    That alone does not prove it gone (R11): the push waits, and parks once two home listings
+    lacked it.
+    """
+    await pusher.client.propfind(job.ledger.upstream_path, ("D:resourcetype",), depth=0)
     if job.ledger.upstream_etag is not None:
         there = await _look(pusher, job)
         if there.body is None:
@@ -370,10 +373,7 @@ async def _delete(pusher: Pusher, job: _Job) -> None:
 async def _follow(pusher: Pusher, job: _Job) -> bool:
     """Whether it was moved to another calendar rather than deleted: then it is followed (R17)."""
     context, connection = pusher.context, pusher.connection
-    try:
-        found = await find_moved(context, connection, pusher.client, job.ledger, job.local)
-    except UpstreamNotFound:
-        raise Parked("linked-calendar-gone") from None
+    found = await find_moved(context, connection, pusher.client, job.ledger, job.local)
     if found is not None:
         await take_version(context, connection, found[0], job.ledger, found[1], zone=pusher.zone)
     return found is not None

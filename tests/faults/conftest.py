@@ -60,15 +60,15 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def person(
+    database: Database,
     server: Lookalike,
     settings: Settings,
-    sqlite_database: Database,
     keyring: Keyring,
     clock: Clock,
     small_batches: None,
 ) -> AsyncIterator[Person]:
-    """A person who is not connected yet, with a calendar full of events, on SQLite."""
-    async for made in living(server, settings, sqlite_database, keyring, clock):
+    """A person who is not connected yet, with a calendar full of events."""
+    async for made in living(server, settings, database, keyring, clock):
         yield made
 
 

@@ -22,6 +22,7 @@ from tests.soak.world import empty_database, one_day
 
 ALSO = ("tests/faults/test_matrix.py", "tests/faults/test_machine.py")
 LIVES = 60
+WHOLE_MATRIX = "GATEWAY_TEST_WHOLE_MATRIX"
 
 
 def arguments() -> argparse.Namespace:
@@ -84,7 +85,7 @@ def main() -> int:
     print(f"the whole matrix and {wanted.lives} random lives, on both databases", flush=True)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", "2", *ALSO],
-        env=os.environ | {"GATEWAY_TEST_EXAMPLES": str(wanted.lives)},
+        env=os.environ | {"GATEWAY_TEST_EXAMPLES": str(wanted.lives), WHOLE_MATRIX: "1"},
         check=False,
     ).returncode
 

@@ -195,9 +195,46 @@ async def test_a_push_into_a_vanished_calendar_parks_and_cancels_nothing(site: S
     site.account.drop_calendar("home")
     await site.sync()
     (errand,) = site.errands()
+    assert (errand.state, errand.reason) == ("pending", "upstream-not-found")
+    site.clock.advance(601)
+    await site.sync()
+    (errand,) = site.errands()
     assert (errand.state, errand.reason) == ("parked", "linked-calendar-gone")
     assert site.platform_object() is not None
     assert [a.status for a in site.appointments()] == ["confirmed"]
+
+
+@pytest.mark.rule("R11", "R16")
+@pytest.mark.parametrize("change", ["create", "update", "delete"])
+async def test_a_host_that_knows_nothing_for_a_while_parks_no_push(site: Site, change: str) -> None:
+    if change != "create":
+        site.book()
+        await site.sync()
+    site.fault("status", code=404, seconds=300)
+    site.book(body=event("local-1", summary="Changed"))
+    if change == "delete":
+        site.cancel()
+    await site.sync()
+    assert {(errand.state, errand.reason) for errand in site.errands()} == {
+        ("pending", "upstream-not-found")
+    }
+    site.clock.advance(301)
+    await site.sync()
+    assert site.errands() == []
+    assert len(site.upstream_names("home")) == (change != "delete")
+
+
+@pytest.mark.rule("R11")
+async def test_pushes_into_a_calendar_that_is_not_known_ask_for_it_once(site: Site) -> None:
+    for number in range(3):
+        site.book(f"local-{number}")
+    site.fault("status", code=404)
+    for _ in range(3):
+        site.requests()
+        site.clock.advance(3000)
+        await site.sync()
+        assert [what for what in site.requests() if what == "PUT"] == ["PUT"]
+    assert len({errand.due_at for errand in site.errands()}) == 1
 
 
 @pytest.mark.rule("R11")
