@@ -9,7 +9,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -48,21 +48,29 @@ def run(*, quick: bool) -> Iterator[Ratio]:
 
 
 async def _measure(server: Server, *, quick: bool) -> list[Ratio]:
-    rounds = 3 if quick else 5
-    few, bare = [], []
-    async with _account_holder(server, FEW) as world, _bare(server) as ask:
-        for turn in range(-1, rounds):
-            ours, theirs = await world.poll_all(server), await ask(FEW)
+    few, bare, many = [], [], []
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(_account_holder(server, FEW))
+        ask = await stack.enter_async_context(_bare(server))
+        crowd = None if quick else await stack.enter_async_context(_account_holder(server, MANY))
+        for turn in range(-1, 3 if quick else 6):
+            # Some before and some after the many, so that a change of the machine's mood counts for
+            # both.
+            ours = [await world.poll_all(server) for _ in range(1 if quick else 3)]
+            theirs = await ask(FEW)
             if turn >= 0:
-                few.append(ours)
+                few.append(median(ours))
                 bare.append(theirs)
+            if crowd is not None:
+                cost = await crowd.poll_all(server)
+                ours += [await world.poll_all(server) for _ in range(3)]
+                if turn >= 0:
+                    many.append((cost, median(ours)))
     found = [_line("idle poll", BARE, few, bare, 3.0)]
-    if not quick:
-        async with _account_holder(server, MANY) as world:
-            await world.poll_all(server)
-            many = [await world.poll_all(server) for _ in range(2)]
-        whole = [median(few)] * len(many)
-        found.append(_line(f"idle poll, {MANY:,} accounts", f"{FEW:,} accounts", many, whole, 1.1))
+    if many:
+        crowded, beside = ([pair[side] for pair in many] for side in (0, 1))
+        against = f"{FEW:,} accounts, in turns"
+        found.append(_line(f"idle poll, {MANY:,} accounts", against, crowded, beside, 1.1))
     carried = RHYTHM_S / median(few)
     unit = f"accounts a core polls every {RHYTHM_S // 60} minutes"
     return [*found, Ratio("idle", "idle poll", "one core", carried, unit=unit)]

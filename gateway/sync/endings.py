@@ -16,8 +16,9 @@ _Waiting = tuple[IdleEnd, int, asyncio.Future[bool]]
 class IdleEndings:
     """Collects the ends of idle runs and writes them in one unit."""
 
-    def __init__(self, store: StoreThreads, owner: str) -> None:
+    def __init__(self, store: StoreThreads, owner: str, *, gather_s: float = GATHER_S) -> None:
         self._store = store
+        self._gather_s = gather_s
         self._owner = owner
         self._waiting: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
@@ -36,7 +37,7 @@ class IdleEndings:
     async def _write(self) -> None:
         try:
             while self._waiting:
-                await asyncio.sleep(GATHER_S)
+                await asyncio.sleep(self._gather_s)
                 await self._write_batch()
         except BaseException as error:  # the writer is being stopped: nobody may wait for it
             _tell(self._waiting, error)
