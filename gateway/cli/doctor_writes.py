@@ -61,7 +61,7 @@ def find_unallowed(ledger: Sequence[LedgerRow], log: Iterable[Entry]) -> list[Mi
     A refused attempt under a name that was then given up (a UID iCloud still remembers) is
     explained by its calendar; an accepted one only by its very name.
     """
-    names = {row.upstream_name for row in ledger}
+    names = {name for row in ledger for name in _names(row)}
     paths = {row.upstream_path.rstrip("/") for row in ledger}
     found = []
     for entry in log:
@@ -85,8 +85,13 @@ def find_unsent(ledger: Sequence[LedgerRow], log: Iterable[Entry]) -> list[Misma
     return [
         Mismatch("pushed-without-write", row.id, f"no accepted PUT of {row.upstream_name}")
         for row in ledger
-        if row.upstream_etag is not None and row.upstream_name not in sent
+        if row.upstream_etag is not None and not _names(row) & sent
     ]
+
+
+def _names(row: LedgerRow) -> set[str]:
+    """Return the name we wrote under, and the one it has since somebody moved it in iCloud."""
+    return {f"{row.upstream_uid}.ics", row.upstream_name}
 
 
 def _is_accepted(entry: Entry) -> bool:
