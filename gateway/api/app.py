@@ -13,6 +13,7 @@ from gateway.api.frame import MAX_BODY
 from gateway.api.limits import Limits, share
 from gateway.api.openapi import DOCUMENT, build_document, dump_document
 from gateway.api.ports import SyncService
+from gateway.api.reach import Reach
 from gateway.api.routes import ROUTES
 from gateway.api.routing import mount, mount_rest
 from gateway.api.state import STATE, ApiState
@@ -53,6 +54,7 @@ def build_api(
         TimelineCache(live, threads, capacity=settings.timeline_cache_bytes),
         Activity(settings, threads, clock),
         Limits(settings.requests_per_minute),
+        Reach(sync, threads),
     )
     app[DOCUMENT] = _document()
     app.cleanup_ctx.append(_background)
@@ -77,6 +79,6 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
     yield
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*tasks, state.reach.close(), return_exceptions=True)
     state.live.close()
     state.threads.close()

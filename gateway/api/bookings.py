@@ -66,6 +66,7 @@ async def create_hold(call: Call[NoQuery, NewHold]) -> Result:
     """Reserve a free time for some minutes (R30)."""
     body = call.body
     span = _span(call, body.start, body.end)
+    await call.reach([body.principal], span[1])
 
     def unit(session: Session) -> dict[str, Any]:
         principal = _named_principal(session, call, body.principal)
@@ -118,6 +119,7 @@ async def create_appointment(call: Call[NoQuery, NewAppointment]) -> Result:
     body = call.body
     span = _span(call, body.start, body.end)
     principal = await call.read(_named_principal, call, body.principal)
+    await call.reach([principal.id], span[1])
     live = await _verify(call, principal, body.verify)
     wish = Wish(
         span=span,

@@ -83,6 +83,7 @@ async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
     """Return merged busy time of one principal, or 304 when it is what the caller has."""
     query = call.query
     window = check_window(query.start, query.end, now=call.now)
+    await call.reach([call.path("principal")], window[1])
     if query.is_plain:
         entry = await call.api.timelines.find(call.path("principal"), window, now=call.now)
         fast = _from_memory(call.request, call.api, call.key, query, call.now, entry)
@@ -138,6 +139,7 @@ async def post_freebusy(call: Call[NoQuery, FreeBusyRequest]) -> Result:
     body = call.body
     window = check_window(body.start, body.end, now=call.now)
     wanted = list(dict.fromkeys(body.principals))
+    await call.reach(wanted, window[1])
 
     def unit(session: Session) -> dict[str, FreeBusy | GatewayError | None]:
         known = find_principals(session, wanted, subaccount_id=call.key.subaccount_id)

@@ -31,13 +31,18 @@ async def query_google_freebusy(call: Call[GoogleQuery, GoogleRequest]) -> Resul
     zone = ZoneInfo(body.time_zone)
     names = list(dict.fromkeys(item.id for item in body.items))
 
+    subaccount_id = call.key.subaccount_id
+    ids = await call.read(find_by_names, names, subaccount_id=subaccount_id)
+    await call.reach(list(ids.values()), window[1])
+
     def unit(session: Session) -> dict[str, list[Interval]]:
-        ids = find_by_names(session, names, subaccount_id=call.key.subaccount_id)
         people = find_principals(session, list(ids.values()))
         settings = call.api.settings
         busy: dict[str, list[Interval]] = {}
         for name, principal_id in ids.items():
-            person = people[principal_id]
+            person = people.get(principal_id)
+            if person is None:
+                continue  # deleted a moment ago
             found = free_busy(
                 session, person, window, now=call.now, fresh_for_s=settings.fresh_for_s
             )

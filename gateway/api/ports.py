@@ -41,3 +41,7 @@ class SyncService(Protocol):
     async def resume(self, principal_id: str) -> object:
         """Poll and push again, at once."""
         ...
+
+    async def extend_window(self, principal_id: str, until: int) -> object:
+        """Expand the principal's objects up to ``until`` (UTC epoch seconds), connected or not."""
+        ...

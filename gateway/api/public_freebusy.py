@@ -21,7 +21,8 @@ from aiohttp import web
 from gateway.api import schemas_public as shapes
 from gateway.api.freebusy import check_window
 from gateway.api.people import find_own
-from gateway.api.routing import JSON, Call, Result
+from gateway.api.reach import is_beyond
+from gateway.api.routing import JSON, AnyCall, Call, Result
 from gateway.api.schemas import NoQuery
 from gateway.api.times import render_instant, render_known
 from gateway.core.busy import BusyPeriod, BusyRow, render_vfreebusy
@@ -45,13 +46,13 @@ async def get_public_freebusy(call: Call[shapes.FreeBusyUrlQuery, None]) -> Resu
     media = query.format or _preferred(call.request.headers.get("Accept", ""))
 
     def unit(session: Session) -> tuple[FreeBusyToken, list[BusyRow], bool]:
-        token = schedules.find_token(session, call.path("token"))
-        if token is None:
-            raise NotFound("There is no such free/busy address.")
+        token = _find_token(session, call)
         principal = get_principal(session, token.principal_id)
         _check_user(query.user, principal)
         return (token, *_busy(session, call, principal, window, token.detail))
 
+    if is_beyond(window[1], call.now):
+        await call.reach([(await call.read(_find_token, call)).principal_id], window[1])
     token, rows, complete = await call.read(unit)
     digest = hashlib.blake2b(orjson.dumps((media, window, rows, complete)), digest_size=15)
     headers = {
@@ -73,6 +74,13 @@ async def get_public_freebusy(call: Call[shapes.FreeBusyUrlQuery, None]) -> Resu
         stamp=call.now,
     )
     return web.Response(body=body, content_type=CALENDAR, charset="utf-8", headers=headers)
+
+
+def _find_token(session: Session, call: AnyCall) -> FreeBusyToken:
+    token = schedules.find_token(session, call.path("token"))
+    if token is None:
+        raise NotFound("There is no such free/busy address.")
+    return token
 
 
 def _window(query: shapes.FreeBusyUrlQuery, now: int) -> Interval:

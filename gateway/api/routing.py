@@ -4,7 +4,7 @@ Each call goes the same way: authenticate, check the scope, read query and body 
 look the Idempotency-Key up, call the handler, render. Handlers parse nothing and catch nothing.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -74,6 +74,11 @@ class Call(Generic[Q, B]):
     ) -> T:
         """Await ``function(session, …)`` in a write unit and nothing else."""
         return await self.api.threads.write(function, *args, **kwargs)
+
+    async def reach(self, principal_ids: Sequence[str], end: int) -> None:
+        """Have what the key can see of these people known up to ``end``, if a moment is enough."""
+        bound = None if self._key is None else self._key.subaccount_id
+        await self.api.reach.until(principal_ids, end, now=self.now, subaccount_id=bound)
 
     async def commit(
         self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs

@@ -8,6 +8,7 @@ from aiohttp import web
 from gateway.api.activity import Activity
 from gateway.api.limits import Limits
 from gateway.api.ports import SyncService
+from gateway.api.reach import Reach
 from gateway.api.timelines import TimelineCache
 from gateway.api.turns import OncePerTurn
 from gateway.settings import Settings
@@ -33,6 +34,7 @@ class ApiState:
     timelines: TimelineCache
     activity: Activity
     limits: Limits
+    reach: Reach
 
 
 STATE = web.AppKey("state", ApiState)

@@ -14,7 +14,14 @@ from gateway.core.instances import Expansion
 from gateway.core.intervals import Interval
 from gateway.store.engine import Session
 from gateway.store.objects import bump_generation, insert_instances, set_coverage
-from gateway.store.tables import collections, generations, instances, objects, upstream_calendars
+from gateway.store.tables import (
+    collections,
+    generations,
+    instances,
+    objects,
+    principals,
+    upstream_calendars,
+)
 
 NEVER: Interval = (0, 0)
 """The coverage of a principal whose objects must be expanded anew before they are believed."""
@@ -43,6 +50,23 @@ def outdated_principals(session: Session, *, until: int, limit: int) -> list[str
         .limit(limit)
     )
     return [row.principal_id for row in session.execute(query)]
+
+
+def short_of(
+    session: Session, principal_ids: Sequence[str], *, until: int, subaccount_id: str | None
+) -> list[str]:
+    """Return those of the people, of one subaccount or any, who are not expanded up to ``until``.
+
+    Who never had an object is not among them.
+    """
+    query = select(generations.c.principal_id).where(
+        generations.c.principal_id.in_(principal_ids), generations.c.covered_until < until
+    )
+    if subaccount_id is not None:
+        query = query.join(principals, principals.c.id == generations.c.principal_id).where(
+            principals.c.subaccount_id == subaccount_id
+        )
+    return list(session.execute(query).scalars())
 
 
 def _reaches_beyond(principal_id: str, until: int) -> ColumnElement[bool]:

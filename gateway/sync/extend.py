@@ -26,6 +26,16 @@ async def extend_windows(context: SyncContext, *, limit: int = PRINCIPALS_AT_ONC
     return sum([await extend_principal(context, principal_id, window) for principal_id in due])
 
 
+async def extend_until(context: SyncContext, principal_id: str, until: int) -> bool:
+    """Expand a principal's objects beyond the rolling window, because somebody asked.
+
+    It holds until the next change of the principal's objects: what is written is expanded over the
+    rolling window only, and the principal is covered as far as the least of its objects.
+    """
+    low, high = default_window(context.now())
+    return await extend_principal(context, principal_id, (low, max(high, until)))
+
+
 async def extend_principal(context: SyncContext, principal_id: str, window: Interval) -> bool:
     """Expand all of a principal's objects over ``window`` and say so in the store."""
     try:

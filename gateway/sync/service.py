@@ -5,6 +5,7 @@ from gateway.store import accounts
 from gateway.store.accounts import Connection
 from gateway.sync import connect
 from gateway.sync.context import SyncContext
+from gateway.sync.extend import extend_until
 from gateway.sync.report import SyncReport
 from gateway.sync.scheduler import Worker
 
@@ -62,6 +63,10 @@ class AccountService:
         """Poll again, at once."""
         connection = await self._connection(principal_id)
         await connect.resume(self._context, connection.id)
+
+    async def extend_window(self, principal_id: str, until: int) -> bool:
+        """Expand the objects of a principal up to ``until``; tells whether all are."""
+        return await extend_until(self._context, principal_id, until)
 
     async def _connection(self, principal_id: str) -> Connection:
         found = await self._context.store.read(accounts.find_connection, principal_id)

@@ -1,0 +1,164 @@
+"""A question beyond the rolling window waits a moment for the objects to be expanded (R25)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from gateway.core.instances import default_window
+from gateway.store.accounts import Keyring
+from gateway.store.engine import Database
+from gateway.store.objects import get_coverage
+from gateway.store.schedules import create_token
+from gateway.sync import service
+from tests.api.conftest import NOW, AiohttpClient
+from tests.api.icloud import Live, running
+from tests.sync.conftest import event
+
+DAY = 86_400
+FAR = default_window(NOW)[1] // DAY * DAY + 100 * DAY
+RULE = "RRULE:FREQ=DAILY"
+
+
+@pytest.fixture
+async def live(
+    database: Database, keyring: Keyring, aiohttp_client: AiohttpClient
+) -> AsyncIterator[Live]:
+    """Ann connected; a meeting every day from 09:00 to 10:00 UTC."""
+    async with running(database, keyring, aiohttp_client) as made:
+        made.ann.put("home", event("daily", "20261001T090000", "20261001T100000", RULE))
+        await made.connect(made.ann)
+        await made.choose("Home")
+        path = f"/v1/principals/{made.place.ann.id}/connection/sync"
+        assert (await made.place.platform.post(path))[0] == 200
+        yield made
+
+
+def text(epoch: int) -> str:
+    """Write a time as the API takes it."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+WINDOW = {"start": text(FAR), "end": text(FAR + DAY)}
+MEETING = (text(FAR + 9 * 3600), text(FAR + 10 * 3600))
+
+
+def covered(live: Live) -> int:
+    """Up to when Ann's objects are expanded."""
+    with live.place.database.read() as session:
+        coverage = get_coverage(session, live.place.ann.id)
+    assert coverage is not None
+    return coverage[1]
+
+
+async def by_freebusy(live: Live) -> list[tuple[str, str]]:
+    path = f"/v1/principals/{live.place.ann.id}/freebusy"
+    _, found = await live.place.reader.get(path, **WINDOW, time_zone="UTC")
+    assert found["complete"]
+    return [(row["start"], row["end"]) for row in found["busy"]]
+
+
+async def by_several(live: Live) -> list[tuple[str, str]]:
+    body = {"principals": [live.place.ann.id, "p_nobody"], **WINDOW, "time_zone": "UTC"}
+    _, found = await live.place.reader.post("/v1/freebusy", body)
+    return [(r["start"], r["end"]) for r in found["principals"][live.place.ann.id]["busy"]]
+
+
+async def by_google(live: Live) -> list[tuple[str, str]]:
+    who = live.place.ann.id
+    body = {"timeMin": WINDOW["start"], "timeMax": WINDOW["end"], "items": [{"id": who}]}
+    _, found = await live.place.reader.post("/v1/compat/google/freeBusy", body)
+    return [(row["start"], row["end"]) for row in found["calendars"][who]["busy"]]
+
+
+async def by_address(live: Live) -> list[tuple[str, str]]:
+    with live.place.database.write() as session:
+        _, token = create_token(session, live.place.ann.id, label="", detail="exact", now=NOW)
+    _, found = await live.place.nobody.get(
+        f"/freebusy/{token}", **WINDOW, format="application/json"
+    )
+    return [(row["start"], row["end"]) for row in found["busy"]]
+
+
+async def by_explain(live: Live) -> list[tuple[str, str]]:
+    path = f"/v1/principals/{live.place.ann.id}/explain"
+    _, found = await live.place.platform.get(path, **WINDOW, time_zone="UTC")
+    assert found["unknown"] == []
+    return [(row["start"], row["end"]) for row in found["reasons"]]
+
+
+async def by_slots(live: Live) -> list[tuple[str, str]]:
+    body = {"principals": [live.place.ann.id], **WINDOW, "duration_minutes": 60}
+    _, found = await live.place.reader.post("/v1/availability", {**body, "time_zone": "UTC"})
+    starts = {slot["start"] for slot in found["slots"]}
+    assert len(starts) == 23
+    return [MEETING] if MEETING[0] not in starts else []
+
+
+async def by_booking(live: Live) -> list[tuple[str, str]]:
+    wish = {"principal": live.place.ann.id, "start": MEETING[0], "end": MEETING[1]}
+    _, found = await live.place.platform.post("/v1/holds", wish)
+    assert found["code"] == "slot-taken"
+    return [MEETING]
+
+
+FACES: dict[str, Callable[[Live], Any]] = {
+    "freebusy": by_freebusy,
+    "several": by_several,
+    "google": by_google,
+    "address": by_address,
+    "explain": by_explain,
+    "slots": by_slots,
+    "booking": by_booking,
+}
+
+
+@pytest.mark.rule("R25")
+async def test_every_face_sees_beyond_the_window(live: Live) -> None:
+    """Each is the first to ask: what came before is forgotten by a new object."""
+    for number, (name, ask) in enumerate(FACES.items()):
+        live.ann.put("home", event(f"new{number}", "20261201T120000", "20261201T130000"))
+        path = f"/v1/principals/{live.place.ann.id}/connection/sync"
+        assert (await live.place.platform.post(path))[0] == 200
+        assert covered(live) == default_window(NOW)[1], name
+        assert await ask(live) == [MEETING], name
+        assert covered(live) >= FAR + DAY, name
+
+
+@pytest.mark.rule("R25")
+async def test_who_waits_too_long_is_told_unknown_and_the_next_one_knows(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = asyncio.Event()
+    runs = 0
+    extend_until = service.extend_until
+
+    async def slowly(*given: Any) -> bool:
+        nonlocal runs
+        runs += 1
+        await gate.wait()
+        return await extend_until(*given)
+
+    monkeypatch.setattr(service, "extend_until", slowly)
+    monkeypatch.setattr("gateway.api.reach.WAIT_S", 0.05)
+    path = f"/v1/principals/{live.place.ann.id}/freebusy"
+    asked = [live.place.reader.get(path, **WINDOW, time_zone="UTC") for _ in range(3)]
+    for _, found in await asyncio.gather(*asked):
+        assert found["complete"] is False
+        assert [row["status"] for row in found["busy"]] == ["unknown"]
+        assert {row["problem"] for row in found["sources"]} == {"beyond-window"}
+    assert runs == 1
+    gate.set()
+    monkeypatch.setattr("gateway.api.reach.WAIT_S", 10)
+    assert await by_freebusy(live) == [MEETING]
+    assert runs == 1
+    await by_freebusy(live)
+    assert runs == 1
+
+
+async def test_a_stranger_extends_nothing(live: Live) -> None:
+    path = f"/v1/principals/{live.place.ann.id}/freebusy"
+    assert (await live.place.stranger.get(path, **WINDOW))[0] == 404
+    assert covered(live) == default_window(NOW)[1]
