@@ -122,6 +122,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     """One installation for the session; tests make principals and accounts of their own."""
     with start_installation(tmp_path_factory.mktemp("installation")) as running:
         yield running
+        # Whatever the tests did: iCloud was sent what the ledger allows, all of it, nothing else.
+        compared = run_gateway("doctor", "--writes", environment=running.environment)
+        assert compared[:2] == (0, {"ok": True, "findings": []}), compared
 
 
 @pytest.fixture
