@@ -22,6 +22,7 @@ from gateway.core.instances import (
 )
 from gateway.core.intervals import DAY
 from gateway.core.reader import read_calendar
+from gateway.core.vtimezone import write_vtimezone
 from tests.core.golden import OWNER
 from tests.core.test_golden import CASES
 
@@ -331,6 +332,33 @@ def test_busy_minutes_agree_with_a_minute_by_minute_look(many):
     found = coalesce_rows(((r.busy_start, r.busy_end, r.fbtype) for r in rows), window)
     shown = {minute for start, end, _ in found for minute in range(start // 60, end // 60)}
     assert shown == {minute for minute in expected if window[0] <= minute * 60 < window[1]}
+
+
+@settings(max_examples=80, deadline=None)
+@given(plain_series(), st.booleans())
+def test_both_prefilters_change_nothing(series, renamed):
+    """Every line read and every VTIMEZONE evaluated: the same instances.
+
+    A VTIMEZONE whose TZID is an IANA name is not read; under a private name it must be.
+    """
+    body = text_of(series, days_of(series))
+    name = series["zone"]
+    block = "\r\n".join(write_vtimezone(ZoneInfo(name), name, 2025, 2027)) + "\r\n"
+    noise = (
+        "SUMMARY:DTSTART:20260401T000000Z\r\nDESCRIPTION:RRULE:FREQ=DAILY\\n"
+        "\r\n EXDATE:20260401\r\nBEGIN:VALARM\r\nTRIGGER:-PT5M\r\nDURATION:PT9H\r\n"
+        "REPEAT:2\r\nEND:VALARM\r\nGEO:1;2\r\n"
+    )
+    dressed = body.replace(b"BEGIN:VEVENT\r\n", f"{block}BEGIN:VEVENT\r\n".encode(), 1)
+    dressed = dressed.replace(b"UID:a\r\n", f"UID:a\r\n{noise}".encode())
+    if renamed:
+        dressed = dressed.replace(f"TZID={name}".encode(), b"TZID=Own/Zone")
+        dressed = dressed.replace(f"TZID:{name}".encode(), b"TZID:Own/Zone")
+    plain = expand(body, YEAR, BERLIN).instances
+    assert expand(dressed, YEAR, BERLIN).instances == plain
+    full = read_calendar(unfold(dressed), full=True)
+    assert expand_components(full, YEAR, BERLIN).instances == plain
+    assert plain
 
 
 @settings(max_examples=120, deadline=None)
