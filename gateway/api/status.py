@@ -17,10 +17,11 @@ from gateway.api.schemas_calendars import (
     Status,
 )
 from gateway.api.times import render_instant, render_known
-from gateway.core.errors import Conflict, NotFound
-from gateway.store import outbox, overview
+from gateway.core.errors import NotFound
+from gateway.services import pushes
+from gateway.store import overview
 from gateway.store.accounts import find_connection
-from gateway.store.engine import Session, lock_principal
+from gateway.store.engine import Session
 from gateway.store.objects import list_problems
 from gateway.store.outbox import Errand, LedgerRow
 from gateway.store.principals import get_principal
@@ -112,38 +113,23 @@ async def list_pushes(call: Call[PushQuery, None]) -> Result:
     return await call.read(unit)
 
 
-def _own_push(session: Session, call: Plain) -> tuple[Errand, LedgerRow]:
-    """Return the push of the path with its principal locked; a foreign one is not there."""
+def _errand_id(call: Plain) -> int:
     text = call.path("push")
     if not text.isdigit() or len(text) > 18:
         raise NotFound("There is no such push, or it is done.")
-    scope = overview.Scope(subaccount_id=call.key.subaccount_id)
-    _, ledger = overview.errand_in(session, scope, int(text))
-    lock_principal(session, ledger.principal_id)
-    return overview.errand_in(session, scope, int(text))
+    return int(text)
 
 
 async def retry_push(call: Plain) -> Result:
     """Try a parked push again now."""
-
-    def unit(session: Session) -> PushOut:
-        errand, ledger = _own_push(session, call)
-        outbox.unpark(session, errand.id, now=call.now)
-        outbox.update_ledger(session, ledger.id, now=call.now, state="pending", reason=None)
-        return _show_push(outbox.get_errand(session, errand.id), ledger)
-
-    return await call.commit(unit)
+    scope, errand_id = overview.Scope(subaccount_id=call.key.subaccount_id), _errand_id(call)
+    return await call.commit(
+        lambda session: _show_push(*pushes.retry_push(session, scope, errand_id, now=call.now))
+    )
 
 
 async def drop_push(call: Plain) -> Result:
     """Give a parked push up: iCloud stays as it is."""
-
-    def unit(session: Session) -> None:
-        errand, ledger = _own_push(session, call)
-        if errand.state != "parked":
-            raise Conflict("Only a parked push can be dropped.", code="push-not-parked")
-        overview.drop_errand(session, errand.id)
-        outbox.update_ledger(session, ledger.id, now=call.now, state="parked", reason="dropped")
-
-    await call.commit(unit)
+    scope, errand_id = overview.Scope(subaccount_id=call.key.subaccount_id), _errand_id(call)
+    await call.commit(lambda session: pushes.drop_push(session, scope, errand_id, now=call.now))
     return None

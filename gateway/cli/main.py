@@ -22,6 +22,7 @@ COMMANDS = {
     "sync": "watch:sync",
     "freebusy": "watch:freebusy",
     "logins": "people:logins",
+    "pushes": "pushes:pushes",
     "doctor": "doctor:doctor",
     "busy": "busy:busy",
     "lookalike": "lookalike:lookalike",

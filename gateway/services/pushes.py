@@ -6,18 +6,22 @@ outbox and builds the body when the errand runs.
 
 from uuid import uuid4
 
+from gateway.core.errors import Conflict
 from gateway.store.bookings import PushTarget, drop_errands, find_push_target, was_tried
-from gateway.store.engine import Session
+from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import StoredObject
 from gateway.store.outbox import (
     Action,
+    Errand,
     LedgerRow,
     create_ledger_row,
     enqueue,
     find_ledger_by_object,
     park_all,
+    unpark,
     update_ledger,
 )
+from gateway.store.overview import Scope, drop_errand, errand_in
 
 
 def push_appointment(session: Session, stored: StoredObject, *, is_new: bool, now: int) -> None:
@@ -81,3 +85,34 @@ def _send(
             reason="disconnected",
             detail="The iCloud account is not connected.",
         )
+
+
+# --- what a person decides about a push that waits ---
+
+
+def retry_push(
+    session: Session, scope: Scope, errand_id: int, *, now: int
+) -> tuple[Errand, LedgerRow]:
+    """Try a parked push again now; raises :class:`NotFound` when none in scope waits."""
+    errand, ledger = _locked(session, scope, errand_id)
+    unpark(session, errand.id, now=now)
+    update_ledger(session, ledger.id, now=now, state="pending", reason=None)
+    return errand_in(session, scope, errand_id)
+
+
+def drop_push(session: Session, scope: Scope, errand_id: int, *, now: int) -> None:
+    """Give a parked push up, so that iCloud stays as it is.
+
+    Raises :class:`NotFound`, and :class:`Conflict` ``push-not-parked``.
+    """
+    errand, ledger = _locked(session, scope, errand_id)
+    if errand.state != "parked":
+        raise Conflict("Only a parked push can be dropped.", code="push-not-parked")
+    drop_errand(session, errand.id)
+    update_ledger(session, ledger.id, now=now, state="parked", reason="dropped")
+
+
+def _locked(session: Session, scope: Scope, errand_id: int) -> tuple[Errand, LedgerRow]:
+    _, ledger = errand_in(session, scope, errand_id)
+    lock_principal(session, ledger.principal_id)
+    return errand_in(session, scope, errand_id)
