@@ -17,6 +17,8 @@ CODES: Mapping[str, str] = {
     "calendar-subscribed": "A subscribed or published calendar: neither read nor written here.",
     "calendar-unknown": "The account has no such calendar.",
     "conflict": "The request collides with what is already there.",
+    "conflict-not-restorable": "Only a change made here, and only while its appointment stands.",
+    "conflict-resolved": "The conflict was resolved the other way already.",
     "credential-not-app-specific": "Not an app-specific password; the text says how to make one.",
     "credential-rejected": "iCloud refused: password wrong or revoked, Calendar off, or an alias.",
     "cursor-invalid": "The cursor is not one this list gave out.",

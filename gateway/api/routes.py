@@ -4,6 +4,7 @@ from gateway.api import admin, connection, explain, freebusy, people, schemas, s
 from gateway.api import schemas_calendars as calendars
 from gateway.api import schemas_freebusy as times
 from gateway.api.routes_booking import BOOKING
+from gateway.api.routes_conflicts import CONFLICTS
 from gateway.api.routes_schedules import FACES, SCHEDULES
 from gateway.api.routing import Route
 
@@ -355,5 +356,6 @@ ROUTES: tuple[Route, ...] = (
     *CALENDARS,
     *PEOPLE,
     *STATUS,
+    *CONFLICTS,
     *OPERATIONS,
 )

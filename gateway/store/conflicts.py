@@ -1,17 +1,24 @@
 """Conflicts: both sides changed one appointment, and what was dropped of it (R17)."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Select, insert, select, tuple_, update
 
 from gateway.core.errors import NotFound
+from gateway.store.booking_tables import appointments
 from gateway.store.engine import Session, new_id
 from gateway.store.outbox import LedgerRow
+from gateway.store.overview import Scope, narrow
 from gateway.store.tables import conflicts
 
 ConflictKind = Literal["time", "text", "deleted-upstream", "deleted-here"]
 Side = Literal["local", "upstream"]
+Resolution = Literal["kept", "restored"]
+"""What a person decided: it stays as it is, or the dropped version is the appointment's again."""
+
+Listed = tuple["ConflictRecord", str | None]
+"""A conflict and the id of its appointment, None when that was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,7 @@ class ConflictRecord:
     dropped: Side
     created_at: int
     resolved_at: int | None
-    resolution: str | None
+    resolution: Resolution | None
     dropped_body: bytes = field(repr=False)
 
 
@@ -78,7 +85,42 @@ def get_conflict(session: Session, conflict_id: str) -> ConflictRecord:
     return ConflictRecord(*row)
 
 
-def resolve_conflict(session: Session, conflict_id: str, *, resolution: str, now: int) -> None:
+def _listed(scope: Scope) -> Select[Any]:
+    query = select(*_COLUMNS, appointments.c.id).outerjoin(
+        appointments, appointments.c.object_id == conflicts.c.object_id
+    )
+    return narrow(query, conflicts.c.principal_id, scope)
+
+
+def conflicts_in(
+    session: Session,
+    scope: Scope,
+    *,
+    with_resolved: bool = False,
+    after: tuple[int, str] | None = None,
+    limit: int,
+) -> list[Listed]:
+    """List the conflicts in scope, oldest first; ``after`` is creation time and id of one."""
+    query = _listed(scope)
+    if not with_resolved:
+        query = query.where(conflicts.c.resolved_at.is_(None))
+    if after is not None:
+        query = query.where(tuple_(conflicts.c.created_at, conflicts.c.id) > tuple_(*after))
+    rows = session.execute(query.order_by(conflicts.c.created_at, conflicts.c.id).limit(limit))
+    return [(ConflictRecord(*row[:-1]), row[-1]) for row in rows]
+
+
+def conflict_in(session: Session, scope: Scope, conflict_id: str) -> Listed:
+    """Return one conflict in scope; raises :class:`NotFound`."""
+    row = session.execute(_listed(scope).where(conflicts.c.id == conflict_id)).first()
+    if row is None:
+        raise NotFound("There is no such conflict.")
+    return ConflictRecord(*row[:-1]), row[-1]
+
+
+def resolve_conflict(
+    session: Session, conflict_id: str, *, resolution: Resolution, now: int
+) -> None:
     """Say that a person has looked at a conflict, and what was done about it."""
     session.execute(
         update(conflicts)

@@ -1,0 +1,112 @@
+"""Conflicts: what was dropped when an appointment changed on both sides, and what now (R17)."""
+
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from gateway.core.appointment_body import change_event
+from gateway.core.content_lines import unescape_text, unfold
+from gateway.core.errors import Conflict
+from gateway.core.instances import BusyRules, default_window, expand
+from gateway.core.reader import read_calendar
+from gateway.services.booking import prepare_draft, put_platform_object, read_draft
+from gateway.store import bookings, conflicts
+from gateway.store.collections import get_collection
+from gateway.store.conflicts import ConflictRecord, Resolution
+from gateway.store.engine import Session, lock_principal
+from gateway.store.objects import StoredObject, find_object_by_id
+from gateway.store.principals import Principal
+
+_TEXTS = ("SUMMARY", "DESCRIPTION", "LOCATION")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One side of a conflict: first instance in UTC epoch seconds (None: none known), texts.
+
+    ``texts`` are title, description and place; they are for whoever may read events.
+    """
+
+    start: int | None
+    end: int | None
+    recurring: bool
+    texts: tuple[str, str, str]
+
+
+def read_version(body: bytes, principal: Principal, *, now: int) -> Version:
+    """Read one side; what cannot be understood has no times."""
+    rules = BusyRules(ZoneInfo(principal.time_zone), always_busy=True)
+    expansion = expand(body, default_window(now), rules)
+    first = expansion.instances[0] if expansion.instances else None
+    calendar = read_calendar(unfold(body), full=True)
+    events = [part for part in calendar.components if part.name == "VEVENT"]
+    master = next((part for part in events if part.first("RECURRENCE-ID") is None), None)
+    texts = [unescape_text(master.text(name)) if master else "" for name in _TEXTS]
+    return Version(
+        start=first.start if first else expansion.first_start,
+        end=first.end if first else expansion.last_end,
+        recurring=expansion.recurring,
+        texts=(texts[0], texts[1], texts[2]),
+    )
+
+
+def kept_object(session: Session, record: ConflictRecord) -> StoredObject | None:
+    """Return the appointment's object as it stands now; None when it was deleted."""
+    return find_object_by_id(session, record.object_id) if record.object_id else None
+
+
+def resolve(
+    session: Session,
+    principal: Principal,
+    record: ConflictRecord,
+    resolution: Resolution,
+    *,
+    allow_overlap: bool = False,
+    now: int,
+) -> None:
+    """Say that a person has looked; ``restored`` makes the dropped version the appointment's again.
+
+    That is an edit like any other: it may be refused for an overlap, and goes to iCloud. Only a
+    change made here can come back, and only while its appointment stands. Doing it twice is no
+    error; raises :class:`Conflict` ``conflict-resolved`` when it was resolved the other way, and
+    ``conflict-not-restorable``.
+    """
+    lock_principal(session, principal.id)
+    record = conflicts.get_conflict(session, record.id)
+    if record.resolved_at is not None:
+        if record.resolution != resolution:
+            raise Conflict("This conflict was resolved already.", code="conflict-resolved")
+        return
+    if resolution == "restored":
+        _restore(session, principal, record, allow_overlap=allow_overlap, now=now)
+    conflicts.resolve_conflict(session, record.id, resolution=resolution, now=now)
+
+
+def _restore(
+    session: Session, principal: Principal, record: ConflictRecord, *, allow_overlap: bool, now: int
+) -> None:
+    stored = kept_object(session, record)
+    if record.dropped != "local" or stored is None:
+        raise Conflict(
+            "Only a change made here can be restored, and only while its appointment stands; "
+            "change the appointment, or make a new one.",
+            code="conflict-not-restorable",
+        )
+    draft = read_draft(change_event(record.dropped_body, now=now))
+    prepared = prepare_draft(
+        draft,
+        name=stored.name,
+        kind="appointment",
+        principal=principal,
+        addresses=bookings.owner_addresses(session, principal.id),
+        now=now,
+    )
+    put_platform_object(
+        session,
+        principal=principal,
+        login_kind="platform",
+        collection=get_collection(session, stored.collection_id),
+        draft=draft,
+        prepared=prepared,
+        now=now,
+        allow_overlap=allow_overlap,
+    )
