@@ -35,6 +35,9 @@ INLINE_BYTES = 200_000
 INLINE_S = 0.02
 """Up to this many objects, bytes and seconds are prepared on the loop, the rest apart from it."""
 
+TURN_BYTES = 1_000_000
+"""So much is prepared in one go, or one object: 5 MB of overrides take eight seconds."""
+
 _START = "from gateway.sync.apart import main; main()"
 _OWN_SETTINGS = "GATEWAY_"
 
@@ -72,6 +75,9 @@ class Expander:
         return [done[raw.name] for raw in raws]
 
     async def _apart(self, raws: Sequence[RawObject], rules: MirrorRules) -> list[Ready]:
+        return [ready for part in _turns(raws) for ready in await self._in_turn(part, rules)]
+
+    async def _in_turn(self, raws: Sequence[RawObject], rules: MirrorRules) -> list[Ready]:
         try:
             return await self._ask(prepare_mirrored, raws, rules)
         except WorkerDied:
@@ -157,6 +163,19 @@ class Expander:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+def _turns(raws: Sequence[RawObject]) -> list[list[RawObject]]:
+    """Cut a batch where it gets long, so that other accounts have their turn in between."""
+    parts: list[list[RawObject]] = []
+    room = 0
+    for raw in raws:
+        if not parts or len(raw.body) > room:
+            parts.append([])
+            room = TURN_BYTES
+        parts[-1].append(raw)
+        room -= len(raw.body)
+    return parts
 
 
 async def _talk(
