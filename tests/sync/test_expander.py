@@ -118,8 +118,8 @@ async def test_what_kills_the_worker_each_time_is_kept_and_its_time_is_unknown(
 async def test_a_mistake_in_one_item_is_raised_and_the_next_batch_works(
     expander: Expander,
 ) -> None:
-    broken = [RawObject("x.ics", None, None)] * MANY  # type: ignore[arg-type]
-    with pytest.raises(RuntimeError, match="TypeError in the worker process"):
+    broken = [RawObject("x.ics", None, ())] * MANY  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="AttributeError in the worker process"):
         await expander.prepare(broken, RULES)
     raws = _objects("a")
     assert await expander.prepare(raws, RULES) == [prepare_mirrored(raw, RULES) for raw in raws]
