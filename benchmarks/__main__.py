@@ -10,6 +10,12 @@ from benchmarks.report import render
 PARTS = (
     "freebusy",
     "freebusy_postgresql",
+    "freebusy_history",
+    "freebusy_people",
+    "freebusy_change",
+    "freebusy_load",
+    "freebusy_peers",
+    "slots",
     "caldav",
     "xandikos",
     "growth",

@@ -1,4 +1,4 @@
-"""Two plain HTTP clients: many requests at a time, or one after the other.
+"""Plain HTTP clients: many requests at a time, at given moments, or one after the other.
 
 They write the same bytes again and again and read no more of an answer than its status and
 length, so that the client takes little from the machine it shares with the server.
@@ -8,9 +8,11 @@ import asyncio
 import base64
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any
 
 _END = b"\r\n\r\n"
 
@@ -58,6 +60,102 @@ async def _repeat(address: tuple[str, int], requests: Iterator[bytes], times: in
     finally:
         writer.close()
         await writer.wait_closed()
+
+
+# --- at given moments ---
+
+
+async def open_loop(
+    address: tuple[str, int], request: bytes, times: int, rate: float, *, connections: int = 64
+) -> list[float]:
+    """Send ``times`` requests, ``rate`` a second whatever comes back; return their delays.
+
+    In seconds from the moment each was due to its whole answer; what finds no free connection
+    waits for one, and its delay goes on counting.
+    """
+    loop = asyncio.get_running_loop()
+    pool = _Pool(request, times, loop)
+    lines = [
+        (await loop.create_connection(lambda: _Line(pool), *address))[1] for _ in range(connections)
+    ]
+    pool.idle.extend(lines)
+    began, sent = loop.time() + 0.01, 0
+    while sent < times and not pool.done.done():
+        due = began + sent / rate
+        if due > loop.time():
+            await asyncio.sleep(due - loop.time())
+        pool.ask(due)
+        sent += 1
+    delays = await pool.done
+    for line in lines:
+        line.transport.close()
+    return delays
+
+
+class _Pool:
+    """Connections that are free, moments that wait for one, delays so far."""
+
+    def __init__(self, request: bytes, times: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.request = request
+        self.loop = loop
+        self.idle: list[_Line] = []
+        self.done: asyncio.Future[list[float]] = loop.create_future()
+        self._waiting: deque[float] = deque()
+        self._delays: list[float] = []
+        self._times = times
+
+    def ask(self, due: float) -> None:
+        if self.idle:
+            self.idle.pop().send(due)
+        else:
+            self._waiting.append(due)
+
+    def answered(self, line: "_Line", due: float) -> None:
+        self._delays.append(self.loop.time() - due)
+        if self._waiting:
+            line.send(self._waiting.popleft())
+        else:
+            self.idle.append(line)
+        if len(self._delays) == self._times and not self.done.done():
+            self.done.set_result(self._delays)
+
+    def fail(self, reason: str) -> None:
+        if not self.done.done():
+            self.done.set_exception(Refused(reason))
+
+
+class _Line(asyncio.Protocol):
+    """One connection of the open loop."""
+
+    def __init__(self, pool: _Pool) -> None:
+        self._pool = pool
+        self._due = 0.0
+        self._got = b""
+        self._whole = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._pool.fail(f"connection lost: {exc}")
+
+    def send(self, due: float) -> None:
+        self._due, self._got, self._whole = due, b"", 0
+        self.transport.write(self._pool.request)
+
+    def data_received(self, data: bytes) -> None:
+        self._got += data
+        if not self._whole:
+            end = self._got.find(_END)
+            if end < 0:
+                return
+            head = self._got[: end + 4]
+            if head[9:12] != b"200":
+                self._pool.fail(head.decode(errors="replace")[:300])
+                return
+            self._whole = end + 4 + _length(head)
+        if len(self._got) >= self._whole:
+            self._pool.answered(self, self._due)
 
 
 # --- one after the other ---

@@ -74,6 +74,12 @@ class Metrics:
             ("what",),
             registry=registry,
         )
+        self.sync_requests = Histogram(
+            "gateway_sync_requests",
+            "Requests one run over one account took; an idle poll takes one.",
+            buckets=(1, 2, 3, 5, 10, 20, 50, 100, 250, 1000),
+            registry=registry,
+        )
         self.sync_age = Histogram(
             "gateway_sync_age_seconds",
             "Age of an account's data when it is polled.",
@@ -87,6 +93,11 @@ class Metrics:
             "gateway_http_request_seconds",
             "Requests answered by the API, by route and status.",
             ("route", "status"),
+            registry=registry,
+        )
+        self.timeline_bytes = Gauge(
+            "gateway_timeline_bytes",
+            "Memory the timelines of the fast path take, roughly.",
             registry=registry,
         )
         self.connections = Gauge(

@@ -18,6 +18,7 @@ from gateway.api.times import render_instant
 from gateway.core.busy import STRENGTH
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
+from gateway.observe import metrics
 from gateway.services.availability import SourceState
 from gateway.services.timeline import NEAR_AFTER_S, NEAR_BEFORE_S, Timeline, build_timeline
 from gateway.store.live import Live, Version
@@ -195,6 +196,7 @@ class TimelineCache:
         self._entries: OrderedDict[str, Rendered] = OrderedDict()
         self._building: dict[tuple[str, bool], asyncio.Future[Rendered | None]] = {}
         self.bytes = 0
+        metrics().timeline_bytes.set_function(lambda: self.bytes)
 
     async def find(self, principal_id: str, window: Interval, *, now: int) -> Rendered | None:
         """Return a timeline that is current as of the last ``live.refresh()``, built if need be.

@@ -7,10 +7,11 @@ Nothing here parses iCalendar. A read is one indexed range scan: no row is longe
 from collections.abc import Collection as AbstractCollection
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Select, and_, false, func, or_, select, true
+from sqlalchemy import Select, and_, bindparam, false, func, or_, select, true
 
 from gateway.core.fbtype import BLOCKING, FBType
 from gateway.core.intervals import Interval
@@ -106,25 +107,60 @@ def busy_spans(
     window: Interval,
     collection_ids: AbstractCollection[str],
 ) -> dict[str, list[Interval]]:
-    """Like :func:`busy_rows`, as plain (start, end) by FBTYPE, for those who read everything.
+    """Like :func:`busy_rows`, as merged (start, end) by FBTYPE, for those who read everything.
 
     Start and length travel as one number each, all numbers of an FBTYPE as one text: rows would
     cost more than everything that is done with them.
     """
-    length = instances.c.busy_end - instances.c.busy_start
-    code = instances.c.busy_start * (1 << _LENGTH_BITS) + length
-    texts = [joined(session, code).filter(instances.c.fbtype == str(fbtype)) for fbtype in BLOCKING]
-    query = _blocking(texts, principal_id, window, collection_ids).order_by(None)
-    found = session.execute(query).one()
+    values = {
+        "b_principal": principal_id,
+        "b_first": window[0] - PIECE_S - 1,
+        "b_start": window[0],
+        "b_end": window[1],
+        "b_collections": list(collection_ids),
+    }
+    found = session.execute(_spans(session.dialect.name), values).one()
     return {
         str(fbtype): _decode(text) for fbtype, text in zip(BLOCKING, found, strict=True) if text
     }
 
 
+@cache
+def _spans(dialect: str) -> Select[Any]:
+    """Return the statement, built once: building it costs a tenth of running it."""
+    length = instances.c.busy_end - instances.c.busy_start
+    code = instances.c.busy_start * (1 << _LENGTH_BITS) + length
+    texts: list[Any] = [
+        joined(dialect, code).filter(instances.c.fbtype == str(fbtype)) for fbtype in BLOCKING
+    ]
+    return select(*texts).where(
+        instances.c.principal_id == bindparam("b_principal"),
+        instances.c.busy_start > bindparam("b_first"),
+        instances.c.busy_start < bindparam("b_end"),
+        instances.c.busy_end > bindparam("b_start"),
+        instances.c.collection_id.in_(bindparam("b_collections", expanding=True)),
+        instances.c.fbtype != str(FBType.FREE),
+    )
+
+
 def _decode(text: str) -> list[Interval]:
+    """Read the numbers and join what overlaps or touches, in one pass without a pair per row."""
     mask = (1 << _LENGTH_BITS) - 1
     codes: list[int] = orjson.loads(f"[{text}]")
-    return [(start := code >> _LENGTH_BITS, start + (code & mask)) for code in codes]
+    codes.sort()  # by start, then by length; they come nearly sorted
+    found: list[Interval] = []
+    low = codes[0] >> _LENGTH_BITS
+    high = low
+    for code in codes:
+        start = code >> _LENGTH_BITS
+        if start > high:
+            found.append((low, high))
+            low = high = start
+        end = start + (code & mask)
+        if end > high:
+            high = end
+    found.append((low, high))
+    return found
 
 
 def _blocking(

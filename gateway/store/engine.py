@@ -10,6 +10,7 @@ import base64
 import errno
 import secrets as random_source
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Function,
     Table,
     Text,
     bindparam,
@@ -78,6 +80,7 @@ class Database:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.url = parsed
+        self._writing = threading.Lock()
         if self.is_sqlite:
             _make_private(Path(parsed.database or ""))
             self.engine = create_engine(
@@ -105,11 +108,29 @@ class Database:
     def write(self) -> Iterator[Session]:
         """Open a unit that may write; it commits at the end and rolls back on any exception."""
         with (
+            self._turn(),
             _translated(),
             self.engine.connect().execution_options(gateway_write=True) as session,
             session.begin(),
         ):
             yield session
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let the threads of a process write to SQLite one by one.
+
+        They would wait in SQLite, which polls: with many writers some lose every time, until the
+        busy timeout.
+        """
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._writing.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            raise StoreBusy("The database is busy; nothing was changed.")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
 
 _LOCK = select(principals.c.id).where(principals.c.id == bindparam("b_id")).with_for_update()
@@ -161,12 +182,12 @@ def upsert(
     )
 
 
-def joined(session: Session, number: ColumnElement[int]) -> ColumnElement[str]:
+def joined(dialect: str, number: ColumnElement[int]) -> Function[str]:
     """Return the aggregate that writes all whole numbers into one text, with commas between them.
 
     Thousands of numbers leave the database as one value: a third of what as many rows cost.
     """
-    if session.dialect.name == "sqlite":
+    if dialect == "sqlite":
         return func.group_concat(number)
     return func.string_agg(cast(number, Text), ",")
 
