@@ -2,8 +2,8 @@
 
 One person, drawn at random: objects in each kind of calendar, holds, calendars that are fresh, out
 of reach or gone. Then everybody is asked: the JSON face (from memory and the long way), several
-people at once, slots of one minute, the public address, Google's shape, the CalDAV report, and the
-check a booking makes.
+people at once, slots of one minute, the public address, Google's shape, the CalDAV report, the
+scheduling outbox, and the check a booking makes.
 """
 
 import time
@@ -31,6 +31,7 @@ from gateway.store.engine import Database, lock_principal
 from storage_plugin.server import build_application
 from tests.services.people import DAY, HOUR, Person, connect, event, utc
 from tests.storage_plugin.dav import Dav
+from tests.storage_plugin.test_scheduling import question, told
 
 MINUTE = 60
 NOW = int(time.time()) // MINUTE * MINUTE
@@ -233,7 +234,7 @@ def open_address(faces: Faces, person: Person) -> str:
 
 
 async def ask_calendars(faces: Faces, person: Person, window: Interval) -> list[Rows]:
-    """Ask the faces that speak iCalendar: the public address and the CalDAV report."""
+    """Ask the faces that speak iCalendar: the public address, the CalDAV report, the outbox."""
     public = open_address(faces, person)
     params = {"start": text(window[0]), "end": text(window[1])}
     answer = await faces.client.get(public, params=params)
@@ -241,16 +242,23 @@ async def ask_calendars(faces: Faces, person: Person, window: Interval) -> list[
         login, secret = principals.create_login(
             session, principal_id=person.principal.id, kind="device", now=NOW
         )
+        me = f"mailto:{min(bookings.owner_addresses(session, person.principal.id))}"
     span = f'start="{utc(window[0])[1:]}" end="{utc(window[1])[1:]}"'
-    report = Dav(faces.application, login.login, secret).request(
+    device = Dav(faces.application, login.login, secret)
+    report = device.request(
         "REPORT",
         f"/{person.principal.id}/",
         f'<free-busy-query xmlns="urn:ietf:params:xml:ns:caldav"><time-range {span}/>'
         "</free-busy-query>",
         depth="1",
     )
-    assert (answer.status, report.status) == (200, 200)
-    return [read_calendar(await answer.read()), read_calendar(report.body)]
+    start, end = utc(window[0])[1:], utc(window[1])[1:]
+    outbox = f"/{person.principal.id}/outbox/"
+    whom = f"/{person.principal.id}/"
+    reply = device.post(outbox, question(whom, organizer=me, start=start, end=end))
+    assert (answer.status, report.status, reply.status) == (200, 200, 200)
+    _, calendar = told(reply)[whom]
+    return [read_calendar(body) for body in (await answer.read(), report.body, calendar.encode())]
 
 
 async def ask_google(faces: Faces, person: Person, window: Interval) -> list[Interval]:
@@ -322,7 +330,7 @@ async def test_all_faces_agree(
     window = (FIRST + span[0] * MINUTE, FIRST + (span[0] + span[1]) * MINUTE)
     expected, *others = await ask_json(faces, person, window)
     assert others == [expected] * 4
-    assert await ask_calendars(faces, person, window) == [by_fbtype(expected)] * 2
+    assert await ask_calendars(faces, person, window) == [by_fbtype(expected)] * 3
     taken = merge((start, end) for start, end, _ in expected)
     assert await ask_google(faces, person, window) == taken
     assert await ask_slots(faces, person, window) == [taken, taken]
