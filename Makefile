@@ -7,7 +7,7 @@ DEV    := $(VENV)/.dev
 SOURCES := gateway storage_plugin tests benchmarks
 WORKERS ?= 2
 
-.PHONY: help demo test test-system check fmt mutants soak soak-caldav bench lock rules clean
+.PHONY: help demo test test-caldav test-system check fmt mutants soak soak-caldav bench lock rules clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,6 +17,10 @@ demo: $(RUN)  ## do the main job on real parts and keep it running (ARGS=--once 
 
 test: $(DEV)  ## the whole suite that needs nothing but pip, on SQLite and PostgreSQL
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not system and not live" $(ARGS)
+
+test-caldav: $(DEV)  ## the CalDAV suite on both databases, each with one and with four server processes
+	GATEWAY_TEST_CALDAV=sqlite:1,sqlite:4,postgresql:1,postgresql:4 \
+	  $(BIN)/pytest -n $(WORKERS) --dist loadgroup tests/storage_plugin $(ARGS)
 
 test-system: $(DEV)  ## what needs Debian packages; installs them when run as root
 	@PYTHON=$(BIN)/python bash tests/system/install.sh
