@@ -224,13 +224,22 @@ def _summary(calendar: UpstreamCalendar) -> dict[str, Any]:
         "blocks": calendar.blocks,
         "state": calendar.state,
         "synced_at": calendar.synced_at,
+        "progress_done": calendar.progress_done,
+        "progress_total": calendar.progress_total,
         "problem": calendar.problem,
     }
 
 
+def _state(calendar: UpstreamCalendar) -> str:
+    """Say how a calendar stands; of a first sync under way also how far it is."""
+    if calendar.state == "syncing" and calendar.progress_total is not None:
+        return f"syncing, {calendar.progress_done} of {calendar.progress_total}"
+    return calendar.state
+
+
 def _print_calendars(listed: list[UpstreamCalendar]) -> None:
     rows = [
-        [c.name, c.role, "yes" if c.blocks else "no", c.state, c.refusal or "", c.id]
+        [c.name, c.role, "yes" if c.blocks else "no", _state(c), c.refusal or "", c.id]
         for c in listed
     ]
     table("calendar", "role", "blocks", "state", "refused because", "id", rows=rows, empty="None.")

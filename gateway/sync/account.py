@@ -247,8 +247,9 @@ async def _pull_one(run: Run, calendar: UpstreamCalendar, *, reconcile: bool) ->
 def _observe(run: Run, report: SyncReport) -> None:
     counts = metrics()
     counts.sync_runs.labels(report.problem or "ok").inc()
+    counts.sync_requests.observe(report.requests)
     for calendar in report.calendars:
-        for what in ("changed", "removed", "repaired"):
+        for what in ("changed", "removed", "repaired", "unclear"):
             counts.sync_objects.labels(what).inc(getattr(calendar, what))
     if run.connection.synced_at is not None:
         counts.sync_age.observe(max(0.0, run.context.clock() - run.connection.synced_at))

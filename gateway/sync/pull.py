@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from gateway.core.errors import GatewayError
 from gateway.core.instances import BusyRules, default_window
 from gateway.core.intervals import Interval
+from gateway.observe import logger
 from gateway.store import accounts, calendars, collections, objects
 from gateway.store.accounts import Connection, Keyring
 from gateway.store.calendars import UpstreamCalendar
@@ -26,10 +27,16 @@ from gateway.sync.plan import Held, Plan, load_held, make_plan, names_to_fetch
 from gateway.sync.prepare import MirrorRules, RawObject, Ready
 from gateway.sync.report import CalendarReport, Progress
 from gateway.upstream.client import UpstreamClient
+from gateway.upstream.quirks import MULTIGET_BATCH
 
 MIRRORED_ROLES = ("linked", "conflict")
 PULLED_ROLES = ("linked", "conflict", "tracked")
+FIRST_STATES = ("never", "syncing")
 INCOMPLETE = "incomplete-answer"
+LOG_EVERY = 1000
+"""Objects of a first sync between two lines in the log."""
+
+_log = logger("sync")
 
 
 class Superseded(GatewayError):
@@ -96,6 +103,8 @@ async def pull_calendar(
             await _tell_reached(run, calendar, near)
         _tell(run, calendar, done, len(wanted))
     await _finish(run, calendar, held, plan, report, complete=complete)
+    if calendar.state in FIRST_STATES:
+        _log.info("first sync ended", calendar=calendar.id, done=done, complete=complete)
     if reconcile and not needs_pull(calendar):
         report.repaired = report.changed + report.removed
     return report
@@ -118,6 +127,8 @@ async def _tell_reached(run: Run, calendar: UpstreamCalendar, near: Near) -> Non
 def _tell(run: Run, calendar: UpstreamCalendar, done: int, total: int) -> None:
     if run.on_progress is not None:
         run.on_progress(Progress(calendar.id, calendar.name, done, total))
+    if calendar.state in FIRST_STATES and done % LOG_EVERY < MULTIGET_BATCH <= done < total:
+        _log.info("first sync under way", calendar=calendar.id, done=done, total=total)
 
 
 # --- writing ---
@@ -174,6 +185,7 @@ async def _mirror_batch(
         now=run.context.now(),
     )
     report.changed += len(ready)
+    report.unclear += sum(item.raw is not None for item in ready)
     report.removed += removed
 
 
@@ -243,7 +255,7 @@ def _note_start(
     session: Session, principal_id: str, calendar: UpstreamCalendar, wanted: int
 ) -> None:
     """Show a first sync as such, with how much there is to read."""
-    if calendar.state in ("never", "syncing"):
+    if calendar.state in FIRST_STATES:
         lock_principal(session, principal_id)
         calendars.update_calendar(
             session,

@@ -15,7 +15,10 @@ class Progress:
 
 @dataclass(slots=True)
 class CalendarReport:
-    """What one pull did to one mirror; ``problem`` is a stable code, None when all went well."""
+    """What one pull did to one mirror; ``problem`` is a stable code, None when all went well.
+
+    ``unclear`` of the changed objects could not be understood: they are kept, their time unknown.
+    """
 
     calendar_id: str
     name: str
@@ -23,6 +26,7 @@ class CalendarReport:
     removed: int = 0
     own: int = 0
     repaired: int = 0
+    unclear: int = 0
     problem: str | None = None
 
 

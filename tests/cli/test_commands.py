@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.simulation import connect_many
+from gateway.settings import Settings
+from gateway.store import accounts, calendars, principals
+from gateway.store.accounts import Keyring
+from gateway.store.engine import Database
 from tests.e2e.conftest import plain_environment, run_gateway
 
 ICS = """BEGIN:VCALENDAR
@@ -161,3 +166,25 @@ def test_logs_and_errors_never_show_the_password(environment: dict[str, str]) ->
         "connect", "a@icloud.com", "--password-stdin", environment=unreachable, stdin=secret
     )
     assert secret not in json.dumps(document) + problem
+
+
+@pytest.mark.rule("R9")
+def test_calendars_tells_how_far_a_first_sync_is(environment: dict[str, str]) -> None:
+    assert run_gateway("init", environment=environment)[0] == 0
+    settings = Settings(data_dir=Path(environment["GATEWAY_DATA_DIR"]))
+    database = Database(settings.database)
+    with database.write() as session:
+        connect_many(session, Keyring.load(settings.keyring), hot=0, idle=1, now=1_790_000_000)
+        (principal,) = principals.list_principals(session)
+        connection = accounts.find_connection(session, principal.id)
+        assert connection is not None
+        values = {"name": "Home", "kind": "calendar", "writable": True}
+        calendar_id = calendars.create_calendar(
+            session, connection_id=connection.id, path="/1/calendars/home/", values=values
+        )
+        progress = {"state": "syncing", "progress_done": 1250, "progress_total": 10_000}
+        calendars.update_calendar(session, calendar_id, **progress)
+    database.close()
+    code, document, _ = run_gateway("calendars", principal.id, environment=environment)
+    (listed,) = document["calendars"]
+    assert (code, {name: listed[name] for name in progress}) == (0, progress)
