@@ -177,8 +177,10 @@ class Person:
 
     def see(self, session: Session, now: float) -> None:
         """Note which edits free/busy tells of."""
+        if not self.pending:
+            return
         generation = objects.get_generation(session, self.principal.id)
-        if not self.pending or generation == self.generation:
+        if generation == self.generation:
             return
         self.generation = generation
         window = (self.first, self.first + _SLOTS * _HOUR)

@@ -105,7 +105,10 @@ class SimulatedWorker(Worker):
 def connect_many(
     session: Session, keyring: Keyring, *, hot: int, idle: int, now: int
 ) -> tuple[list[str], list[str]]:
-    """Store accounts that are all due now; returns the ids of those in use and of the idle."""
+    """Store accounts that fall due one after another within a minute, or four when idle.
+
+    Returns the ids of those in use and of the idle.
+    """
     subaccount = principals.create_subaccount(session, name="Practice", now=now)
     ids: list[str] = []
     in_use: list[str] = []
@@ -126,9 +129,14 @@ def connect_many(
             trust_for_s=86_400,
             now=now,
         )
+        accounts.update_connection(
+            session,
+            connection.id,
+            next_sync_at=now + (number % 60 if number < hot else number % 240),
+        )
         ids.append(connection.id)
         in_use += [principal.id] if number < hot else []
-    leases.note_active(session, in_use, until=now + 10 * 86_400, due_at=now)
+    leases.note_active(session, in_use, until=now + 10 * 86_400, due_at=now + 60)
     return ids[:hot], ids[hot:]
 
 
