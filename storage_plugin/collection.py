@@ -38,6 +38,7 @@ from gateway.store.objects import (
 from gateway.store.principals import LoginKind, get_principal
 from storage_plugin.calendars import delete_local_calendar
 from storage_plugin.errors import DavError, need_privileges
+from storage_plugin.export import export
 from storage_plugin.filters import read_filters
 from storage_plugin.query import find_matching
 from storage_plugin.state import current_state
@@ -184,6 +185,14 @@ class CalendarCollection(BaseCollection):
         with self.storage.reading() as session:
             members = list_objects(session, self.row.id, with_bodies=True)
         return (CalendarItem(self, member) for member in members)
+
+    def serialize(self, vcf_to_ics: bool = False, ShareActions: Any = None) -> str:  # noqa: N803
+        """Return the whole calendar as one iCalendar text."""
+        return export(
+            (item.serialize() for item in self.get_all()),
+            name=self.row.display_name,
+            description=self.get_meta("C:calendar-description"),
+        )
 
     def get_filtered(self, filters: Iterable[Any]) -> Iterator[tuple[Item, bool]]:
         """Return exactly the members that match, so that nobody parses them again."""

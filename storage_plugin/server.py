@@ -6,7 +6,6 @@ It never opens the keyring: what it stores goes upstream by the worker.
 import logging
 import socket
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import radicale.config
@@ -103,23 +102,38 @@ def serve_socket(
         database.close()
 
 
+class _Part:
+    """Makes one of our three classes for Radicale, which writes this into its log."""
+
+    def __init__(self, made: Callable[..., Any], gateway: Gateway) -> None:
+        self._made, self._gateway = made, gateway
+
+    def __call__(self, configuration: radicale.config.Configuration) -> Any:
+        """Return the part."""
+        return self._made(configuration, self._gateway)
+
+    def __repr__(self) -> str:
+        """Say no setting: there may be a password in one."""
+        return "gateway"
+
+
 def _configuration(gateway: Gateway) -> radicale.config.Configuration:
     """Return Radicale's configuration; the parts share our database."""
     configuration = radicale.config.load([])
     configuration.update(
         {
             "auth": {
-                "type": partial(Auth, gateway=gateway),
+                "type": _Part(Auth, gateway),
                 "realm": REALM,
                 "delay": 0,
                 "urldecode_username": True,
             },
             "rights": {
-                "type": partial(Rights, gateway=gateway),
+                "type": _Part(Rights, gateway),
                 "permit_delete_collection": False,
                 "permit_overwrite_collection": False,
             },
-            "storage": {"type": partial(Storage, gateway=gateway)},
+            "storage": {"type": _Part(Storage, gateway)},
             "server": {
                 "delay_on_error": 0,
                 "validate_path_value": "none",
