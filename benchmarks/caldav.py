@@ -50,7 +50,7 @@ def start_peer(stack: ExitStack, kind: str, folder: Path, made: list[Made]) -> C
     """Start a foreign server whose calendar holds the same objects."""
     objects = folder / "objects"
     if not objects.exists():
-        objects.mkdir()
+        objects.mkdir(parents=True)
         for one in made:
             (objects / one.name).write_bytes(one.body)
     server = stack.enter_context(launcher("peers", kind, str(folder / kind), str(objects)))
