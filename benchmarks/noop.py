@@ -35,7 +35,7 @@ def bare_app(payloads: list[bytes]) -> web.Application:
 
 def guarded_app(folder: Path, payloads: list[bytes]) -> web.Application:
     """Return the API with no-ops added to its routes."""
-    settings = Settings(data_dir=folder)
+    settings = Settings(data_dir=folder, requests_per_minute=1_000_000_000)  # counted as ever
     set_up_logging(level="WARNING", style="console")
     database, keyring = Database(settings.database), Keyring.load(settings.keyring)
     app = build_api(settings, database, keyring, sync=None)  # type: ignore[arg-type]
