@@ -18,13 +18,7 @@ def test_a_calendar_comes_as_one_file(world):
     bodies = {
         "plain": event("plain", at(9), at(10), summary="Plain"),
         "lf": event("lf", at(10), at(11), summary="Bare LF").replace(b"\r\n", b"\n"),
-        "fold": event(
-            "fold",
-            at(11),
-            at(12),
-            "DESCRIPTION:See\r\n BEGIN:VEVENT\r\n END:VEVENT",
-            summary="Fold",
-        ),
+        "fold": event("fold", at(11), at(12), folded, summary="Fold"),
         "west": zoned("west", "-0600", f"{day}T120000"),
         "also west": zoned("also-west", "-0600", f"{day}T140000"),
     }
