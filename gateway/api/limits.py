@@ -7,7 +7,6 @@ fields are those of draft-ietf-httpapi-ratelimit-headers-10: ``RateLimit-Policy`
 
 import asyncio
 import hashlib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -44,7 +43,7 @@ class Limits:
         self.quota = quota
         self.policy = f'"minute";q={quota};w={WINDOW_S}'
         self._window = 0
-        self._ends = 0.0
+        self._begins = self._ends = 0
         self._used: dict[str, int] = {}
         self._shared: dict[str, int] = {}
 
@@ -53,7 +52,7 @@ class Limits:
 
         Raises :class:`TooManyRequests` beyond the quota; what is refused does not count.
         """
-        if now >= self._ends or now < self._ends - WINDOW_S:
+        if not self._begins <= now < self._ends:
             self._turn(now)
         used = self._used.get(caller)
         if used is None:
@@ -66,11 +65,12 @@ class Limits:
                 f"More than {self.quota} requests in one minute.", self._ends - now
             )
         self._used[caller] = used + 1
-        return f'"minute";r={left};t={math.ceil(self._ends - now)}'
+        return f'"minute";r={left};t={self._ends - int(now)}'
 
     def _turn(self, now: float) -> None:
         self._window = int(now // WINDOW_S)
-        self._ends = float((self._window + 1) * WINDOW_S)
+        self._begins = self._window * WINDOW_S
+        self._ends = self._begins + WINDOW_S
         self._used, self._shared = {}, {}
 
     def unshared(self) -> Unshared:
