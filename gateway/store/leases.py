@@ -10,6 +10,9 @@ from sqlalchemy import and_, case, func, or_, select, update
 from gateway.store.engine import Session, chunks
 from gateway.store.tables import connections
 
+OUTAGE = "upstream-outage"
+"""The problem of accounts whose 401 is not believed, because many had one at once."""
+
 _ALL_PROBES = 3
 
 
@@ -85,14 +88,20 @@ def free_lease(session: Session, connection_id: str, *, owner: str) -> None:
     )
 
 
-def count_refusals(session: Session, *, since: int) -> tuple[int, int]:
-    """Return (accounts polled since, those of them that turned 401): the outage guard (R4)."""
-    polled = connections.c.polled_at >= since
-    revoked = polled & (connections.c.state == "credential-revoked")
+def count_refusals(session: Session, connection_id: str, *, since: int) -> tuple[int, int]:
+    """Return (other accounts polled since, those of them that turned 401): the outage guard (R4).
+
+    One that was refused and taken for a part of an outage still counts as refused.
+    """
+    others = (connections.c.polled_at >= since) & (connections.c.id != connection_id)
+    revoked = connections.c.state == "credential-revoked"
+    turned = (revoked & (connections.c.probes_left == _ALL_PROBES)) | (
+        ~revoked & (connections.c.problem == OUTAGE)
+    )
     total, refused = session.execute(
         select(
-            func.count().filter(polled),
-            func.count().filter(revoked & (connections.c.probes_left == _ALL_PROBES)),
+            func.count().filter(others),
+            func.count().filter(others & turned),
         ).select_from(connections)
     ).one()
     return int(total), int(refused)
@@ -109,7 +118,7 @@ def revive_refused(session: Session, *, since: int, next_sync_at: float) -> None
         )
         .values(
             state="ok",
-            problem="upstream-outage",
+            problem=OUTAGE,
             problem_detail="iCloud refused many accounts at once; this was taken for an outage.",
             probes_left=0,
             next_sync_at=next_sync_at,

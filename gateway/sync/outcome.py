@@ -96,6 +96,13 @@ async def note_failure(context: SyncContext, connection: Connection, error: Gate
     return connection.state
 
 
+def _is_outage(session: Session, refused: Connection, *, now: int) -> bool:
+    """Whether a 401 is one of too many to be believed; a probe that failed says nothing new."""
+    others, turned = leases.count_refusals(session, refused.id, since=now - OUTAGE_SPAN_S)
+    enough = others + 1 >= OUTAGE_LEAST_ACCOUNTS
+    return enough and turned + 1 > (others + 1) * OUTAGE_SHARE
+
+
 def _note_rejected(
     session: Session,
     connection: Connection,
@@ -107,10 +114,8 @@ def _note_rejected(
 ) -> str:
     current = accounts.get_connection(session, connection.id)
     failed: dict[str, Any] = {"polled_at": int(now), "failures": current.failures + 1}
-    polled, refused = leases.count_refusals(session, since=int(now) - OUTAGE_SPAN_S)
-    polled = polled if (current.polled_at or 0) >= now - OUTAGE_SPAN_S else polled + 1
-    refused += current.state != REVOKED
-    if polled >= OUTAGE_LEAST_ACCOUNTS and refused > polled * OUTAGE_SHARE:
+    first = current.state != REVOKED
+    if first and _is_outage(session, current, now=int(now)):
         leases.revive_refused(
             session, since=int(now) - OUTAGE_SPAN_S, next_sync_at=now + outage_delay
         )
@@ -120,12 +125,11 @@ def _note_rejected(
             owner=owner,
             **failed,
             state="ok",
-            problem="upstream-outage",
+            problem=leases.OUTAGE,
             problem_detail="iCloud refuses many accounts at once; this is taken for an outage.",
             next_sync_at=now + outage_delay,
         )
         return "ok"
-    first = current.state != REVOKED
     left = len(PROBE_DELAYS_S) if first else max(current.probes_left - 1, 0)
     delay = PROBE_DELAYS_S[len(PROBE_DELAYS_S) - left] if left else _FAR
     done = runs.note_run(

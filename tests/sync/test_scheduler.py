@@ -86,6 +86,25 @@ async def test_back_off_grows_is_kept_and_ends(site: Site, form: str) -> None:
     assert 180 <= due_in(site) <= 300
 
 
+async def test_back_off_survives_a_restart(site: Site, keyring) -> None:
+    site.fault("throttle", form="503", block=10_000, retry_after=100)
+    site.clock.advance(due_in(site))
+    assert await run_due(site) == 1
+    site.requests()
+    waits = due_in(site)
+    assert 180 <= waits <= 220
+    async for restarted in make_context(site.context.settings, site.database, keyring, site.clock):
+        worker = Worker(restarted)
+        site.clock.advance(waits - 1)
+        assert (await worker.tick(), site.requests()) == (0, [])
+        site.clock.advance(1)
+        assert await worker.tick() == 1
+        await worker.idle()
+        assert site.connection().failures == 2
+        assert len(site.requests()) == 1
+        assert due_in(site) > 180
+
+
 @pytest.mark.row(7)
 @pytest.mark.rule("R4")
 async def test_a_revoked_password_stops_polling_after_three_single_probes(site: Site) -> None:
