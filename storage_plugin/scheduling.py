@@ -16,7 +16,7 @@ from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval
 from gateway.core.reader import Component, read_calendar
 from gateway.services.availability import free_busy
-from gateway.store.bookings import owner_addresses
+from gateway.store.bookings import find_by_account_address, owner_addresses
 from gateway.store.engine import Session
 from gateway.store.principals import (
     Principal,
@@ -107,13 +107,18 @@ def _find_people(
     mails = [a.removeprefix(_MAILTO) for a in wanted if a.startswith(_MAILTO)]
     ids = [a.strip("/").rpartition("/")[2] for a in wanted if not a.startswith(_MAILTO)]
     mine = asker.subaccount_id
-    by_id = find_principals(session, ids, subaccount_id=mine).values()
-    known: dict[str, list[Principal]] = {}
-    for person in by_id:
-        known.setdefault(_home(base_prefix, person), []).append(person)
+    by_account = find_by_account_address(session, mails, subaccount_id=mine) if mails else {}
+    ids += [principal_id for found in by_account.values() for principal_id in found]
+    by_id = find_principals(session, ids, subaccount_id=mine)
+    known: dict[str, dict[str, Principal]] = {}
+    for person in by_id.values():
+        known.setdefault(_home(base_prefix, person), {})[person.id] = person
     for person in find_principals_by_email(session, mails, subaccount_id=mine):
-        known.setdefault(f"{_MAILTO}{person.email}".casefold(), []).append(person)
-    return known
+        known.setdefault(f"{_MAILTO}{person.email}".casefold(), {})[person.id] = person
+    for address, found in by_account.items():
+        people = {principal_id: by_id[principal_id] for principal_id in found}
+        known.setdefault(f"{_MAILTO}{address}", {}).update(people)
+    return {address: list(people.values()) for address, people in known.items()}
 
 
 def _response(storage: Storage, address: str, people: list[Principal], question: Question) -> str:

@@ -5,7 +5,7 @@ it outlives the object. Everything runs inside a unit that locked the principal 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +15,14 @@ from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
 from gateway.store.booking_tables import appointments, holds
 from gateway.store.engine import Session, new_id
-from gateway.store.tables import connections, instances, objects, outbox, upstream_calendars
+from gateway.store.tables import (
+    connections,
+    instances,
+    objects,
+    outbox,
+    principals,
+    upstream_calendars,
+)
 
 AppointmentStatus = Literal["confirmed", "cancelled"]
 
@@ -231,6 +238,26 @@ def owner_addresses(session: Session, principal_id: str) -> frozenset[str]:
         select(connections.c.addresses).where(connections.c.principal_id == principal_id)
     ).scalar()
     return frozenset(json.loads(value)) if value else frozenset()
+
+
+def find_by_account_address(
+    session: Session, addresses: Collection[str], *, subaccount_id: str
+) -> dict[str, list[str]]:
+    """Return the principals of a subaccount whose iCloud account has one of these addresses.
+
+    By address, lower case; principals by id, in order.
+    """
+    query = (
+        select(connections.c.principal_id, connections.c.addresses)
+        .join(principals, principals.c.id == connections.c.principal_id)
+        .where(principals.c.subaccount_id == subaccount_id, connections.c.addresses.is_not(None))
+        .order_by(connections.c.principal_id)
+    )
+    found: dict[str, list[str]] = {}
+    for principal_id, known in session.execute(query):
+        for address in set(json.loads(known)).intersection(addresses):
+            found.setdefault(address, []).append(principal_id)
+    return found
 
 
 def was_tried(session: Session, ledger_id: str) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.store import tables
 from gateway.store.principals import create_principal, create_subaccount, get_principal
 from tests.storage_plugin.conftest import at, now
 from tests.storage_plugin.dav import C, D, event, wrap
@@ -28,6 +29,14 @@ def put_as(world, principal_id: str, name: str, body: bytes) -> None:
     login = world.new_login("device")
     assert login.put(f"{world.platform_path}{name}", body).status == 201
     world.principal_id = was
+
+
+def ask_as(world, principal_id: str, body: bytes):
+    """Ask at the outbox of a colleague."""
+    was, world.principal_id = world.principal_id, principal_id
+    answer = world.new_login("device").post(f"{world.home}outbox/", body)
+    world.principal_id = was
+    return answer
 
 
 def question(*people: str, organizer: str = ANNA, start: str = at(0), end: str = at(24)) -> bytes:
@@ -104,6 +113,24 @@ def test_the_outbox_says_what_the_report_says(world):
     answer = world.device.post(f"{world.home}outbox", question(ANNA))
     report = world.device.freebusy(world.home, at(0), at(24))
     assert periods(Text(told(answer)[ANNA][1])) == periods(report)
+
+
+@pytest.mark.rule("R22")
+def test_people_are_found_by_the_addresses_of_their_icloud_accounts(world):
+    """A client asks with what ``calendar-user-address-set`` told it."""
+    world.change(tables.connections, addresses='["anna.alias@icloud.example", "urn:uuid:1"]')
+    world.mirror_put("a.ics", event("a", at(9), at(10)))
+    alias = "mailto:Anna.Alias@icloud.example"
+    outbox = f"{world.home}outbox/"
+    own = told(world.device.post(outbox, question(alias, ANNA, organizer=alias)))
+    assert [status for status, _calendar in own.values()] == ["2.0;Success"] * 2
+    assert periods(Text(own[alias][1])) == [("BUSY", f"{at(9)}/{at(10)}")]
+    colleague = add_person(world, "bob@example.org")
+    asked = told(ask_as(world, colleague, question(alias, organizer="mailto:bob@example.org")))
+    assert asked[alias][0] == "2.0;Success"
+    stranger = add_person(world, "eve@example.net", elsewhere=True)
+    asked = told(ask_as(world, stranger, question(alias, organizer="mailto:eve@example.net")))
+    assert asked == {alias: ("3.7;Invalid calendar user", "")}
 
 
 INVITATION = event("i", at(9), at(10), f"ORGANIZER:{ANNA}", "ATTENDEE:mailto:bob@example.org")
