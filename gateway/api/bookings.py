@@ -76,6 +76,14 @@ async def create_hold(call: Call[NoQuery, NewHold]) -> Result:
     return await call.commit(unit)
 
 
+async def get_hold(call: Plain) -> Result:
+    """Return a hold that still reserves its time."""
+    held = await call.read(agenda.hold_in, _scope(call), call.path("hold"))
+    if held.expires_at <= call.now:
+        raise NotFound("There is no such hold, or it has expired.")
+    return _show_hold(held)
+
+
 async def delete_hold_early(call: Plain) -> Result:
     """Give a reserved time back before it expires."""
 

@@ -21,6 +21,14 @@ BOOKING: tuple[Route, ...] = (
         problems=_TAKEN,
     ),
     Route(
+        "GET",
+        "/v1/holds/{hold}",
+        bookings.get_hold,
+        "Show a hold",
+        "Booking",
+        answer=shapes.HoldOut,
+    ),
+    Route(
         "DELETE",
         "/v1/holds/{hold}",
         bookings.delete_hold_early,

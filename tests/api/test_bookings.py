@@ -126,13 +126,17 @@ async def test_a_hold_expires_by_itself_or_is_given_back(place: Place) -> None:
     _, held = await place.platform.post("/v1/holds", wish_hold(place, MONDAY, ttl_s=60))
     _, other = await place.platform.post("/v1/holds", wish_hold(place, MONDAY + 2 * HOUR))
     path = f"/v1/holds/{other['id']}"
+    assert await place.platform.get(path) == (200, other)
+    assert (await place.stranger.get(path))[0] == 404
     assert (await place.stranger.call("DELETE", path))[0] == 404
     assert await place.platform.call("DELETE", path) == (204, None)
     assert (await place.platform.call("DELETE", path))[0] == 404
+    assert (await place.platform.get(path))[0] == 404
     assert await busy(place) == [(at(MONDAY), at(MONDAY + HOUR))]
     place.clock.now += 60
     assert await busy(place) == []
-    assert (await place.platform.call("DELETE", f"/v1/holds/{held['id']}"))[0] == 404
+    for method in ("GET", "DELETE"):
+        assert (await place.platform.call(method, f"/v1/holds/{held['id']}"))[0] == 404
     late = wish(place, MONDAY, hold=held["id"])
     status, problem = await place.platform.post("/v1/appointments", late)
     assert (status, problem["code"]) == (409, "hold-expired")
