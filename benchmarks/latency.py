@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from random import Random
 
@@ -272,7 +273,14 @@ async def _drive(
         if started:
             await worker.context.store.read(_look, people, clock)
         else:
-            clock.jump(TICK_S - (clock() - began))
+            due = await worker.context.store.read(_next_due)
+            due = min(due, until, *(one.next_edit for one in people))
+            ticks = max(1, ceil((due - began) / TICK_S))  # those between would find nothing
+            clock.jump(ticks * TICK_S - (clock() - began))
+
+
+def _next_due(session: Session) -> float:
+    return float(session.exec_driver_sql("SELECT min(next_sync_at) FROM connections").scalar_one())
 
 
 def _look(session: Session, people: list[Person], clock: JumpingClock) -> None:
