@@ -37,23 +37,27 @@ _MARKUP = re.compile(r"<[^>]*>")
 
 
 def answer(
-    storage: Storage, viewer: Viewer, resources: list[Resource], root: Any
+    storage: Storage, viewer: Viewer, resources: list[Resource], root: Any, *, minimal: bool
 ) -> types.WSGIResponse:
-    """Answer one of :data:`REPORTS` on ``resources``; needs an open read unit."""
+    """Answer one of :data:`REPORTS` on ``resources``; needs an open read unit.
+
+    ``minimal`` leaves out of an expansion what is missing (RFC 8144).
+    """
     if root.tag == SEARCHABLE:
         return _searchable()
     if root.tag == SEARCH:
         return multistatus(_search(viewer, resources_at(storage, viewer.home, deep=False), root))
-    expansion = _Expansion(storage, viewer)
+    expansion = _Expansion(storage, viewer, minimal=minimal)
     return multistatus(expansion.response(resource, root) for resource in resources)
 
 
 class _Expansion:
     """One expand-property report (RFC 3253 3.8)."""
 
-    def __init__(self, storage: Storage, viewer: Viewer) -> None:
+    def __init__(self, storage: Storage, viewer: Viewer, *, minimal: bool) -> None:
         self._storage = storage
         self._viewer = viewer
+        self._minimal = minimal
         self._effort = Effort()
 
     def response(self, resource: Resource, wanted: Any) -> str:
@@ -66,7 +70,8 @@ class _Expansion:
                 written = _HREF.sub(partial(self._expanded, prop), written)
             found += written
             missing += lost
-        return response(self._viewer.base_prefix + resource.path, found, missing)
+        path = self._viewer.base_prefix + resource.path
+        return response(path, found, () if self._minimal else missing)
 
     def _expanded(self, wanted: Any, match: re.Match[str]) -> str:
         """Return the response an href stands for; one that names nothing here stays."""

@@ -99,13 +99,14 @@ def answer(
     found = next(iter(storage.discover(path)), None)
     if found is None:
         raise nothing_here()
+    minimal = prefers_minimal(environ)
     if root.tag in principals.REPORTS:
         resources = resources_at(storage, path, deep=environ.get("HTTP_DEPTH") == "1")
-        return principals.answer(storage, viewer_of(storage, base_prefix), resources, root)
+        viewer = viewer_of(storage, base_prefix)
+        return principals.answer(storage, viewer, resources, root, minimal=minimal)
     calendar = found.calendar if isinstance(found, CalendarItem) else found
     if not isinstance(calendar, CalendarCollection):
         raise _unsupported()
-    minimal = prefers_minimal(environ)
     report = Report(
         storage, calendar, viewer_of(storage, base_prefix), _read_wanted(root, minimal=minimal)
     )

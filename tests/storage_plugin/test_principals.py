@@ -96,6 +96,16 @@ def test_expand_property_follows_links_to_what_they_name(world):
     assert (person.tag, person.findtext(url)) == (f"{D}response", world.home)
 
 
+def test_a_minimal_expansion_leaves_out_what_is_missing(world):
+    inner = (
+        "<d:property name='calendar-proxy-read-for' namespace='http://calendarserver.org/ns/'/>"
+        "<d:property name='displayname'/>"
+    )
+    xml = wrap("d:expand-property", inner)
+    answer = world.device.request("REPORT", world.home, xml, Depth="0", Prefer="return=minimal")
+    assert answer.statuses(world.home) == {f"{D}displayname": 200}
+
+
 def test_expand_property_goes_one_level_down_when_asked(world):
     answer = expand(world, world.home, "<d:property name='displayname'/>", depth="1")
     assert answer.hrefs == [world.home, world.platform_path, world.mirror_path]
