@@ -200,7 +200,9 @@ async def update_calendar(call: Call[NoQuery, CalendarOptions]) -> Result:
         path = None if mirror is None else home_path(principal.id, mirror.name)
         return show_calendar(calendar, path)
 
-    return await call.commit(unit)
+    changed = await call.commit(unit)
+    await call.api.reach.renew(call.path("principal"), now=call.now)
+    return changed
 
 
 async def put_calendar_roles(call: Call[NoQuery, CalendarRoles]) -> Result:

@@ -103,7 +103,9 @@ async def update_principal(call: Call[schemas.NoQuery, schemas.PrincipalChanges]
         principals.update_principal(session, found.id, call.body.model_dump(exclude_unset=True))
         return _show_principal(principals.get_principal(session, found.id))
 
-    return await call.commit(unit)
+    changed = await call.commit(unit)
+    await call.api.reach.renew(changed.id, now=call.now)
+    return changed
 
 
 async def delete_principal(call: Call[schemas.NoQuery, None]) -> Result:

@@ -50,7 +50,20 @@ class Reach:
             short_of, principal_ids, until=end, subaccount_id=subaccount_id
         )
         if short:
-            await asyncio.wait([self._start(one, end) for one in short], timeout=WAIT_S)
+            far = end - end % DAY_S + AHEAD_S
+            await asyncio.wait([self._start(one, far) for one in short], timeout=WAIT_S)
+
+    async def renew(self, principal_id: str, *, now: int) -> None:
+        """Wait at most a second until a person is expanded anew whose zone or rules changed.
+
+        Until it is done, here or in a worker, the person's time is unknown; nobody is kept waiting.
+        """
+        end = default_window(now)[1]
+        if self._sync is None:
+            return
+        short = await self._threads.read(short_of, [principal_id], until=end, subaccount_id=None)
+        if short:
+            await asyncio.wait([self._start(principal_id, end)], timeout=WAIT_S)
 
     def _start(self, principal_id: str, end: int) -> "asyncio.Task[None]":
         task = self._running.get(principal_id)
@@ -62,10 +75,9 @@ class Reach:
 
     async def _extend(self, principal_id: str, end: int) -> None:
         assert self._sync is not None
-        until = end - end % DAY_S + AHEAD_S
         try:
             async with self._gate:
-                await self._sync.extend_window(principal_id, until)
+                await self._sync.extend_window(principal_id, end)
         except GatewayError as error:
             _log.warning("window not extended", principal=principal_id, code=error.code)
         except Exception:

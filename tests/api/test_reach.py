@@ -162,3 +162,36 @@ async def test_a_stranger_extends_nothing(live: Live) -> None:
     path = f"/v1/principals/{live.place.ann.id}/freebusy"
     assert (await live.place.stranger.get(path, **WINDOW))[0] == 404
     assert covered(live) == default_window(NOW)[1]
+
+
+@pytest.mark.rule("R23", "R25")
+async def test_a_new_zone_and_a_new_rule_hold_when_the_change_is_answered(live: Live) -> None:
+    """No worker runs here: the API itself has the objects expanded anew."""
+    day = event("day").replace(
+        b"DTSTART:20261001T090000Z\r\nDTEND:20261001T100000Z", b"DTSTART;VALUE=DATE:20261102"
+    )
+    live.ann.put("home", day)
+    person = f"/v1/principals/{live.place.ann.id}"
+    assert (await live.place.platform.post(f"{person}/connection/sync"))[0] == 200
+    _, listed = await live.place.platform.get(f"{person}/calendars")
+    home = next(row["id"] for row in listed["calendars"] if row["name"] == "Home")
+
+    async def blocked() -> list[tuple[str, str, str]]:
+        window = {"start": "2026-11-01T12:00:00Z", "end": "2026-11-04T00:00:00Z"}
+        _, found = await live.place.reader.get(f"{person}/freebusy", **window, time_zone="UTC")
+        assert found["complete"]
+        return [
+            (row["start"][5:16], row["end"][5:16], row["status"])
+            for row in found["busy"]
+            if row["end"][11:16] != "10:00"  # not the daily meeting
+        ]
+
+    assert await blocked() == []
+    status, _ = await live.place.platform.call(
+        "PATCH", f"{person}/calendars/{home}", {"all_day_blocks": True}
+    )
+    assert status == 200
+    assert await blocked() == [("11-01T23:00", "11-02T23:00", "busy")]
+    zone = {"time_zone": "Asia/Tokyo"}
+    assert (await live.place.platform.call("PATCH", person, zone))[0] == 200
+    assert await blocked() == [("11-01T15:00", "11-02T15:00", "busy")]
