@@ -68,6 +68,7 @@ class Contents:
         # name -> (revision, deleted); the newest change is always last in the dict
         self.changes: dict[str, tuple[int, bool]] = {}
         self.change_times: list[float] = [0.0]
+        self._passages: dict[str, list[tuple[int, bool]]] = {}
 
     def put(self, name: str, data: bytes, now: float, *, etag: str | None = None) -> Resource:
         """Store bytes under a name, new or not, without any check; return the resource."""
@@ -115,6 +116,14 @@ class Contents:
         self.changes.pop(name, None)
         self.changes[name] = (self.revision, deleted)
         self.change_times.append(now)
+        passages = self._passages.setdefault(name, [])
+        if not passages or passages[-1][1] != deleted:
+            passages.append((self.revision, deleted))
+
+    def existed_at(self, name: str, revision: int) -> bool:
+        """Whether a name was there at a revision."""
+        known = [deleted for number, deleted in self._passages.get(name, ()) if number <= revision]
+        return bool(known) and not known[-1]
 
     def changes_since(self, revision: int) -> list[tuple[str, bool]]:
         """Return (name, deleted) of everything changed after a revision, oldest change first."""

@@ -134,6 +134,12 @@ QUIRKS: tuple[Quirk, ...] = (
         "duplicate-hrefs",
         "From three members on, sync-collection lists the first one twice.",
     ),
+    _variant(
+        13,
+        "passed-untold",
+        "sync-collection says nothing of a member that came and went since the token, as RFC 6578 "
+        "section 3.5.2 allows.",
+    ),
     _variant(13, "token-is-ctag", "The sync-token has the same text as the ctag (older accounts)."),
     _fault(
         13,

@@ -72,6 +72,12 @@ def _sync_collection(call: Call, calendar: Calendar, root: etree._Element) -> An
     changes = contents.changes_since(revision)
     if not token:
         changes = [change for change in changes if not change[1]]
+    elif call.on("passed-untold"):
+        changes = [
+            (name, gone)
+            for name, gone in changes
+            if not gone or contents.existed_at(name, revision)
+        ]
     new_token = sync_token_of(call, calendar)
     parts = []
     if call.on("sync-truncated"):

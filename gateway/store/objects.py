@@ -213,12 +213,14 @@ def find_by_uid(session: Session, collection_id: str, uid: str) -> StoredObject 
     return StoredObject(*row) if row is not None else None
 
 
-def upstream_etags(session: Session, collection_id: str) -> dict[str, tuple[str, str | None]]:
+def upstream_etags(
+    session: Session, collection_id: str, *, new_since: int = -1
+) -> dict[str, tuple[str, str | None]]:
     """Return {upstream name: (name here, upstream etag)} of a mirror, served or not."""
     query = select(objects.c.upstream_name, objects.c.name, objects.c.upstream_etag).where(
-        objects.c.collection_id == collection_id, objects.c.upstream_name.is_not(None)
+        objects.c.collection_id == collection_id, objects.c.created_at > new_since
     )
-    return {row[0]: (row[1], row[2]) for row in session.execute(query)}
+    return {row[0]: (row[1], row[2]) for row in session.execute(query) if row[0] is not None}
 
 
 def list_problems(session: Session, principal_id: str) -> list[StoredObject]:

@@ -4,7 +4,7 @@ A sync-collection answer is believed, a listing only half: what it lacks is a su
 for that very href proves it gone (R11).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.core.errors import SyncTokenExpired, UpstreamUnreachable
 from gateway.store import collections, objects, outbox
@@ -19,12 +19,16 @@ _MAX_PAGES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is here of one calendar: {upstream name: (name, etag)} and our own pushes."""
+    """What is here of one calendar: {upstream name: (name, etag)} and our own pushes.
+
+    ``unsure`` came to be here after the token we hold was given.
+    """
 
     mirror: Collection | None
     etags: dict[str, tuple[str, str | None]]
     own: dict[str, LedgerRow]
     own_uids: dict[str, LedgerRow]
+    unsure: frozenset[str] = frozenset()
 
     def is_current(self, name: str, etag: str | None) -> bool:
         """Whether this very version is here already."""
@@ -57,11 +61,17 @@ def load_held(session: Session, principal_id: str, calendar: UpstreamCalendar) -
     """Read what is here of a calendar."""
     mirror = collections.find_mirror(session, calendar.id)
     ledger = outbox.ledger_of_calendar(session, calendar.id)
+    own = {name: row for name, row in ledger.items() if row.state != "deleted"}
+    read_at = calendar.synced_at or 0
+    unsure = {name for name, row in own.items() if row.upstream_etag and row.updated_at > read_at}
+    if mirror is not None:
+        unsure |= objects.upstream_etags(session, mirror.id, new_since=read_at).keys()
     return Held(
         mirror=mirror,
         etags=objects.upstream_etags(session, mirror.id) if mirror else {},
-        own={name: row for name, row in ledger.items() if row.state != "deleted"},
+        own=own,
         own_uids=outbox.ledger_uids(session, principal_id),
+        unsure=frozenset(unsure),
     )
 
 
@@ -70,20 +80,22 @@ async def make_plan(
 ) -> Plan:
     """Ask what changed: by the sync token, by a full list without one or when it is refused.
 
-    ``reconcile`` lists all ETags whatever the token says and keeps the token (R12).
+    ``reconcile`` lists all ETags whatever the token says (R12).
     """
-    if reconcile and calendar.sync_token:
-        return await _listing_plan(client, calendar, held, token=calendar.sync_token)
     if calendar.sync_token:
         try:
+            if reconcile:
+                return await _compared_plan(client, calendar.path, held, calendar.sync_token)
             plan = await _sync_plan(client, calendar.path, calendar.sync_token)
+            if plan.versions or plan.removed or calendar.listed_ctag in (None, calendar.ctag):
+                # What came and went since the token need not be told (RFC 6578 3.5.2). What we
+                # pushed or a pull that broke off read meanwhile may be of that kind.
+                suspects = held.unsure - plan.versions.keys() - plan.removed
+                return replace(plan, suspects=suspects)
+            # The calendar moved and nothing in it did: an empty answer proves nothing.
+            return await _compared_plan(client, calendar.path, held, plan.token)
         except SyncTokenExpired:
             pass
-        else:
-            if plan.versions or plan.removed or calendar.listed_ctag in (None, calendar.ctag):
-                return plan
-            # The calendar moved and nothing in it did: an empty answer proves nothing.
-            return await _listing_plan(client, calendar, held, token=plan.token)
     try:
         plan = await _sync_plan(client, calendar.path, None)
     except SyncTokenExpired:
@@ -109,6 +121,20 @@ async def _sync_plan(client: UpstreamClient, path: str, token: str | None) -> Pl
         if not page.truncated or stuck:
             break
     return Plan(versions, frozenset(removed), token=token)
+
+
+async def _compared_plan(client: UpstreamClient, path: str, held: Held, token: str | None) -> Plan:
+    """List all members, then ask what changed since the token until now.
+
+    In this order: with a token older than the listing, a member that is listed and goes away
+    before the next pull would be here for good, since nobody need tell of it (RFC 6578 3.5.2).
+    """
+    listed = await client.members(path)
+    plan = await _sync_plan(client, path, token)
+    versions = {name: etag for name, etag in listed.items() if name not in plan.removed}
+    versions |= plan.versions
+    suspects = held.present() - versions.keys() - plan.removed
+    return Plan(versions, plan.removed, suspects, plan.token)
 
 
 async def _listing_plan(

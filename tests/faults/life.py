@@ -101,6 +101,7 @@ class Life:
         """An account with some events and appointments."""
         # Else nobody could know of an edit made between our last look and our DELETE.
         self.person.fault("delete-honours-etag")
+        self.person.fault("passed-untold")
         self.connect()
         self.book()
         self.book()

@@ -53,6 +53,28 @@ async def test_row_13_duplicates_and_removals(phone):
     assert [rows[f"{phone.home}work/{one}.ics"] for one in "da"] == ["HTTP/1.1 404 Not Found"] * 2
 
 
+async def test_row_13_what_came_and_went_since_the_token_need_not_be_told(phone):
+    for uid in "abc":
+        phone.account.put("work", event(uid))
+    phone.account.delete("work", "c.ics")
+    token = (await phone.sync("work")).xml.findtext(f"{D}sync-token")
+    for _ in range(2):
+        phone.account.put("work", event("d"))
+        phone.account.delete("work", "d.ics")
+        phone.account.put("work", event("c"))
+        phone.account.delete("work", "a.ics")
+        phone.account.put("work", event("a"))
+    phone.account.delete("work", "b.ics")
+    switch(phone, "passed-untold")
+    rows = (await phone.sync("work", token)).rows()
+    told = {href.rpartition("/")[2]: status for href, status in rows.items() if "ics" in href}
+    assert {name: "404" in (status or "") for name, status in told.items()} == {
+        "a.ics": False,
+        "b.ics": True,
+        "c.ics": False,
+    }
+
+
 async def test_row_13_token_with_the_text_of_the_ctag(phone):
     switch(phone, "token-is-ctag")
     phone.account.put("work", event("a"))

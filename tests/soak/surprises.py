@@ -21,6 +21,7 @@ VARIANTS: Variants = [
     ("unknown-user-403", {}),
     ("subscription-with-calendar", {}),
     ("subscription-without-source", {}),
+    ("passed-untold", {}),
     ("token-is-ctag", {}),
     ("token-lifetime", {"age": 3600}),
     *(("token-refusal", {"form": form}) for form in ("element", "412", "410")),

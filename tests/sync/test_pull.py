@@ -308,7 +308,7 @@ async def test_once_a_day_all_etags_are_compared_and_differences_repaired(site: 
     site.clock.advance(86_400)
     site.requests()
     report = await site.sync()
-    assert site.requests() == ["PROPFIND", "PROPFIND", MULTIGET, "PROPFIND"]
+    assert site.requests() == ["PROPFIND", "PROPFIND", SYNC, MULTIGET, "PROPFIND", SYNC]
     assert sum(c.repaired for c in report.calendars) == 1
     site.assert_mirror_equals("home")
     site.clock.advance(3600)
