@@ -77,7 +77,9 @@ def main() -> int:
     what = f"{wanted.accounts} accounts, {wanted.hours:g} virtual hours, {wanted.database}"
     print(f"seed {wanted.seed}: {what}", flush=True)
     if not lead(wanted):
-        again = f"--accounts {wanted.accounts} --hours {wanted.hours:g}"
+        again = (
+            f"--accounts {wanted.accounts} --hours {wanted.hours:g} --database {wanted.database}"
+        )
         print(f"FAILED with seed {wanted.seed}; again: make soak SEED={wanted.seed} ARGS='{again}'")
         return 1
     if wanted.day_only:
