@@ -84,7 +84,11 @@ class Database:
         if self.is_sqlite:
             _make_private(Path(parsed.database or ""))
             self.engine = create_engine(
-                parsed, pool_size=16, max_overflow=32, connect_args={"check_same_thread": False}
+                parsed,
+                pool_size=16,
+                max_overflow=32,
+                pool_use_lifo=True,  # few warm page caches instead of one for each that ever was
+                connect_args={"check_same_thread": False},
             )
             _prepare_sqlite(self.engine)
         else:
