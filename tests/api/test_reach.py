@@ -22,6 +22,12 @@ FAR = default_window(NOW)[1] // DAY * DAY + 100 * DAY
 RULE = "RRULE:FREQ=DAILY"
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take longer than the second that a caller waits."""
+    monkeypatch.setattr("gateway.api.reach.WAIT_S", 30)
+
+
 @pytest.fixture
 async def live(
     database: Database, keyring: Keyring, aiohttp_client: AiohttpClient
@@ -127,6 +133,41 @@ async def test_every_face_sees_beyond_the_window(live: Live) -> None:
         assert covered(live) >= FAR + DAY, name
 
 
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Every expansion on demand waits for this; questions wait for it next to no time."""
+    opened = asyncio.Event()
+    extend_until = service.extend_until
+
+    async def slowly(*given: Any) -> bool:
+        await opened.wait()
+        return await extend_until(*given)
+
+    monkeypatch.setattr(service, "extend_until", slowly)
+    monkeypatch.setattr("gateway.api.reach.WAIT_S", 0.05)
+    return opened
+
+
+@pytest.mark.rule("R25")
+async def test_while_a_change_of_zone_is_worked_in_time_is_unknown_and_nobody_waits(
+    live: Live, gate: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.ann.put("home", event("floating").replace(b"090000Z", b"090000"))
+    person = f"/v1/principals/{live.place.ann.id}"
+    assert (await live.place.platform.post(f"{person}/connection/sync"))[0] == 200
+    week = {"start": "2026-11-02T00:00:00Z", "end": "2026-11-03T00:00:00Z"}
+    zone = {"time_zone": "Asia/Tokyo"}
+    assert (await live.place.platform.call("PATCH", person, zone))[0] == 200
+    _, found = await live.place.reader.get(f"{person}/freebusy", **week)
+    assert found["complete"] is False
+    assert [row["status"] for row in found["busy"]] == ["unknown", "busy", "unknown"]
+    gate.set()
+    monkeypatch.setattr("gateway.api.reach.WAIT_S", 30)
+    assert (await live.place.platform.call("PATCH", person, zone))[0] == 200
+    _, found = await live.place.reader.get(f"{person}/freebusy", **week)
+    assert (found["complete"], [row["status"] for row in found["busy"]]) == (True, ["busy"])
+
+
 @pytest.mark.rule("R25")
 async def test_who_waits_too_long_is_told_unknown_and_the_next_one_knows(
     live: Live, monkeypatch: pytest.MonkeyPatch
@@ -151,7 +192,7 @@ async def test_who_waits_too_long_is_told_unknown_and_the_next_one_knows(
         assert {row["problem"] for row in found["sources"]} == {"beyond-window"}
     assert runs == 1
     gate.set()
-    monkeypatch.setattr("gateway.api.reach.WAIT_S", 10)
+    monkeypatch.setattr("gateway.api.reach.WAIT_S", 30)
     assert await by_freebusy(live) == [MEETING]
     assert runs == 1
     await by_freebusy(live)
