@@ -40,6 +40,7 @@ async def main(
         upstream_url=url,
         upstream_allow_loopback=True,
         upstream_requests_per_minute=1_000_000,
+        upstream_timeout_s=300,  # of 50,000 the look-alike thinks long on a busy machine
         poll_active_s=1,
     )
     initialise(settings)
