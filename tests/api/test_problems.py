@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from gateway.api import problems
+from gateway.api.app import build_api
 from gateway.api.frame import MAX_BODY
 from gateway.core import errors
-from tests.api.conftest import Place
+from gateway.settings import load_settings
+from tests.api.conftest import AiohttpClient, Caller, Place
 
 WINDOW = {"start": "2026-11-02T00:00:00Z", "end": "2026-11-03T00:00:00Z"}
 
@@ -28,6 +30,31 @@ async def test_the_shape_of_a_problem(place: Place) -> None:
         "code": "not-found",
         "request_id": answer.headers["X-Request-Id"],
     }
+
+
+@pytest.mark.parametrize("given", ["https://x.example/api", "https://x.example/api/"])
+async def test_links_hold_behind_a_proxy_with_a_prefix(
+    place: Place, aiohttp_client: AiohttpClient, given: str
+) -> None:
+    settings = load_settings(api_public_url=given)
+    app = build_api(settings, place.database, place.keyring, sync=None, clock=place.clock)  # type: ignore[arg-type]
+    caller = Caller(await aiohttp_client(app), place.secrets["platform"])
+    types = {}
+    for path in ("/nowhere", "/v1/principals/nobody", "/v1/principals?limit=0"):
+        types[path] = (await caller.get(path))[1]["type"]
+    _, repeated = await caller.post("/v1/holds", {}, headers={"Idempotency-Key": "again"})
+    assert {*types.values(), repeated["type"]} == {
+        "https://x.example/api/docs#not-found",
+        "https://x.example/api/docs#invalid-request",
+    }
+    for number in range(2):
+        body = {"name": f"P{number}", "time_zone": "UTC"}
+        assert (await caller.post("/v1/principals", body))[0] == 201
+    answer = await caller.send("GET", "/v1/principals?limit=1")
+    cursor = (await answer.json())["next"]
+    assert answer.headers["Link"] == f'<?limit=1&cursor={cursor}>; rel="next"'
+    _, document = await caller.get("/openapi.json")
+    assert document["servers"] == [{"url": "."}]
 
 
 async def test_the_callers_request_id_is_kept_when_it_is_harmless(place: Place) -> None:
