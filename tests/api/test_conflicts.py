@@ -17,14 +17,29 @@ HERE, THERE = MONDAY + 3 * HOUR, MONDAY + 6 * HOUR
 
 @pytest.fixture
 async def live(
-    database: Database, keyring: Keyring, aiohttp_client: AiohttpClient
+    sqlite_database: Database, keyring: Keyring, aiohttp_client: AiohttpClient
 ) -> AsyncIterator[Live]:
     """Ann is connected, "Home" is linked."""
-    async with running(database, keyring, aiohttp_client) as found:
-        assert (await found.connect(found.ann))[0] == 201
-        await found.choose("Home")
-        await sync(found)
+    async with running(sqlite_database, keyring, aiohttp_client) as found:
+        await set_up(found)
         yield found
+
+
+@pytest.fixture
+async def both(
+    database: Database, keyring: Keyring, aiohttp_client: AiohttpClient
+) -> AsyncIterator[Live]:
+    """The same on both databases."""
+    async with running(database, keyring, aiohttp_client) as found:
+        await set_up(found)
+        yield found
+
+
+async def set_up(live: Live) -> None:
+    """Connect Ann and link "Home"."""
+    assert (await live.connect(live.ann))[0] == 201
+    await live.choose("Home")
+    await sync(live)
 
 
 async def both_sides_move(live: Live) -> tuple[str, dict[str, Any]]:
@@ -95,23 +110,28 @@ async def test_a_conflict_is_left_as_it_is(live: Live) -> None:
 
 
 @pytest.mark.rule("R17", "R27")
-async def test_what_was_dropped_here_is_made_again_as_an_edit(live: Live) -> None:
-    appointment, conflict = await both_sides_move(live)
-    place, path = live.place, f"/v1/conflicts/{conflict['id']}/resolve"
+async def test_what_was_dropped_here_is_made_again_as_an_edit(both: Live) -> None:
+    appointment, conflict = await both_sides_move(both)
+    place, path = both.place, f"/v1/conflicts/{conflict['id']}/resolve"
     status, other = await place.platform.post("/v1/appointments", wish(place, HERE))
     assert status == 201
     status, problem = await place.platform.post(path, {"resolution": "restored"})
     assert (status, problem["code"]) == (409, "slot-taken")
     _, listed = await place.platform.get("/v1/conflicts")
     assert listed["conflicts"] == [conflict]
+    after = {"cursor": f"{place.clock.now}-{conflict['id']}"}
+    assert await place.platform.get("/v1/conflicts", **after) == (
+        200,
+        {"conflicts": [], "next": None},
+    )
     assert (await place.platform.call("DELETE", f"/v1/appointments/{other['id']}"))[0] == 204
     status, resolved = await place.platform.post(path, {"resolution": "restored"})
     assert (status, resolved["resolution"]) == (200, "restored")
     _, shown = await place.platform.get(appointment)
     assert (shown["start"], shown["push"]) == (at(HERE), "pending")
     assert await busy(place) == [(at(HERE), at(HERE + HOUR))]
-    await sync(live)
-    (body,) = upstream(live)
+    await sync(both)
+    (body,) = upstream(both)
     assert f"DTSTART:{at(HERE).replace('-', '').replace(':', '')}".encode() in body
     _, shown = await place.platform.get(appointment)
     assert (shown["start"], shown["push"]) == (at(HERE), "pushed")
