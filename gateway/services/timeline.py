@@ -17,7 +17,7 @@ from gateway.services.availability import SourceState, judge_sources, next_judge
 from gateway.store.bookings import holds_in
 from gateway.store.busy import Source, busy_spans, list_sources
 from gateway.store.engine import Session
-from gateway.store.objects import get_coverage, get_generation
+from gateway.store.objects import get_extent
 from gateway.store.principals import get_principal
 
 ALWAYS: Interval = (-(2**53), 2**53)
@@ -85,7 +85,8 @@ def build_timeline(
     """
     principal = get_principal(session, principal_id)
     sources = list_sources(session, principal_id)
-    coverage = get_coverage(session, principal_id) or ALWAYS
+    revision, covered = get_extent(session, principal_id)
+    coverage = covered or ALWAYS
     held = holds_in(session, principal_id, coverage, now=now)
     around = (now - NEAR_BEFORE_S, now + NEAR_AFTER_S)
     span = next(iter(clip([around], coverage)), coverage) if near else coverage
@@ -97,7 +98,7 @@ def build_timeline(
         principal_id=principal_id,
         subaccount_id=principal.subaccount_id,
         time_zone=principal.time_zone,
-        revision=get_generation(session, principal_id),
+        revision=revision,
         coverage=coverage,
         span=span,
         starts=array("q", (row[0] for row in rows)),

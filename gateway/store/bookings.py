@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
@@ -108,13 +108,25 @@ def delete_hold(session: Session, hold_id: str) -> bool:
 
 def holds_in(session: Session, principal_id: str, window: Interval, *, now: int) -> list[Hold]:
     """List the living holds that touch the window, by start."""
-    query = select(*_HOLD).where(
-        holds.c.principal_id == principal_id,
-        holds.c.start < window[1],
-        holds.c.end > window[0],
-        holds.c.expires_at > now,
+    values = {
+        "b_principal": principal_id,
+        "b_start": window[0],
+        "b_end": window[1],
+        "b_now": now,
+    }
+    return [Hold(*row) for row in session.execute(_HOLDS_IN, values)]
+
+
+_HOLDS_IN = (
+    select(*_HOLD)
+    .where(
+        holds.c.principal_id == bindparam("b_principal"),
+        holds.c.start < bindparam("b_end"),
+        holds.c.end > bindparam("b_start"),
+        holds.c.expires_at > bindparam("b_now"),
     )
-    return [Hold(*row) for row in session.execute(query.order_by(holds.c.start, holds.c.id))]
+    .order_by(holds.c.start, holds.c.id)
+)
 
 
 def delete_expired_holds(session: Session, *, now: int) -> int:

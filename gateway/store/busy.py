@@ -52,13 +52,32 @@ _ROLES = ("platform", "linked", "conflict", "local")
 
 def list_sources(session: Session, principal_id: str) -> list[Source]:
     """List the collections whose instances block the principal's time, by role, then by age."""
+    found = [
+        Source(
+            collection_id=row.id,
+            calendar_id=row.calendar_id or row.id,
+            role=row.role or row.kind,
+            state=row.state or "ok",
+            synced_at=row.synced_at,
+            problem=row.problem,
+            trust_for_s=row.trust_for_s,
+            connection_state=row.connection_state,
+            reached=None if row.reached_until is None else (row.reached_from, row.reached_until),
+        )
+        for row in session.execute(_sources(), {"b_principal": principal_id})
+    ]
+    return sorted(found, key=lambda source: _ROLES.index(source.role))
+
+
+@cache
+def _sources() -> Select[Any]:
     upstream = upstream_calendars.c
     blocking = or_(
         collections.c.kind == "platform",
         and_(collections.c.kind == "local", collections.c.transparent == false()),
         and_(upstream.role.in_(("linked", "conflict")), upstream.blocks == true()),
     )
-    query = (
+    return (
         select(
             collections.c.id,
             upstream.id.label("calendar_id"),
@@ -77,24 +96,9 @@ def list_sources(session: Session, principal_id: str) -> list[Source]:
                 connections, connections.c.id == upstream.connection_id
             )
         )
-        .where(collections.c.principal_id == principal_id, blocking)
+        .where(collections.c.principal_id == bindparam("b_principal"), blocking)
         .order_by(collections.c.kind != "platform", collections.c.created_at, collections.c.id)
     )
-    found = [
-        Source(
-            collection_id=row.id,
-            calendar_id=row.calendar_id or row.id,
-            role=row.role or row.kind,
-            state=row.state or "ok",
-            synced_at=row.synced_at,
-            problem=row.problem,
-            trust_for_s=row.trust_for_s,
-            connection_state=row.connection_state,
-            reached=None if row.reached_until is None else (row.reached_from, row.reached_until),
-        )
-        for row in session.execute(query)
-    ]
-    return sorted(found, key=lambda source: _ROLES.index(source.role))
 
 
 _LENGTH_BITS = 20

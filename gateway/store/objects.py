@@ -23,6 +23,7 @@ PIECE_S = 7 * 86_400
 """Longest span of one instance row; range reads look back this far and no further."""
 MAX_UID = 1000
 """Longest UID stored as it is, in bytes: an index entry of PostgreSQL ends at about 2,700."""
+_COUNTED = select(generations).where(generations.c.principal_id == bindparam("b_principal"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,20 +254,20 @@ def bump_generation(session: Session, principal_id: str) -> None:
 
 def get_generation(session: Session, principal_id: str) -> int:
     """Return how often the principal's busy time changed so far."""
-    value = session.execute(
-        select(generations.c.generation).where(generations.c.principal_id == principal_id)
-    ).scalar()
-    return int(value or 0)
+    return get_extent(session, principal_id)[0]
 
 
 def get_coverage(session: Session, principal_id: str) -> Interval | None:
     """Return the span over which all of the principal's objects are expanded, None if empty."""
-    row = session.execute(
-        select(generations.c.covered_from, generations.c.covered_until).where(
-            generations.c.principal_id == principal_id
-        )
-    ).first()
-    return None if row is None or row[0] is None else (row[0], row[1])
+    return get_extent(session, principal_id)[1]
+
+
+def get_extent(session: Session, principal_id: str) -> tuple[int, Interval | None]:
+    """Return what :func:`get_generation` and :func:`get_coverage` say, in one query."""
+    row = session.execute(_COUNTED, {"b_principal": principal_id}).first()
+    if row is None or row.covered_from is None:
+        return (0 if row is None else row.generation), None
+    return row.generation, (row.covered_from, row.covered_until)
 
 
 def set_coverage(session: Session, principal_id: str, window: Interval) -> None:
@@ -278,15 +279,13 @@ def set_coverage(session: Session, principal_id: str, window: Interval) -> None:
     )
 
 
-def _narrow_coverage(
-    session: Session, principal_id: str, prepared: Sequence[PreparedObject]
-) -> None:
-    start = max(item.expansion.window[0] for item in prepared)
-    end = min(item.expansion.window[1] for item in prepared)
-    known = get_coverage(session, principal_id)
+def _narrow_coverage(session: Session, owner_id: str, made: Sequence[PreparedObject]) -> None:
+    start = max(item.expansion.window[0] for item in made)
+    end = min(item.expansion.window[1] for item in made)
+    known = get_coverage(session, owner_id)
     narrowed = (max(start, known[0]), min(end, known[1])) if known else (start, end)
     if narrowed != known:
-        set_coverage(session, principal_id, narrowed)
+        set_coverage(session, owner_id, narrowed)
 
 
 def _ids_by_name(session: Session, collection_id: str, names: Iterable[str]) -> dict[str, str]:

@@ -199,15 +199,15 @@ _PRINCIPAL = (
 )
 
 
+_BY_ID = select(*_PRINCIPAL).where(principals.c.id == bindparam("b_id"))
+
+
 def get_principal(
     session: Session, principal_id: str, *, subaccount_id: str | None = None
 ) -> Principal:
     """Return one principal; one of a foreign subaccount is not found either."""
-    query = select(*_PRINCIPAL).where(principals.c.id == principal_id)
-    if subaccount_id is not None:
-        query = query.where(principals.c.subaccount_id == subaccount_id)
-    row = session.execute(query).first()
-    if row is None:
+    row = session.execute(_BY_ID, {"b_id": principal_id}).first()
+    if row is None or subaccount_id not in (None, row.subaccount_id):
         raise NotFound("There is no such principal.")
     return Principal(*row)
 
