@@ -74,12 +74,15 @@ class Limits:
         self._used, self._shared = {}, {}
 
     def unshared(self) -> Unshared:
-        """What was counted here since the last :meth:`learn`."""
-        shared = self._shared
+        """What was counted here since the last :meth:`learn`; less than a hundredth is kept back.
+
+        So whoever guesses addresses, each one once, writes nothing into the database.
+        """
+        shared, worth_telling = self._shared, max(1, self.quota // 100)
         counts = {
             caller: used - shared.get(caller, 0)
             for caller, used in self._used.items()
-            if used > shared.get(caller, 0)
+            if used - shared.get(caller, 0) >= worth_telling
         }
         return Unshared(self._window, counts)
 
