@@ -19,7 +19,7 @@ SHRINK = "GATEWAY_TEST_SHRINK" in os.environ
 @pytest.mark.rule("R9", "R11", "R13", "R14", "R16", "R17")
 @pytest.mark.parametrize(
     ("scene", "lives"),
-    [("sqlite", 24), ("postgresql", 8)],
+    [("sqlite", 16), ("postgresql", 8)],
     indirect=["scene"],
     ids=["sqlite", "postgresql"],
 )
