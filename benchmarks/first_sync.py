@@ -35,7 +35,7 @@ def run(*, quick: bool) -> Iterator[Ratio]:
     """Measure at 2,000 events, and at 10,000 unless ``quick``."""
     for count in (2000,) if quick else (2000, 10_000):
         yield from of_size(count, rounds=2 if quick else 3)
-    yield _loop(2000 if quick else 10_000, rounds=2)
+    yield _loop(2000 if quick else 10_000, rounds=2 if quick else 3)
 
 
 def of_size(count: int, *, rounds: int) -> Iterator[Ratio]:
