@@ -63,7 +63,7 @@ def load_held(session: Session, principal_id: str, calendar: UpstreamCalendar) -
     ledger = outbox.ledger_of_calendar(session, calendar.id)
     own = {name: row for name, row in ledger.items() if row.state != "deleted"}
     read_at = calendar.synced_at or 0
-    unsure = {name for name, row in own.items() if row.upstream_etag and row.updated_at > read_at}
+    unsure = {name for name, row in own.items() if row.upstream_etag and row.updated_at >= read_at}
     if mirror is not None:
         unsure |= objects.upstream_etags(session, mirror.id, new_since=read_at).keys()
     return Held(

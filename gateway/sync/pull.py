@@ -142,7 +142,7 @@ async def _take_own(run: Run, calendar: UpstreamCalendar, held: Held, batch: Bat
         row = find_own(raw, held.own, held.own_uids)
         if row is None:
             foreign.append(raw)
-        else:
+        elif not held.is_current(raw.name, raw.etag):
             await take_version(run.context, run.connection, calendar, row, raw, zone=run.zone)
             taken += 1
     batch.found = foreign

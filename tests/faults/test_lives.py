@@ -128,3 +128,15 @@ def test_whenever_a_process_dies_in_a_first_sync_it_is_finished(scene: Scene) ->
         died = life.died
         life.end()
     assert at > 7
+
+
+@pytest.mark.rule("R17")
+def test_deleted_there_in_the_second_it_was_pushed_it_is_cancelled(scene: Scene) -> None:
+    life = Life(scene)
+    life.connect()
+    life.person.fault("passed-untold")
+    life.book()
+    life.sync()
+    life.change_ours(index=0, act=("phone", "delete"))
+    life.settle()
+    assert life.person.local_uids() == []
