@@ -129,7 +129,22 @@ def change(
     row, stored = _living(session, principal.id, appointment_id)
     if span is None and title is None:
         return row
-    draft = read_draft(change_event(stored.body, now=now, span=span, title=title))
+    body = change_event(stored.body, now=now, span=span, title=title)
+    replace_body(session, principal, stored, body, allow_overlap=allow_overlap, now=now)
+    return bookings.get_appointment(session, principal.id, row.id)
+
+
+def replace_body(
+    session: Session,
+    principal: Principal,
+    stored: StoredObject,
+    body: bytes,
+    *,
+    allow_overlap: bool,
+    now: int,
+) -> None:
+    """Write an appointment's object anew as the platform does; raises like :func:`book`."""
+    draft = read_draft(body)
     prepared = prepare_draft(
         draft,
         name=stored.name,
@@ -148,7 +163,6 @@ def change(
         now=now,
         allow_overlap=allow_overlap,
     )
-    return bookings.get_appointment(session, principal.id, row.id)
 
 
 def cancel(session: Session, principal: Principal, appointment_id: str, *, now: int) -> None:

@@ -8,9 +8,8 @@ from gateway.core.content_lines import unescape_text, unfold
 from gateway.core.errors import Conflict
 from gateway.core.instances import BusyRules, default_window, expand
 from gateway.core.reader import read_calendar
-from gateway.services.booking import prepare_draft, put_platform_object, read_draft
-from gateway.store import bookings, conflicts
-from gateway.store.collections import get_collection
+from gateway.services.appointments import replace_body
+from gateway.store import conflicts
 from gateway.store.conflicts import ConflictRecord, Resolution
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import StoredObject, find_object_by_id
@@ -91,22 +90,5 @@ def _restore(
             "change the appointment, or make a new one.",
             code="conflict-not-restorable",
         )
-    draft = read_draft(change_event(record.dropped_body, now=now))
-    prepared = prepare_draft(
-        draft,
-        name=stored.name,
-        kind="appointment",
-        principal=principal,
-        addresses=bookings.owner_addresses(session, principal.id),
-        now=now,
-    )
-    put_platform_object(
-        session,
-        principal=principal,
-        login_kind="platform",
-        collection=get_collection(session, stored.collection_id),
-        draft=draft,
-        prepared=prepared,
-        now=now,
-        allow_overlap=allow_overlap,
-    )
+    body = change_event(record.dropped_body, now=now)
+    replace_body(session, principal, stored, body, allow_overlap=allow_overlap, now=now)
