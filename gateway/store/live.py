@@ -4,11 +4,12 @@
 their states, holds, time zone. Equal versions mean equal answers (but for the passing of time). On
 SQLite it is a row, read with the plain driver in some microseconds, so it is right at once in every
 process. On PostgreSQL it is a counter raised by notifications: right within milliseconds, and void
-(None) while the listening connection is down. Nothing here is trusted by a booking.
+(None) while the listening connection is down or silent. Nothing here is trusted by a booking.
 """
 
 import sqlite3
 import threading
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,9 @@ KEYS = "keys"
 
 _RETRY_S = 1.0
 _KEEPALIVE_S = 10.0
+_DEAF_AFTER_S = 3.0
+"""A connection whose other end vanished says nothing for a quarter of an hour, errors included."""
+
 _log = logger("live")
 
 
@@ -141,7 +145,7 @@ class PostgresqlLive:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._epoch = 0
-        self._listening = False
+        self._heard_until = float("-inf")
         self._counts: dict[str, int] = {}
         self._keys: dict[str, ApiKey] = {}
         self._closed = threading.Event()
@@ -150,6 +154,11 @@ class PostgresqlLive:
 
     def refresh(self) -> None:
         """Nothing to do: changes come by themselves."""
+
+    @property
+    def _listening(self) -> bool:
+        """Whether all that was committed until some seconds ago has been heard of."""
+        return time.monotonic() - self._heard_until < _DEAF_AFTER_S
 
     def version(self, principal_id: str) -> Version | None:
         """Return how often a change of the principal was heard of, in this connection's life."""
@@ -178,7 +187,7 @@ class PostgresqlLive:
             except psycopg.Error as error:
                 _log.warning("notifications lost", error=type(error).__name__)
             finally:
-                self._listening = False
+                self._heard_until = float("-inf")
             self._closed.wait(_RETRY_S)
 
     def _listen(self) -> None:
@@ -190,13 +199,15 @@ class PostgresqlLive:
             # What was heard before is void: changes may have been missed in between.
             self._epoch += 1
             self._counts, self._keys = {}, {}
-            self._listening = True
+            self._heard_until = time.monotonic()
             while not self._closed.is_set():
+                asked_at = time.monotonic()
+                connection.execute("SELECT 1")  # a dead connection shows here
                 for note in connection.notifies(timeout=0.5):
                     self._hear(note.payload)
                     if self._closed.is_set():
                         return
-                connection.execute("SELECT 1")  # a dead connection shows here
+                self._heard_until = asked_at  # what came with the answer is read by now
 
     def _hear(self, payload: str) -> None:
         self._counts[payload] = self._counts.get(payload, 0) + 1

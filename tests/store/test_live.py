@@ -1,9 +1,14 @@
 """Live look-ups: every change an answer depends on changes the version, in every process."""
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from gateway.store import accounts, bookings, calendars, collections, objects, principals
 from gateway.store.engine import Database, Session
@@ -139,3 +144,56 @@ def test_a_lost_connection_makes_every_version_void(postgresql_database: Databas
         )
     _until(live, lambda: live.version("p_x") not in (None, before))
     live.close()
+
+
+@contextmanager
+def _through_a_wire(url: sqlalchemy.URL) -> Iterator[tuple[str, threading.Event]]:
+    """Yield the URL of a database as seen through a wire, and the event that lets bytes pass."""
+    host = str(url.query.get("host") or url.host)
+    port = url.port or 5432
+    passing = threading.Event()
+    passing.set()
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with source, sink:
+            try:
+                while data := source.recv(65536):
+                    passing.wait()
+                    sink.sendall(data)
+                sink.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return
+
+    def serve() -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            if host.startswith("/"):
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(str(Path(host) / f".s.PGSQL.{port}"))
+            else:
+                far = socket.create_connection((host, port))
+            for pair in ((near, far), (far, near)):
+                threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        here = url.set(host="127.0.0.1", port=listener.getsockname()[1], query={})
+        yield here.render_as_string(hide_password=False), passing
+        passing.set()
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.rule("R23")
+def test_a_wire_that_went_dead_makes_every_version_void(postgresql_database: Database) -> None:
+    with _through_a_wire(postgresql_database.url) as (url, passing):
+        live = open_live(Database(url))
+        _until(live, lambda: live.version("p_x") is not None)
+        passing.clear()  # no reset, no end: nothing comes any more, as behind a firewall
+        _until(live, lambda: live.version("p_x") is None)
+        assert live.keys == {}
+        passing.set()
+        _until(live, lambda: live.version("p_x") is not None)
+        live.close()
