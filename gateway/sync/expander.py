@@ -133,7 +133,7 @@ class Expander:
             except (OSError, EOFError, asyncio.IncompleteReadError) as error:
                 await self._end()
                 raise WorkerDied from error
-            except asyncio.CancelledError:
+            except BaseException:  # the rest of its answers is in the pipe
                 await self._end()
                 raise
         for done, value in found:

@@ -125,6 +125,27 @@ async def test_a_mistake_in_one_item_is_raised_and_the_next_batch_works(
     assert await expander.prepare(raws, RULES) == [prepare_mirrored(raw, RULES) for raw in raws]
 
 
+class _Unreadable:
+    """Leaves the worker in good order and cannot be read by whoever gets it."""
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return int, ("no number",)
+
+
+def unreadable(_item: object) -> _Unreadable:
+    return _Unreadable()
+
+
+async def test_an_answer_that_cannot_be_read_does_not_leave_the_others_to_the_next_batch(
+    expander: Expander,
+) -> None:
+    with pytest.raises(ValueError, match="no number"):
+        await expander._ask(unreadable, range(3))
+    raws = _objects("a")
+    found = await asyncio.wait_for(expander.prepare(raws, RULES), 30)
+    assert found == [prepare_mirrored(raw, RULES) for raw in raws]
+
+
 async def test_the_worker_is_given_none_of_our_settings(
     expander: Expander, monkeypatch: pytest.MonkeyPatch
 ) -> None:
