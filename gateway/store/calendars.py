@@ -162,12 +162,21 @@ def calendars_by_id(session: Session, ids: Sequence[str]) -> dict[str, UpstreamC
     return {row.id: UpstreamCalendar(*row) for row in session.execute(query)}
 
 
+def relist_calendar(session: Session, calendar_id: str) -> None:
+    """Have a calendar listed in full by its next pull: what is to be mirrored of it changed."""
+    session.execute(
+        update(upstream_calendars)
+        .where(upstream_calendars.c.id == calendar_id)
+        .values(ctag=None, sync_token=None)
+    )
+
+
 def reread_calendar(session: Session, calendar_id: str) -> None:
     """Have every object of a calendar fetched again: what is kept of them is to change.
 
     What is mirrored stands until then.
     """
-    update_calendar(session, calendar_id, ctag=None, sync_token=None)
+    relist_calendar(session, calendar_id)
     mirror = select(collections.c.id).where(collections.c.upstream_calendar_id == calendar_id)
     session.execute(
         update(objects).where(objects.c.collection_id.in_(mirror)).values(upstream_etag=None)

@@ -38,6 +38,14 @@ class LedgerRow:
     created_at: int
     updated_at: int
 
+    @property
+    def stands_for_its_object(self) -> bool:
+        """Whether what is in iCloud is an appointment of ours, so that nothing else blocks for it.
+
+        Not once it was deleted here and may not be deleted there: guests go on meeting.
+        """
+        return self.state != "deleted" and not (self.state == "parked" and self.object_id is None)
+
 
 @dataclass(frozen=True, slots=True)
 class Errand:

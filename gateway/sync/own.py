@@ -44,7 +44,7 @@ def find_own(
     row = by_name.get(raw.name)
     if row is None and by_uid:
         row = by_uid.get(peek_uid(raw.body) or "")
-    return row if row is not None and row.state != "deleted" else None
+    return row if row is not None and row.stands_for_its_object else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def load_held(session: Session, principal_id: str, calendar: UpstreamCalendar) -
     """Read what is here of a calendar."""
     mirror = collections.find_mirror(session, calendar.id)
     ledger = outbox.ledger_of_calendar(session, calendar.id)
-    own = {name: row for name, row in ledger.items() if row.state != "deleted"}
+    own = {name: row for name, row in ledger.items() if row.stands_for_its_object}
     read_at = calendar.synced_at or 0
     unsure = {name for name, row in own.items() if row.upstream_etag and row.updated_at >= read_at}
     if mirror is not None:

@@ -161,6 +161,8 @@ async def _postpone(
 
 
 def _park(session: Session, job: _Job, parked: Parked, *, now: int) -> None:
+    if job.errand.action == "delete":  # it stays in iCloud, and blocks there like any event
+        calendars.relist_calendar(session, job.ledger.upstream_calendar_id or "")
     outbox.park(session, job.errand.id, reason=parked.code, detail=parked.detail)
     outbox.update_ledger(session, job.ledger.id, now=now, state="parked", reason=parked.code)
 

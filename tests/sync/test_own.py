@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gateway.services.pushes import drop_push, retry_push
 from gateway.store import busy, collections, conflicts, outbox
+from gateway.store.overview import Scope
 from tests.sync.conftest import Site, event
 
 
@@ -147,6 +149,40 @@ async def test_guests_added_just_before_a_deletion_are_noticed(pushed: Site) -> 
     assert pushed.log(method="DELETE") == []
     assert [e.reason for e in pushed.errands()] == ["guests-added-upstream"]
     assert pushed.server.world.mails == []
+
+
+@pytest.mark.rule("R10", "R17")
+async def test_what_may_not_be_deleted_in_icloud_blocks_as_what_it_is_there(pushed: Site) -> None:
+    pushed.account.phone.add_guests("home", name_of(pushed), "guest@example.com")
+    pushed.cancel()
+    await pushed.sync()
+    assert list(pushed.mirrored("home")) == [name_of(pushed)]
+    mirror = pushed.mirrored("home")[name_of(pushed)].collection_id
+    window = (at("20261001T000000"), at("20261002T000000"))
+    (row,) = pushed.read(busy.busy_rows, pushed.principal_id, window, [mirror])
+    assert row[:2] == (at("20261001T090000"), at("20261001T100000"))
+    (errand,) = pushed.errands()
+    with pushed.database.write() as session:
+        drop_push(session, Scope(), errand.id, now=int(pushed.clock.time))
+    pushed.clock.advance(86_400)
+    assert (await pushed.sync()).ok
+    assert list(pushed.mirrored("home")) == [name_of(pushed)]
+
+
+@pytest.mark.rule("R17")
+async def test_what_may_be_deleted_after_all_leaves_the_mirror_too(pushed: Site) -> None:
+    before = pushed.account.get("home", name_of(pushed))
+    pushed.account.phone.add_guests("home", name_of(pushed), "guest@example.com")
+    pushed.cancel()
+    await pushed.sync()
+    pushed.account.put("home", before, name_of(pushed))
+    (errand,) = pushed.errands()
+    with pushed.database.write() as session:
+        retry_push(session, Scope(), errand.id, now=int(pushed.clock.time))
+    await pushed.sync()
+    assert pushed.upstream_names("home") == set()
+    assert pushed.mirrored("home") == {}
+    assert [(row.state, row.reason) for row in pushed.ledger()] == [("deleted", None)]
 
 
 @pytest.mark.rule("R17")
