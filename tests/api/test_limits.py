@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.api.app import build_api
-from gateway.api.limits import MAX_CALLERS, WINDOW_S, Limits
+from gateway.api.limits import MAX_CALLERS, WINDOW_S, Limits, name_public
 from gateway.core.errors import TooManyRequests
 from gateway.settings import load_settings
 from gateway.store.keys import find_key
@@ -26,18 +26,19 @@ def test_a_minute_has_its_quota_and_the_next_one_a_new_one() -> None:
     assert limits.take("a", MINUTE) == '"minute";r=1;t=60'  # the clock was set back
 
 
-def test_so_many_callers_share_one_count_in_the_end() -> None:
+def test_so_many_public_addresses_share_one_count_in_the_end_and_lock_no_key_out() -> None:
     limits = Limits(3)
     for number in range(MAX_CALLERS):
-        limits.take(str(number), MINUTE)
-    assert [limits.take(name, MINUTE)[:12] for name in ("x", "y", "z")] == [
+        limits.take(name_public(str(number)), MINUTE)
+    assert [limits.take(name_public(name), MINUTE)[:12] for name in ("x", "y", "z")] == [
         '"minute";r=2',
         '"minute";r=1',
         '"minute";r=0',
     ]
     with pytest.raises(TooManyRequests):
-        limits.take("u", MINUTE)
-    assert limits.take("5", MINUTE)[:12] == '"minute";r=1'
+        limits.take(name_public("u"), MINUTE)
+    assert limits.take(name_public("5"), MINUTE)[:12] == '"minute";r=1'
+    assert limits.take("key_1", MINUTE)[:12] == '"minute";r=2'
 
 
 def test_two_processes_add_up_what_they_counted(both: Place) -> None:
