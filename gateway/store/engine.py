@@ -72,7 +72,10 @@ def now_s() -> int:
 
 
 class Database:
-    """One engine and its units of work; create it after a fork, dispose it with :meth:`close`."""
+    """One engine and its units of work; create it after a fork, dispose it with :meth:`close`.
+
+    Parameters are hidden: errors are logged, and a title or an address may be among them.
+    """
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
@@ -85,6 +88,7 @@ class Database:
             _make_private(Path(parsed.database or ""))
             self.engine = create_engine(
                 parsed,
+                hide_parameters=True,
                 pool_size=16,
                 max_overflow=32,
                 pool_use_lifo=True,  # few warm page caches instead of one for each that ever was
@@ -92,7 +96,9 @@ class Database:
             )
             _prepare_sqlite(self.engine)
         else:
-            self.engine = create_engine(parsed, pool_size=8, max_overflow=16, pool_pre_ping=True)
+            self.engine = create_engine(
+                parsed, hide_parameters=True, pool_size=8, max_overflow=16, pool_pre_ping=True
+            )
 
     def close(self) -> None:
         """Close all connections of this process."""

@@ -1,13 +1,17 @@
 """Ciphertexts are bound to their row, keys rotate, and nothing lies about in clear."""
 
 import os
+import traceback
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from gateway.core.errors import NotFound, StoreError
 from gateway.store import accounts
 from gateway.store.accounts import Credential, Keyring
+from gateway.store.engine import Database, new_id
 from tests.store.conftest import Place
 
 PASSWORD = "abcd-efgh-ijkl-mnop"
@@ -93,3 +97,12 @@ def test_erasing_a_credential_leaves_nothing_to_load(place: Place, keyring: Keyr
 def test_the_environment_is_not_written(keyring: Keyring) -> None:
     assert "GATEWAY_KEYRING" not in os.environ
     assert "k1" not in repr(keyring)
+
+
+def test_an_error_of_the_database_shows_no_value_of_its_statement(database: Database) -> None:
+    statement, title = text("INSERT INTO nowhere VALUES (:title)"), new_id("title")
+    with pytest.raises((StoreError, DBAPIError)) as failed, database.write() as session:
+        session.execute(statement, {"title": title})
+    shown = "".join(traceback.format_exception(failed.value))
+    assert "nowhere" in shown
+    assert title not in shown
