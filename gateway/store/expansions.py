@@ -111,15 +111,18 @@ def replace_expansions(
     session: Session, principal_id: str, done: Sequence[tuple[Outdated, Expansion]]
 ) -> None:
     """Write new expansions of objects that are still what they were; the principal is locked."""
-    current = {
-        row.id: row.etag
-        for row in session.execute(
-            select(objects.c.id, objects.c.etag).where(
-                objects.c.id.in_([item.id for item, _ in done])
-            )
-        )
-    }
-    still = [(item, expansion) for item, expansion in done if current.get(item.id) == item.etag]
+    query = (
+        select(objects.c.id, objects.c.etag, upstream_calendars.c.all_day_blocks)
+        .join(collections, collections.c.id == objects.c.collection_id)
+        .outerjoin(upstream_calendars)
+        .where(objects.c.id.in_([item.id for item, _ in done]))
+    )
+    current = {row[0]: (row[1], bool(row[2])) for row in session.execute(query)}
+    still = [
+        (item, expansion)
+        for item, expansion in done
+        if current.get(item.id) == (item.etag, item.all_day_blocks)
+    ]
     for item, expansion in still:
         session.execute(
             update(objects).where(objects.c.id == item.id).values(**_columns(expansion))

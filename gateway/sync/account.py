@@ -236,6 +236,8 @@ async def _pull_one(run: Run, calendar: UpstreamCalendar, *, reconcile: bool) ->
     try:
         return await pull_calendar(run, calendar, reconcile=reconcile)
     except Superseded as error:
+        # The listing is noted at the end of the run: without this it would say that all is read.
+        await run.context.store.write(calendars.relist_calendar, calendar.id)
         return CalendarReport(calendar.id, calendar.name, problem=error.code)
     except UpstreamError as error:
         if isinstance(error, CredentialRejected | UpstreamThrottled) or error.status is None:

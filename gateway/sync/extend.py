@@ -39,11 +39,12 @@ async def extend_until(context: SyncContext, principal_id: str, until: int) -> b
 async def extend_principal(context: SyncContext, principal_id: str, window: Interval) -> bool:
     """Expand all of a principal's objects over ``window`` and say so in the store."""
     try:
-        zone, addresses = await context.store.read(_load_rules, principal_id)
+        rules = await context.store.read(_load_rules, principal_id)
         while batch := await context.store.read(_load_batch, context, principal_id, window[1]):
-            jobs = [(item.body, _rules(item, zone, addresses)) for item in batch]
+            jobs = [(item.body, _rules(item, *rules)) for item in batch]
             done = await context.expander.expand(jobs, window)
-            await context.store.write(_write, principal_id, list(zip(batch, done, strict=True)))
+            pairs = list(zip(batch, done, strict=True))
+            rules = await context.store.write(_write, principal_id, rules, pairs)
         return await context.store.write(_finish, principal_id, window)
     except NotFound:
         return False  # the principal was deleted meanwhile
@@ -83,9 +84,18 @@ def _rules(item: Outdated, zone: ZoneInfo, addresses: frozenset[str]) -> BusyRul
     )
 
 
-def _write(session: Session, principal_id: str, done: list[tuple[Outdated, Expansion]]) -> None:
+def _write(
+    session: Session,
+    principal_id: str,
+    rules: tuple[ZoneInfo, frozenset[str]],
+    done: list[tuple[Outdated, Expansion]],
+) -> tuple[ZoneInfo, frozenset[str]]:
+    """Write what was expanded under the rules that still hold; returns these."""
     lock_principal(session, principal_id)
-    expansions.replace_expansions(session, principal_id, done)
+    current = _load_rules(session, principal_id)
+    if current == rules:
+        expansions.replace_expansions(session, principal_id, done)
+    return current
 
 
 def _finish(session: Session, principal_id: str, window: Interval) -> bool:

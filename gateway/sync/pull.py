@@ -14,11 +14,12 @@ from gateway.core.instances import BusyRules, default_window
 from gateway.core.intervals import Interval
 from gateway.observe import logger
 from gateway.store import accounts, calendars, collections, objects
-from gateway.store.accounts import Connection, Keyring
+from gateway.store.accounts import Connection
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.collections import Collection
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import PreparedObject
+from gateway.store.principals import get_principal
 from gateway.sync.context import SyncContext
 from gateway.sync.fetch import Batch, fetch_all
 from gateway.sync.near import NEAR_FROM, Near, find_near
@@ -40,7 +41,7 @@ _log = logger("sync")
 
 
 class Superseded(GatewayError):
-    """The calendar's role changed while it was pulled; the next run sees to it."""
+    """The calendar's role or rules changed while it was pulled; the next run sees to it."""
 
     default_code = "superseded"
 
@@ -176,9 +177,8 @@ async def _mirror_batch(
         return
     removed = await run.context.store.write(
         _write_batch,
-        run.context.keyring,
-        run.connection.principal_id,
-        calendar.id,
+        run,
+        calendar,
         held.mirror.id,
         ready,
         gone,
@@ -191,35 +191,44 @@ async def _mirror_batch(
 
 def _write_batch(
     session: Session,
-    keyring: Keyring,
-    principal_id: str,
-    calendar_id: str,
+    run: Run,
+    calendar: UpstreamCalendar,
     mirror_id: str,
     ready: Sequence[Ready],
     gone: Sequence[str],
     *,
     now: int,
 ) -> int:
-    mirror = _lock_mirror(session, principal_id, calendar_id, mirror_id)
+    mirror = _lock_mirror(session, run, calendar, mirror_id)
     assert mirror is not None
     objects.save_objects(session, mirror, [_prepared(item) for item in ready], now=now)
     accounts.erase_secrets(session, [f"{mirror_id}/{item.name}" for item in ready])
     for item in ready:
         if item.raw is not None:
             owner_id = f"{mirror_id}/{item.name}"
-            accounts.store_secret(session, keyring, owner_id, "raw", item.raw)
-    calendars.add_progress(session, calendar_id, len(ready))
+            accounts.store_secret(session, run.context.keyring, owner_id, "raw", item.raw)
+    calendars.add_progress(session, calendar.id, len(ready))
     return _remove(session, mirror, gone, now=now)
 
 
 def _lock_mirror(
-    session: Session, principal_id: str, calendar_id: str, mirror_id: str | None
+    session: Session, run: Run, calendar: UpstreamCalendar, mirror_id: str | None
 ) -> Collection | None:
-    """Lock principal and mirror; raises :class:`Superseded` when the role changed meanwhile."""
-    lock_principal(session, principal_id)
-    current = collections.find_mirror(session, calendar_id)
-    if (current.id if current else None) != mirror_id:
-        raise Superseded("The role of this calendar changed meanwhile.")
+    """Lock principal and mirror; raises :class:`Superseded` when role or rules changed meanwhile.
+
+    What was prepared under other rules must not be written: nobody would see through it any more.
+    """
+    lock_principal(session, run.connection.principal_id)
+    mirror = collections.find_mirror(session, calendar.id)
+    current = calendars.calendars_by_id(session, [calendar.id]).get(calendar.id)
+    person = get_principal(session, run.connection.principal_id)
+    if (
+        current is None
+        or (mirror.id if mirror else None) != mirror_id
+        or (current.detail, current.all_day_blocks) != (calendar.detail, calendar.all_day_blocks)
+        or person.time_zone != run.zone.key
+    ):
+        raise Superseded("The use of this calendar, or its owner's zone, changed meanwhile.")
     return collections.lock_collection(session, mirror_id) if mirror_id else None
 
 
@@ -287,7 +296,7 @@ async def _finish(
     report.problem = None if complete else INCOMPLETE
     report.removed += await run.context.store.write(
         _write_end,
-        run.connection.principal_id,
+        run,
         calendar,
         held.mirror.id if held.mirror else None,
         gone,
@@ -299,7 +308,7 @@ async def _finish(
 
 def _write_end(
     session: Session,
-    principal_id: str,
+    run: Run,
     calendar: UpstreamCalendar,
     mirror_id: str | None,
     gone: Sequence[str],
@@ -308,7 +317,7 @@ def _write_end(
     complete: bool,
     now: int,
 ) -> int:
-    mirror = _lock_mirror(session, principal_id, calendar.id, mirror_id)
+    mirror = _lock_mirror(session, run, calendar, mirror_id)
     removed = _remove(session, mirror, gone, now=now) if mirror is not None else 0
     if complete:
         changes = {
@@ -327,7 +336,7 @@ def _write_end(
             "problem_detail": "iCloud listed objects it did not hand out; asking again.",
         }
     if complete and (calendar.state != "ok" or calendar.problem is not None):
-        objects.bump_generation(session, principal_id)
+        objects.bump_generation(session, run.connection.principal_id)
     calendars.update_calendar(session, calendar.id, **changes)
     return removed
 

@@ -1,10 +1,12 @@
 """The window moves on with the clock; zones and rules that change are seen through (design 4)."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
 from gateway.core.instances import default_window
+from gateway.services.roles import set_calendar_options
 from gateway.store import busy, collections, expansions, objects, principals
 from gateway.store.engine import lock_principal
 from gateway.sync.extend import extend_windows
@@ -93,3 +95,104 @@ async def test_a_new_zone_moves_all_day_and_floating_times_and_nothing_else(site
     assert site.read(objects.get_coverage, site.principal_id) == default_window(
         int(site.clock.time)
     )
+
+
+@pytest.fixture
+def meanwhile(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable], None]:
+    """Have something done once, after objects were expanded and before they are written."""
+
+    def set_up(change: Callable) -> None:
+        left = [change]
+        expander = site.context.expander
+        for name in ("expand", "prepare"):
+            monkeypatch.setattr(expander, name, _followed(getattr(expander, name), left, site))
+
+    return set_up
+
+
+def _followed(work: Callable, left: list[Callable], site: Site) -> Callable:
+    async def expand_and_change(*args):
+        done = await work(*args)
+        while left:
+            with site.database.write() as session:
+                left.pop()(session)
+        return done
+
+    return expand_and_change
+
+
+ALL_DAY = event("day").replace(
+    b"DTSTART:20261001T090000Z\r\nDTEND:20261001T100000Z",
+    b"DTSTART;VALUE=DATE:20261001\r\nRRULE:FREQ=YEARLY",
+)
+BUSY_DAY = ALL_DAY.replace(b"SUMMARY", b"TRANSP:OPAQUE\r\nSUMMARY")
+
+
+def to_new_york(site: Site) -> Callable:
+    return lambda session: principals.update_principal(
+        session, site.principal_id, {"time_zone": "America/New_York"}
+    )
+
+
+@pytest.mark.rule("R23")
+@pytest.mark.parametrize("during", ["an extension", "a pull"])
+async def test_a_zone_that_changes_under_way_is_seen_through(
+    site: Site, meanwhile: Callable, during: str
+) -> None:
+    if during == "an extension":
+        site.account.put("home", BUSY_DAY)
+        await site.sync()
+        site.clock.advance(10 * DAY)
+        meanwhile(to_new_york(site))
+        await extend_windows(site.context)
+    else:
+        site.account.put("home", BUSY_DAY)
+        meanwhile(to_new_york(site))
+        await site.sync()
+    await extend_windows(site.context)
+    site.clock.advance(60)
+    await site.sync()
+    assert site.read(objects.get_coverage, site.principal_id) != expansions.NEVER
+    assert busy_starts(site)[0] == datetime(2026, 10, 1, 4, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.rule("R23")
+@pytest.mark.parametrize("during", ["an extension", "a pull"])
+async def test_a_rule_of_a_calendar_that_changes_under_way_is_seen_through(
+    site: Site, meanwhile: Callable, during: str
+) -> None:
+    calendar = site.calendar("home").id
+    if during == "an extension":
+        site.account.put("home", ALL_DAY)
+        await site.sync()
+        assert busy_starts(site) == []
+        site.clock.advance(10 * DAY)
+    meanwhile(
+        lambda session: set_calendar_options(
+            session, site.principal_id, calendar, all_day_blocks=True
+        )
+    )
+    if during == "an extension":
+        await extend_windows(site.context)
+    else:
+        site.account.put("home", ALL_DAY)
+        await site.sync()
+    await extend_windows(site.context)
+    site.clock.advance(60)
+    await site.sync()
+    assert busy_starts(site)[0] == datetime(2026, 9, 30, 22, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.rule("R10")
+async def test_texts_that_are_not_wanted_any_more_under_way_do_not_stay(
+    site: Site, meanwhile: Callable
+) -> None:
+    calendar = site.calendar("home").id
+    site.account.put("home", event("a", summary="Secret"), "a.ics")
+    meanwhile(
+        lambda session: set_calendar_options(session, site.principal_id, calendar, detail="busy")
+    )
+    await site.sync()
+    site.clock.advance(60)
+    await site.sync()
+    assert b"Secret" not in site.mirrored("home")["a.ics"].body
