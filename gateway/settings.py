@@ -74,7 +74,10 @@ class Settings(BaseSettings):
         default=64 * 1024 * 1024, gt=0, description="Memory for free/busy answers, per process."
     )
     requests_per_minute: int = Field(
-        default=6000, ge=0, description="API requests by key or public address; 0: any number."
+        default=600_000, ge=0, description="API requests of one key; 0: any number."
+    )
+    public_requests_per_minute: int = Field(
+        default=6000, ge=0, description="Requests at one public free/busy address; 0: any number."
     )
     lease_s: float = Field(
         default=60.0, gt=0, description="A dead worker's accounts are free then."

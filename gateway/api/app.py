@@ -54,6 +54,7 @@ def build_api(
         TimelineCache(live, threads, capacity=settings.timeline_cache_bytes),
         Activity(settings, threads, clock),
         Limits(settings.requests_per_minute),
+        Limits(settings.public_requests_per_minute),
         Reach(sync, threads),
     )
     app[DOCUMENT] = _document()
@@ -75,6 +76,9 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
         asyncio.create_task(state.activity.run(), name="activity"),
         asyncio.create_task(run_sweeps(state.threads, state.clock), name="sweeps"),
         asyncio.create_task(share(state.limits, state.threads, state.clock), name="limits"),
+        asyncio.create_task(
+            share(state.public_limits, state.threads, state.clock), name="public limits"
+        ),
     ]
     yield
     for task in tasks:

@@ -154,7 +154,7 @@ def _endpoint(
     has_body = route.method in _WITH_BODY
     recall, live = route.recall, api.live
     is_public = route.scope is None and "{token}" in route.path
-    limits = api.limits if api.limits.quota else None
+    limits = api.public_limits if is_public else api.limits
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
         key = None
@@ -165,9 +165,9 @@ def _endpoint(
             key = live.keys.get(header) or await authenticate(header, live, api.threads)
             check_scope(key, route.scope)
             api.activity.note_key(key)
-            if limits is not None:
+            if limits.quota:
                 request[RATE_LIMIT] = limits.policy, limits.take(key.id, now)
-        elif is_public and limits is not None:
+        elif is_public and limits.quota:
             caller = name_public(request.match_info["token"])
             request[RATE_LIMIT] = limits.policy, limits.take(caller, now)
         query = _parse_query(route.query, request.rel_url.raw_query_string)

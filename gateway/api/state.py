@@ -34,6 +34,7 @@ class ApiState:
     timelines: TimelineCache
     activity: Activity
     limits: Limits
+    public_limits: Limits
     reach: Reach
 
 
