@@ -75,7 +75,10 @@ class _Expansion:
 
     def _expanded(self, wanted: Any, match: re.Match[str]) -> str:
         """Return the response an href stands for; one that names nothing here stays."""
-        path = path_of(unescape(match[1])).removeprefix(self._viewer.base_prefix)
+        try:
+            path = path_of(unescape(match[1])).removeprefix(self._viewer.base_prefix)
+        except ValueError:  # mail addresses are links too
+            return match[0]
         for resource in resources_at(self._storage, path, deep=False):
             return self.response(resource, wanted)
         return match[0]

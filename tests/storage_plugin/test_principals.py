@@ -96,6 +96,17 @@ def test_expand_property_follows_links_to_what_they_name(world):
     assert (person.tag, person.findtext(url)) == (f"{D}response", world.home)
 
 
+def test_an_address_that_is_no_path_stays_as_it_is(world):
+    world.change(tables.connections, addresses=json.dumps(["a%ff@icloud.example"]))
+    inner = (
+        "<d:property name='calendar-user-address-set' namespace='urn:ietf:params:xml:ns:caldav'>"
+        "<d:property name='displayname'/></d:property>"
+    )
+    found = expand(world, world.home, inner)
+    assert found.status == 207
+    assert "<href>mailto:a%ff@icloud.example</href>" in found.text
+
+
 def test_a_minimal_expansion_leaves_out_what_is_missing(world):
     inner = (
         "<d:property name='calendar-proxy-read-for' namespace='http://calendarserver.org/ns/'/>"
