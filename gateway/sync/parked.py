@@ -1,7 +1,21 @@
 """Why a push waits for a person: the reasons that stand in the ledger, and their texts."""
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import (
+    GatewayError,
+    UpstreamError,
+    UpstreamForbidden,
+    UpstreamPrecondition,
+)
+from gateway.store.outbox import Errand
 from gateway.sync.own import GUESTS
+
+REFUSALS_BEFORE_PARKING = 3
+"""So often a body may be refused without a reason before a person has to look."""
+
+_REFUSALS = frozenset(
+    {"upstream-refused"}
+    | {kind.default_code for kind in (UpstreamError, UpstreamForbidden, UpstreamPrecondition)}
+)
 
 _TEXTS = {
     GUESTS: "Somebody invited guests to this event in iCloud; changing it would mail them.",
@@ -16,3 +30,8 @@ class Parked(GatewayError):
 
     def __init__(self, reason: str, detail: str | None = None) -> None:
         super().__init__(detail or _TEXTS[reason], code=reason)
+
+
+def is_refused_again(errand: Errand) -> bool:
+    """Whether one more refusal is one too many; attempts that ended otherwise are none."""
+    return errand.reason in _REFUSALS and errand.attempts + 1 >= REFUSALS_BEFORE_PARKING

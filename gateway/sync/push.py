@@ -29,7 +29,7 @@ from gateway.store.objects import StoredObject
 from gateway.store.outbox import Errand, LedgerRow
 from gateway.sync.context import SyncContext
 from gateway.sync.own import GUESTS, check_unlisted, find_moved, take_deletion, take_version
-from gateway.sync.parked import Parked
+from gateway.sync.parked import Parked, is_refused_again
 from gateway.sync.prepare import RawObject
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.reports import Fetched
@@ -38,9 +38,6 @@ FIRST_DELAY_S = 30.0
 LONGEST_DELAY_S = 3600.0
 UNKNOWN_ETAG = '"?"'
 """Stands for the ETag of what was sent when the answer had none; it matches no version."""
-
-REFUSALS_BEFORE_PARKING = 3
-"""So often a body may be refused without a reason before a person has to look."""
 
 _NOT_THERE = "iCloud does not know this calendar at the moment; it is asked again."
 
@@ -278,7 +275,7 @@ async def _resolve(pusher: Pusher, job: _Job) -> None:
     if there.body is None and job.ledger.upstream_etag is None:
         # Tombstoned or taken elsewhere: never the same name or UID again. Unless reads lag.
         await check_unlisted(pusher.client, job.ledger.upstream_path, job.ledger.upstream_name)
-        if job.errand.attempts + 1 >= REFUSALS_BEFORE_PARKING:
+        if is_refused_again(job.errand):
             raise Parked("upstream-refused")
         await pusher.context.store.write(_rename, job, now=pusher.context.now())
         raise UpstreamPrecondition("iCloud holds this name or UID already.", status=412)
@@ -289,7 +286,7 @@ async def _resolve(pusher: Pusher, job: _Job) -> None:
     if there.body is not None and same_meaning(there.body, body):
         await _record(pusher, job, there)
         return
-    if job.errand.attempts + 1 >= REFUSALS_BEFORE_PARKING:
+    if is_refused_again(job.errand):
         raise Parked("upstream-refused")
     await _send(pusher, job, body)
 
@@ -340,7 +337,7 @@ async def _explain_not_found(pusher: Pusher, job: _Job) -> None:
 
 
 def _park_after(job: _Job, error: UpstreamError) -> None:
-    if job.errand.attempts + 1 >= REFUSALS_BEFORE_PARKING:
+    if is_refused_again(job.errand):
         raise Parked("upstream-refused") from error
 
 

@@ -364,3 +364,25 @@ def test_one_function_writes_upstream() -> None:
                     owner = node.value.attr
                     assert owner not in ("client", "_dav", "_client"), (path, function.name)
     assert callers == {"write_upstream"}
+
+
+@pytest.mark.rule("R16", "R17")
+async def test_attempts_that_failed_otherwise_do_not_make_an_edit_on_a_phone_a_refusal(
+    site: Site,
+) -> None:
+    site.book()
+    await site.sync()
+    site.book(body=event("local-1", summary="Platform"))
+    for _ in range(3):
+        site.fault("throttle", method="PUT", block=60)
+        await site.sync()
+        site.clock.advance(7200)
+    (row,) = site.ledger()
+    site.account.put(
+        "home", event(row.upstream_uid, "20261001T150000", "20261001T160000"), row.upstream_name
+    )
+    await site.sync()
+    assert site.errands() == []
+    there = site.account.get("home", row.upstream_name)
+    assert b"SUMMARY:Platform" in there
+    assert b"DTSTART:20261001T150000Z" in there
