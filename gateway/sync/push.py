@@ -172,7 +172,7 @@ async def _put(pusher: Pusher, job: _Job) -> None:
     if job.local is None:
         await pusher.context.store.write(outbox.finish, job.errand.id)
         return
-    if job.ledger.reason == GUESTS:
+    if job.ledger.reason == GUESTS or has_guests(job.ledger.base_body or b""):
         raise Parked(GUESTS)
     if job.errand.in_doubt:
         job = await _take_theirs(pusher, job, await _look(pusher, job))

@@ -142,6 +142,29 @@ async def test_guests_added_in_icloud_park_every_later_write(pushed: Site) -> No
 
 
 @pytest.mark.rule("R17")
+async def test_trying_again_uninvites_nobody(pushed: Site) -> None:
+    before = pushed.account.get("home", name_of(pushed))
+    pushed.account.phone.add_guests("home", name_of(pushed), "guest@example.com")
+    await pushed.sync()
+    pushed.book(body=event("local-1", summary="Ours"))
+    await pushed.sync()
+
+    async def retry() -> None:
+        with pushed.database.write() as session:
+            retry_push(session, Scope(), pushed.errands()[0].id, now=int(pushed.clock.time))
+        await pushed.sync()
+
+    await retry()
+    assert pushed.server.world.mails == []
+    assert [(e.state, e.reason) for e in pushed.errands()] == [("parked", "guests-added-upstream")]
+    pushed.account.put("home", before, name_of(pushed))
+    await pushed.sync()
+    await retry()
+    assert pushed.errands() == []
+    assert b"SUMMARY:Ours" in pushed.account.get("home", name_of(pushed))
+
+
+@pytest.mark.rule("R17")
 async def test_guests_added_just_before_a_deletion_are_noticed(pushed: Site) -> None:
     pushed.account.phone.add_guests("home", name_of(pushed), "guest@example.com")
     pushed.cancel()
