@@ -18,15 +18,17 @@ from gateway.store.threads import StoreThreads
 WINDOW_S = 60
 SHARE_EVERY_S = 1.0
 MAX_CALLERS = 100_000
-"""So many are counted apart within a minute; public addresses that come later share one count."""
+"""So many are counted apart within a minute; whoever comes later shares one count.
 
-_PUBLIC = "public "
+Anybody can make public addresses up, so these are counted apart from keys.
+"""
+
 _log = logger("limits")
 
 
 def name_public(token: str) -> str:
     """Name whoever asks at a public address, without keeping the address."""
-    return f"{_PUBLIC}{hashlib.blake2b(token.encode(), digest_size=16).hexdigest()}"
+    return f"public {hashlib.blake2b(token.encode(), digest_size=16).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,7 @@ class Limits:
             self._turn(now)
         used = self._used.get(caller)
         if used is None:
-            # Anybody can make public addresses up, and nobody keys.
-            if len(self._used) >= MAX_CALLERS and caller.startswith(_PUBLIC):
+            if len(self._used) >= MAX_CALLERS:
                 caller = "the rest"
             used = self._used.get(caller, 0)
         left = self.quota - used - 1
