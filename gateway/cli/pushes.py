@@ -28,10 +28,11 @@ def pushes(
 ) -> None:
     """List the pushes that wait or are parked, with the reason; retry or drop one."""
     scope, now = Scope(principal_id=principal), int(time.time())
+    decides = retry is not None or drop is not None
     with (
         refusals(as_json=as_json),
         opened(read_settings(config, data), with_key=False) as gateway,
-        gateway.database.write() as session,
+        gateway.database.write() if decides else gateway.database.read() as session,
     ):
         if principal is not None:
             get_principal(session, principal)

@@ -63,6 +63,14 @@ def test_a_parked_push_is_listed_with_its_reason_retried_and_dropped(
         assert (code, refused["error"]["code"]) == (1, "not-found")
 
 
+def test_a_mere_look_waits_for_no_writer(parked: tuple[World, dict[str, str]]) -> None:
+    world, environment = parked
+    with world.database.write() as session:
+        park(session, 1, reason="uid-taken", detail="")
+        code, shown, _ = run_gateway("pushes", environment=environment)
+    assert (code, shown["pushes"][0]["reason"]) == (0, "guests-added-upstream")
+
+
 def test_a_person_reads_what_to_do(parked: tuple[World, dict[str, str]]) -> None:
     _world, environment = parked
     shown = subprocess.run(
