@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -141,8 +142,9 @@ async def _send_broken(request: web.BaseRequest, answer: Answer) -> web.StreamRe
     """Announce the whole body, send a part of it, and drop the connection."""
     response = web.StreamResponse(status=answer.status)
     response.content_length = len(answer.body)
-    await response.prepare(request)
-    await response.write(answer.body[: answer.break_at])
+    with suppress(ConnectionResetError):  # the client may have left by itself
+        await response.prepare(request)
+        await response.write(answer.body[: answer.break_at])
     if request.transport is not None:
         request.transport.close()
     return response

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import structlog
 
+from tests.faults.process import Crash
 from tests.soak.world import empty_database, one_day
 
 ALSO = ("tests/faults/test_matrix.py", "tests/faults/test_machine.py")
@@ -44,8 +45,15 @@ def tell(line: str) -> None:
     print(f"  {line}", flush=True)
 
 
+def bury(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """Say nothing of tasks that died with their process, as they were meant to."""
+    if not isinstance(context.get("exception"), Crash):
+        loop.default_exception_handler(context)
+
+
 async def run_day(wanted: argparse.Namespace, folder: Path) -> list[str]:
     """Lead the day; returns the differences it ended with."""
+    asyncio.get_running_loop().set_exception_handler(bury)
     with empty_database(wanted.database, folder) as database:
         async with one_day(database, folder, wanted.seed) as day:
             await day.begin(wanted.accounts)
