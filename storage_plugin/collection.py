@@ -6,6 +6,7 @@ when somebody asks.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, overload
@@ -35,7 +36,7 @@ from gateway.store.objects import (
     find_objects,
     list_objects,
 )
-from gateway.store.principals import LoginKind, get_principal
+from gateway.store.principals import LoginKind, Principal, get_principal
 from storage_plugin.calendars import delete_local_calendar
 from storage_plugin.errors import DavError, need_privileges
 from storage_plugin.export import export
@@ -48,6 +49,15 @@ if TYPE_CHECKING:
 
 TOKEN_PREFIX = "urn:icloud-caldav-gateway:sync:"  # noqa: S105  (it names a state, no secret)
 _ALWAYS = (-(2**62), 2**62)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An object expanded before the lock, and whose it was then: zone and addresses may change."""
+
+    prepared: PreparedObject
+    principal: Principal
+    addresses: frozenset[str]
 
 
 class CalendarItem(Item):
@@ -219,11 +229,15 @@ class CalendarCollection(BaseCollection):
         self,
         name: str,
         draft: Draft,
-        prepared: PreparedObject | None,
+        ready: Ready | None,
         *,
         allow_overlap: bool = False,
     ) -> StoredObject:
-        """Create or replace a member, in a savepoint: an error answer keeps nothing of it."""
+        """Create or replace a member, in a savepoint: an error answer keeps nothing of it.
+
+        What was not expanded yet, or under a zone or addresses that have changed meanwhile, is
+        expanded here.
+        """
         self.check_writable(f"/{self.path}/{name}")
         self.check_component(draft.calendar_object.component)
         session, now = self.storage.session(), self.storage.now()
@@ -232,7 +246,9 @@ class CalendarCollection(BaseCollection):
             lock_principal(session, self.row.principal_id)
             principal = get_principal(session, self.row.principal_id)
             addresses = owner_addresses(session, principal.id)
-            if prepared is None:
+            if ready is not None and (ready.principal, ready.addresses) == (principal, addresses):
+                prepared = ready.prepared
+            else:
                 prepared = prepare_draft(
                     draft,
                     name=name,

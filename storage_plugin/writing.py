@@ -1,7 +1,7 @@
 """PUT, DELETE, MOVE and COPY of calendar objects.
 
 No body passes through vobject. A body is read, parsed and expanded before the lock; conditions are
-checked against the row inside it.
+checked against the row inside it: the principal is locked before anything is looked at.
 """
 
 # ruff: noqa: N802  (Radicale looks methods up by the name of the HTTP method)
@@ -15,10 +15,11 @@ from radicale.app.base import ApplicationBase
 from gateway.services.booking import Draft, kind_of_new, prepare_draft, read_draft
 from gateway.store.bookings import owner_addresses
 from gateway.store.collections import find_collection
-from gateway.store.objects import PreparedObject, StoredObject, find_by_uid, find_object, uid_key
+from gateway.store.engine import lock_principal
+from gateway.store.objects import StoredObject, find_by_uid, find_object, uid_key
 from gateway.store.principals import get_principal
 from storage_plugin import bodies
-from storage_plugin.collection import CalendarCollection, login_kind, quoted
+from storage_plugin.collection import CalendarCollection, Ready, login_kind, quoted
 from storage_plugin.conditions import check_write, precondition_failed
 from storage_plugin.errors import DavError, need_privileges
 from storage_plugin.handlers import Address, Answer, dav, not_yours, path_of
@@ -57,14 +58,15 @@ class WritingMethods(ApplicationBase):
         with self._storage.acquire_lock("r", user):
             self._calendar(address).check_writable(path)
         draft = self._read_draft(environ, body)
-        prepared = self._prepare(address, draft)
+        ready = self._prepare(address, draft)
         with self._storage.acquire_lock("w", user, path=path, request="PUT", actor=user):
+            lock_principal(self._storage.session(), user)
             calendar = self._calendar(address)
             before = find_object(self._storage.session(), calendar.row.id, address.name)
             check_write(environ, base_prefix + path, quoted(before.etag) if before else None)
             self._check_uid(calendar, address, draft.calendar_object.uid, before)
             allow_overlap = environ.get(OVERLAP_HEADER, "").upper() == "T"
-            stored = calendar.put(address.name, draft, prepared, allow_overlap=allow_overlap)
+            stored = calendar.put(address.name, draft, ready, allow_overlap=allow_overlap)
         status = HTTPStatus.CREATED if before is None else HTTPStatus.NO_CONTENT
         return status, {"ETag": quoted(stored.etag)}, None, None
 
@@ -85,6 +87,7 @@ class WritingMethods(ApplicationBase):
         if not address.calendar:
             raise need_privileges(path, "unbind", "A calendar home cannot be deleted.")
         with self._storage.acquire_lock("w", user, path=path, request="DELETE", actor=user):
+            lock_principal(self._storage.session(), user)
             calendar = self._calendar(address, missing=HTTPStatus.NOT_FOUND)
             if address.name:
                 found = self._member(calendar, address)
@@ -140,6 +143,7 @@ class WritingMethods(ApplicationBase):
         if source == target:
             raise DavError(HTTPStatus.FORBIDDEN, "", "Source and destination are the same.")
         with self._storage.acquire_lock("w", user, path=path, request="MOVE", actor=user):
+            lock_principal(self._storage.session(), user)
             origin = self._calendar(source, missing=HTTPStatus.NOT_FOUND)
             found = self._member(origin, source)
             check_write(environ, base_prefix + path, quoted(found.etag))
@@ -188,7 +192,7 @@ class WritingMethods(ApplicationBase):
             )
         return read_draft(body)
 
-    def _prepare(self, address: Address, draft: Draft) -> PreparedObject:
+    def _prepare(self, address: Address, draft: Draft) -> Ready:
         """Expand before the lock, for the kind the object has or will have."""
         with self.gateway.database.read() as session:
             principal = get_principal(session, address.principal)
@@ -198,7 +202,7 @@ class WritingMethods(ApplicationBase):
         kind = known.kind if known is not None else kind_of_new(login_kind(), draft)
         if row is not None and row.kind == "local":
             kind = "blocked-slot"
-        return prepare_draft(
+        prepared = prepare_draft(
             draft,
             name=address.name,
             kind=kind,
@@ -206,6 +210,7 @@ class WritingMethods(ApplicationBase):
             addresses=addresses,
             now=self._storage.now(),
         )
+        return Ready(prepared, principal, addresses)
 
     def _check_uid(
         self,

@@ -1,9 +1,23 @@
 """Objects over CalDAV: what is put comes back, on both databases."""
 
-import pytest
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from zoneinfo import ZoneInfo
 
-from tests.storage_plugin.conftest import at
-from tests.storage_plugin.dav import C, D, event
+import pytest
+from sqlalchemy import text
+
+from gateway.core.instances import default_window, expand
+from gateway.core.objects import parse_calendar_object
+from gateway.core.rows import BusyRules
+from gateway.store.bookings import span_of_object
+from gateway.store.collections import get_collection
+from gateway.store.engine import Session, lock_principal
+from gateway.store.objects import PreparedObject, save_object
+from gateway.store.principals import update_principal
+from tests.storage_plugin.conftest import DAY0, World, at, now
+from tests.storage_plugin.dav import Answer, C, D, event
 
 
 def test_a_body_comes_back_byte_for_byte_with_its_etag(world):
@@ -47,3 +61,82 @@ def test_sync_tells_each_change_once(world):
     last = device.sync(path, token)
     assert last.hrefs == [f"{path}one.ics"]
     assert [s.text for s in last.xml.iter(f"{D}status")] == ["HTTP/1.1 404 Not Found"]
+
+
+@pytest.fixture
+def meanwhile(world: World) -> Iterator[Callable]:
+    """Send a request while another unit holds the person; returns its answer.
+
+    ``change`` runs in that unit, after the request has come as far as the lock lets it.
+    """
+    with ThreadPoolExecutor(1) as pool:
+
+        def send(request: Callable[[], Answer], change: Callable[[Session], object]) -> Answer:
+            with world.database.write() as session:
+                lock_principal(session, world.principal_id)
+                running = pool.submit(request)
+                _wait_for_the_lock(world, session)
+                change(session)
+            return running.result()
+
+        yield send
+
+
+def _wait_for_the_lock(world: World, session: Session) -> None:
+    """Return when somebody waits for this unit; where nobody can be seen waiting, after a while."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    )
+    for _ in range(50):
+        if not world.database.is_sqlite and session.execute(waiting).scalar_one():
+            return
+        time.sleep(0.02 if not world.database.is_sqlite else 0.004)
+
+
+@pytest.mark.rule("R21")
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "MOVE"])
+def test_a_condition_is_checked_against_what_a_rival_has_just_written(world, meanwhile, method):
+    path, body = f"{world.platform_path}one.ics", event("one", at(9), at(10))
+    etag = world.device.put(path, body).etag
+    theirs = event("one", at(11), at(12), summary="Theirs")
+    requests = {
+        "PUT": lambda: world.device.put(path, body, **{"If-Match": etag}),
+        "DELETE": lambda: world.device.delete(path, **{"If-Match": etag}),
+        "MOVE": lambda: world.device.move(
+            path, f"{world.platform_path}two.ics", **{"If-Match": etag}
+        ),
+    }
+    parsed = parse_calendar_object(theirs)
+    expansion = expand(theirs, default_window(now()), BusyRules(ZoneInfo("Europe/Berlin")))
+    stored = world.object("one.ics")
+
+    def rival(session: Session) -> None:
+        collection = get_collection(session, stored.collection_id)
+        prepared = PreparedObject(
+            "one.ics", "one", stored.kind, "VEVENT", parsed.etag, theirs, expansion
+        )
+        save_object(session, collection, prepared, now=now())
+
+    assert meanwhile(requests[method], rival).status == 412
+    assert world.object("one.ics").body == theirs
+
+
+@pytest.mark.rule("R23")
+def test_an_event_put_while_its_owner_moves_to_another_zone_is_read_in_the_new_one(
+    world, meanwhile
+):
+    day = DAY0.strftime("%Y%m%d")
+    body = event("day", "X", "", "TRANSP:OPAQUE").replace(
+        b"DTSTART:X", f"DTSTART;VALUE=DATE:{day}".encode()
+    )
+    answer = meanwhile(
+        lambda: world.device.put(f"{world.platform_path}day.ics", body),
+        lambda session: update_principal(
+            session, world.principal_id, {"time_zone": "America/New_York"}
+        ),
+    )
+    assert answer.status == 201
+    with world.database.read() as session:
+        found = span_of_object(session, world.object("day.ics").id)
+    midnight = DAY0.replace(tzinfo=ZoneInfo("America/New_York"))
+    assert found[0] == int(midnight.timestamp())
