@@ -28,6 +28,7 @@ from gateway.store.conflicts import ConflictKind, Side, record_conflict
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import PreparedObject, StoredObject
 from gateway.store.outbox import LedgerRow
+from gateway.store.principals import get_principal
 from gateway.sync.context import SyncContext
 from gateway.sync.prepare import RawObject
 from gateway.upstream.client import UpstreamClient
@@ -49,11 +50,16 @@ def find_own(
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """An own object as it is here, read in one unit; ``waiting``: a change has yet to go up."""
+    """An own object as it is here, read in one unit; ``waiting``: a change has yet to go up.
+
+    ``zone`` and ``addresses`` are its owner's: times are read by them.
+    """
 
     row: LedgerRow
     local: StoredObject | None
     waiting: bool
+    zone: str
+    addresses: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,6 @@ async def take_version(
     calendar: UpstreamCalendar,
     row: LedgerRow,
     raw: RawObject,
-    *,
-    zone: ZoneInfo,
 ) -> bool:
     """Take what iCloud holds of an own object now; returns whether the appointment changed.
 
@@ -82,7 +86,7 @@ async def take_version(
     """
     for _ in range(_ATTEMPTS):
         own = await context.store.read(_load_own, row.id)
-        verdict = _judge(own, raw, connection, zone=zone, now=context.now())
+        verdict = _judge(own, raw, now=context.now())
         done = await context.store.write(
             _write_version, own, connection.id, calendar, raw, verdict, now=context.now()
         )
@@ -94,12 +98,16 @@ async def take_version(
 def _load_own(session: Session, ledger_id: str) -> _Own:
     row = outbox.get_ledger_row(session, ledger_id)
     local = objects.find_object_by_id(session, row.object_id) if row.object_id else None
-    return _Own(row, local, outbox.has_errand(session, ledger_id))
+    return _Own(
+        row=row,
+        local=local,
+        waiting=outbox.has_errand(session, ledger_id),
+        zone=get_principal(session, row.principal_id).time_zone,
+        addresses=bookings.owner_addresses(session, row.principal_id),
+    )
 
 
-def _judge(
-    own: _Own, raw: RawObject, connection: Connection, *, zone: ZoneInfo, now: int
-) -> _Verdict:
+def _judge(own: _Own, raw: RawObject, *, now: int) -> _Verdict:
     local, row = own.local, own.row
     if raw.etag == row.upstream_etag:
         return _Verdict()
@@ -111,7 +119,7 @@ def _judge(
     conflicts: list[tuple[ConflictKind, Side, bytes]] = []
     prepared = None
     if not any(same_times(body, raw.body) for body in (local.body, *known)):
-        prepared = _with_their_times(local, raw.body, connection, zone=zone, now=now)
+        prepared = _with_their_times(own, local, raw.body, now=now)
         if prepared and own.waiting and known and not same_times(known[0], local.body):
             conflicts.append(("time", "local", local.body))
     edited = bool(known) and not any(_same_words(raw.body, body) for body in known)
@@ -130,14 +138,14 @@ def _same_words(a: bytes, b: bytes) -> bool:
 
 
 def _with_their_times(
-    local: StoredObject, theirs: bytes, connection: Connection, *, zone: ZoneInfo, now: int
+    own: _Own, local: StoredObject, theirs: bytes, *, now: int
 ) -> PreparedObject | None:
     try:
         body = adopt_times(local.body, theirs)
         parsed = parse_calendar_object(body)
     except InvalidCalendarData:
         return None
-    rules = BusyRules(zone, frozenset(connection.addresses), always_busy=True)
+    rules = BusyRules(ZoneInfo(own.zone), own.addresses, always_busy=True)
     return PreparedObject(
         name=local.name,
         uid=parsed.uid,
@@ -159,13 +167,15 @@ def _write_version(
     *,
     now: int,
 ) -> bool:
-    """Write ledger and object together; False when either changed since it was read."""
+    """Write ledger and object together; False when these or the zone changed since."""
     row, local = own.row, own.local
     lock_principal(session, row.principal_id)
     current = _load_own(session, row.id)
     if current.row.upstream_etag != row.upstream_etag or current.waiting != own.waiting:
         return False
     if (current.local.etag if current.local else None) != (local.etag if local else None):
+        return False
+    if (current.zone, current.addresses) != (own.zone, own.addresses):
         return False
     guests = has_guests(raw.body)
     state = "parked" if guests else row.state if own.waiting else "pushed"
@@ -200,6 +210,8 @@ def _save_adopted(
     stored = objects.save_object(session, collection, prepared, now=now)
     appointment = bookings.find_appointment_by_object(session, stored.id)
     span = bookings.span_of_object(session, stored.id)
+    if span is None and stored.first_start is not None:  # beyond what is expanded
+        span = (stored.first_start, stored.last_end or stored.first_start)
     if appointment is not None and span is not None:
         bookings.update_appointment(session, appointment.id, now=now, start=span[0], end=span[1])
 
@@ -212,8 +224,6 @@ async def take_deletion(
     connection: Connection,
     client: UpstreamClient,
     row: LedgerRow,
-    *,
-    zone: ZoneInfo,
 ) -> None:
     """An own object is gone from where it was: follow it if it moved, else cancel (R17)."""
     own = await context.store.read(_load_own, row.id)
@@ -222,7 +232,7 @@ async def take_deletion(
     found = await find_moved(context, connection, client, own.row, own.local)
     if found is not None:
         calendar, raw = found
-        await take_version(context, connection, calendar, own.row, raw, zone=zone)
+        await take_version(context, connection, calendar, own.row, raw)
         return
     await context.store.write(_cancel, own.row.id, now=context.now())
 

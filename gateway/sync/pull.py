@@ -144,11 +144,11 @@ async def _take_own(run: Run, calendar: UpstreamCalendar, held: Held, batch: Bat
         if row is None:
             foreign.append(raw)
         elif not held.is_current(raw.name, raw.etag):
-            await take_version(run.context, run.connection, calendar, row, raw, zone=run.zone)
+            await take_version(run.context, run.connection, calendar, row, raw)
             taken += 1
     batch.found = foreign
     for name in [name for name in batch.gone if name in held.own]:
-        await take_deletion(run.context, run.connection, run.client, held.own[name], zone=run.zone)
+        await take_deletion(run.context, run.connection, run.client, held.own[name])
         taken += 1
     return taken
 
@@ -290,7 +290,7 @@ async def _finish(
 ) -> None:
     """Delete what is proved gone and, when nothing is missing, store the token (R11)."""
     for name in sorted(plan.removed & held.own.keys()):
-        await take_deletion(run.context, run.connection, run.client, held.own[name], zone=run.zone)
+        await take_deletion(run.context, run.connection, run.client, held.own[name])
         report.own += 1
     gone = [held.etags[name][0] for name in plan.removed if name in held.etags]
     report.problem = None if complete else INCOMPLETE

@@ -1,12 +1,15 @@
 """What iCloud does to our own pushed appointments (R17, R3)."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from gateway.services.pushes import drop_push, retry_push
 from gateway.store import busy, collections, conflicts, outbox
 from gateway.store.overview import Scope
+from gateway.store.principals import update_principal
+from gateway.sync import own
 from tests.sync.conftest import Site, event
 
 
@@ -348,3 +351,35 @@ async def test_what_we_deleted_and_somebody_restored_is_an_event_like_any_other(
     pushed.account.put("home", data, name)
     await pushed.sync()
     assert set(pushed.mirrored("home")) == {name}
+
+
+@pytest.mark.rule("R17")
+async def test_a_time_far_ahead_is_listed_as_iclouds(pushed: Site) -> None:
+    theirs = event(pushed.ledger()[0].upstream_uid, "20290301T130000", "20290301T140000")
+    pushed.account.put("home", theirs, name_of(pushed))
+    await pushed.sync()
+    (appointment,) = pushed.appointments()
+    assert (appointment.start, appointment.end) == (at("20290301T130000"), at("20290301T140000"))
+
+
+@pytest.mark.rule("R17", "R23")
+async def test_an_adopted_time_is_read_in_the_zone_that_holds_when_it_is_written(
+    pushed: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = event(pushed.ledger()[0].upstream_uid).replace(
+        b"DTSTART:20261001T090000Z\r\nDTEND:20261001T100000Z", b"DTSTART;VALUE=DATE:20261001"
+    )
+    pushed.account.put("home", theirs, name_of(pushed))
+    moves = [{"time_zone": "America/New_York"}]
+    judge = own._judge
+
+    def judge_and_move(*args: Any, **kwargs: Any) -> object:
+        verdict = judge(*args, **kwargs)
+        while moves:
+            with pushed.database.write() as session:
+                update_principal(session, pushed.principal_id, moves.pop())
+        return verdict
+
+    monkeypatch.setattr(own, "_judge", judge_and_move)
+    await pushed.sync()
+    assert busy_spans(pushed) == [(at("20261001T040000"), at("20261002T040000"))]
