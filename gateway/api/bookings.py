@@ -7,6 +7,7 @@ from typing import Any
 from gateway.api.freebusy import check_window
 from gateway.api.paging import link_next
 from gateway.api.problems import ReferenceNotFound
+from gateway.api.reach import is_beyond
 from gateway.api.routing import AnyCall, Call, Result, json_answer
 from gateway.api.schemas import NoQuery
 from gateway.api.schemas_booking import (
@@ -234,6 +235,9 @@ async def update_appointment(call: Call[NoQuery, AppointmentChanges]) -> Result:
         missing = "/end" if "start" in given else "/start"
         raise InvalidInput("Give start and end together.", code="missing", pointer=missing)
     span = _span(call, body.start, body.end) if "start" in given else None
+    if span is not None and is_beyond(span[1], call.now):
+        owner, _ = await call.read(_own_appointment, call)
+        await call.reach([owner.id], span[1])
 
     def unit(session: Session) -> dict[str, Any]:
         principal, row = _own_appointment(session, call)

@@ -53,11 +53,23 @@ def change_event(
     one start and one end do not say what becomes of the other instances.
     """
     lines = [line for line in unfold(body).split("\n") if line]
-    if span is not None and any(_name(line) in _REPEATS for line in lines):
+    if span is not None and _is_series(lines):
         raise Conflict(
             "This appointment repeats; change its times over CalDAV.", code="appointment-recurring"
         )
     return b"".join(map(fold, _changed(lines, now, span, title)))
+
+
+def _is_series(lines: list[str]) -> bool:
+    """Tell whether an event repeats; a VTIMEZONE has rules of its own."""
+    inside = False
+    for line in lines:
+        name = _name(line)
+        if name in ("BEGIN", "END") and line.partition(":")[2].strip().upper() == "VEVENT":
+            inside = name == "BEGIN"
+        elif inside and name in _REPEATS:
+            return True
+    return False
 
 
 def _changed(lines: list[str], now: int, span: Interval | None, title: str | None) -> Iterator[str]:

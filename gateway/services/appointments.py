@@ -25,7 +25,7 @@ from gateway.store.collections import PLATFORM_NAME, Collection, find_collection
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import StoredObject, get_object_by_id
 from gateway.store.outbox import find_ledger_by_object
-from gateway.store.principals import LoginKind, Principal
+from gateway.store.principals import LoginKind, Principal, get_principal
 
 BLOCKED_SLOT = f"{KIND_PROPERTY}:BLOCKED-SLOT"
 
@@ -124,13 +124,19 @@ def change(
     allow_overlap: bool = False,
     now: int,
 ) -> Appointment:
-    """Move or rename an appointment; raises like :func:`book`, and ``appointment-cancelled``."""
+    """Move or rename an appointment; raises like :func:`book`, and ``appointment-cancelled``.
+
+    A new title alone takes no time, so nothing is refused for it.
+    """
     lock_principal(session, principal.id)
     row, stored = _living(session, principal.id, appointment_id)
     if span is None and title is None:
         return row
     body = change_event(stored.body, now=now, span=span, title=title)
-    replace_body(session, principal, stored, body, allow_overlap=allow_overlap, now=now)
+    keeps_time = span is None
+    replace_body(
+        session, principal, stored, body, allow_overlap=allow_overlap or keeps_time, now=now
+    )
     return bookings.get_appointment(session, principal.id, row.id)
 
 
@@ -143,8 +149,12 @@ def replace_body(
     allow_overlap: bool,
     now: int,
 ) -> None:
-    """Write an appointment's object anew as the platform does; raises like :func:`book`."""
+    """Write an appointment's object anew as the platform does; raises like :func:`book`.
+
+    The principal is locked by now; the zone is read here, one read earlier may be the old one.
+    """
     draft = read_draft(body)
+    principal = get_principal(session, principal.id)
     prepared = prepare_draft(
         draft,
         name=stored.name,

@@ -133,6 +133,26 @@ async def test_every_face_sees_beyond_the_window(live: Live) -> None:
         assert covered(live) >= FAR + DAY, name
 
 
+@pytest.mark.rule("R27")
+async def test_an_appointment_far_ahead_is_moved_and_renamed_as_it_was_made(live: Live) -> None:
+    who = {"principal": live.place.ann.id}
+    call = live.place.platform.call
+
+    def hours(first: int) -> dict[str, str]:
+        return {"start": text(FAR + first * 3600), "end": text(FAR + (first + 1) * 3600)}
+
+    status, made = await live.place.platform.post(
+        "/v1/appointments", {**who, **hours(12), "title": "Old"}
+    )
+    assert status == 201
+    path = f"/v1/appointments/{made['id']}"
+    assert (await call("PATCH", path, {"title": "New"}))[0] == 200
+    assert (await call("PATCH", path, hours(14)))[0] == 200
+    status, problem = await call("PATCH", path, hours(9))
+    assert (status, problem["code"]) == (409, "slot-taken")
+    assert await by_freebusy(live) == [MEETING, tuple(hours(14).values())]
+
+
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """Every expansion on demand waits for this; questions wait for it next to no time."""

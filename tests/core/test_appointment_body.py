@@ -67,3 +67,16 @@ def test_the_time_of_a_series_is_not_changed_but_its_title_is(line: str) -> None
         change_event(series, now=NOW, span=SPAN)
     assert refused.value.code == "appointment-recurring"
     assert line in change_event(series, now=NOW, title="Neu").decode()
+
+
+def test_the_rules_of_a_time_zone_make_no_series() -> None:
+    zone = (
+        "BEGIN:VTIMEZONE\nTZID:Europe/Berlin\nBEGIN:STANDARD\nDTSTART:19701025T030000\n"
+        "RRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU\nTZOFFSETFROM:+0200\nTZOFFSETTO:+0100\n"
+        "END:STANDARD\nEND:VTIMEZONE\nBEGIN:VEVENT"
+    )
+    changed = change_event(
+        THEIRS.replace("BEGIN:VEVENT", zone, 1).encode(), now=NOW, span=SPAN
+    ).decode()
+    assert "RRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU\r\n" in changed
+    assert "DTSTART:20261102T061320Z\r\nDTEND:20261102T071320Z\r\nEND:VEVENT" in changed
