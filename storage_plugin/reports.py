@@ -208,9 +208,10 @@ def _limit(root: Any) -> int | None:
     found = root.findtext(f"{D}limit/{D}nresults")
     if found is None:
         return None
-    if not found.strip().isascii() or not found.strip().isdigit() or int(found) < 1:
+    digits = found.strip().lstrip("0")
+    if not digits.isascii() or not digits.isdigit():
         raise DavError(HTTPStatus.BAD_REQUEST, "", "nresults is a positive number.")
-    return int(found)
+    return int(digits[:10])  # more than anybody has; Python refuses to read very long numbers
 
 
 def _page(

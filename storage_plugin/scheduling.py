@@ -27,7 +27,7 @@ from gateway.store.principals import (
 from storage_plugin.errors import DECLARATIONS, DavError
 from storage_plugin.filters import read_utc
 from storage_plugin.freebusy import MAX_WINDOW_S
-from storage_plugin.handlers import path_of
+from storage_plugin.handlers import is_usable_name, path_of
 from storage_plugin.multistatus import text
 from storage_plugin.storage import Storage
 
@@ -106,6 +106,7 @@ def _find_people(
     wanted = {_path_or_mail(address) for address in addresses}
     mails = [a.removeprefix(_MAILTO) for a in wanted if a.startswith(_MAILTO)]
     ids = [a.strip("/").rpartition("/")[2] for a in wanted if not a.startswith(_MAILTO)]
+    ids = [name for name in ids if is_usable_name(name)]
     mine = asker.subaccount_id
     by_account = find_by_account_address(session, mails, subaccount_id=mine) if mails else {}
     ids += [principal_id for found in by_account.values() for principal_id in found]

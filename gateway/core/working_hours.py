@@ -224,7 +224,7 @@ def _refusal(reason: str) -> InvalidCalendarData:
 def write_week(week: Week, *, uid: str, stamp: int) -> bytes:
     """Write hours as a VCALENDAR with one VAVAILABILITY; ``stamp`` is UTC epoch seconds.
 
-    Reading it again gives the same hours; dates before 2024 are left out.
+    Reading it again gives the same hours; dates before 2024 and the last of all are left out.
     """
     tzid = week.zone.key
     lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//icloud-caldav-gateway//EN"]
@@ -267,7 +267,7 @@ def _weekly_parts(week: Week) -> Iterator[_Written]:
 def _single_parts(week: Week) -> Iterator[_Written]:
     for day, hours in week.overrides:
         for span in hours:
-            if day >= _MONDAY and span not in week.weekdays[day.weekday()]:
+            if _MONDAY <= day < date.max and span not in week.weekdays[day.weekday()]:
                 yield day, span, []
 
 

@@ -200,6 +200,14 @@ PIECES = [
 ]
 
 
+def test_the_last_night_of_all_is_left_out() -> None:
+    """It ends in the year 10000, which no calendar can say."""
+    usual = (((540, 1020),),) * 7
+    week = Week(ZoneInfo("Europe/Berlin"), usual, ((date.max, ((1320, 1800),)),))
+    read = read_week(write_week(week, uid="hours", stamp=NOW), own=week.zone, now=NOW)
+    assert (read.weekdays, read.overrides) == (usual, ((date.max, ()),))
+
+
 @given(st.lists(st.sampled_from(PIECES), max_size=20))
 def test_whatever_comes_is_read_or_refused(lines: list[str]) -> None:
     body = "\r\n".join(["BEGIN:VAVAILABILITY", *lines, "END:VAVAILABILITY"]).encode()

@@ -170,6 +170,12 @@ def test_odd_limits_are_400(world, number):
     assert answer.status == 400
 
 
+def test_a_limit_of_five_thousand_digits_limits_nothing(world):
+    inner = f"<d:sync-token/><d:limit><d:nresults>{'9' * 5000}</d:nresults></d:limit>"
+    answer = world.device.report(world.platform_path, wrap("d:sync-collection", inner))
+    assert (answer.status, answer.hrefs) == (207, [])
+
+
 def test_a_property_without_a_namespace_is_a_property(world):
     path = f"{world.home}odd/"
     assert world.device.mkcalendar(path, '<mine xmlns="">1 &lt; 2</mine>').status == 201

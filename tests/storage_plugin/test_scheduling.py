@@ -188,6 +188,13 @@ def test_the_outbox_is_found_at_the_principal_and_holds_nothing(world):
     assert world.device.report(outbox, query).conditions == [f"{D}supported-report"]
 
 
+def test_an_address_that_cannot_be_one_is_an_invalid_user(world):
+    answer = world.device.post(f"{world.home}outbox/", question("/a%00b/"))
+    assert answer.status == 200
+    statuses = [node.text for node in answer.xml.iter(f"{C}request-status")]
+    assert statuses == ["3.7;Invalid calendar user"]
+
+
 def test_nothing_is_posted_anywhere_else(world):
     for path in ("/", world.home, world.platform_path, world.mirror_path):
         answer = world.device.post(path, question(ANNA))
