@@ -38,6 +38,8 @@ COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL")
 RESERVED = ("inbox", "outbox")
 MAX_LOCAL_CALENDARS = 100
 MAX_PROPERTY_SIZE = 64 * 1024
+MAX_PROPERTIES_SIZE = 256 * 1024
+"""Of all kept properties of one calendar: every look at a home reads them."""
 
 _SUBSCRIPTION_HOSTS = ("calendarserver.org", "apple.com")
 _SUBSCRIPTION_SCHEMES = ("webcal:", "webcals:")
@@ -119,7 +121,7 @@ def make_local_calendar(storage: "Storage", principal_id: str, name: str, wanted
             name=name,
             kind="local",
             display_name=wanted.display_name or name,
-            properties={tag: text for tag, text in wanted.dead.items() if text is not None},
+            properties=_kept(wanted.dead),
             components=components,
             transparent=bool(wanted.transparent),
             now=int(time.time()),
@@ -139,7 +141,7 @@ def change_calendar(session: Session, row: Collection, wanted: Wanted) -> None:
             session,
             row.id,
             display_name=name or row.name,
-            properties={tag: text for tag, text in dead.items() if text is not None},
+            properties=_kept(dead),
             transparent=transparent,
             now=int(time.time()),
         )
@@ -172,6 +174,18 @@ def _check_room(session: Session, principal_id: str, name: str) -> None:
             "<quota-not-exceeded/>",
             "There are too many calendars.",
         )
+
+
+def _kept(dead: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the properties that have a value; raises 507 when they are too large together."""
+    kept = {tag: text for tag, text in dead.items() if text is not None}
+    if sum(len(tag) + len(text) for tag, text in kept.items()) > MAX_PROPERTIES_SIZE:
+        raise DavError(
+            HTTPStatus.INSUFFICIENT_STORAGE,
+            "<quota-not-exceeded/>",
+            "The properties of this calendar are too large together.",
+        )
+    return kept
 
 
 def _value(element: Any) -> str:

@@ -299,3 +299,19 @@ def test_apple_devices_get_a_profile(world):
     assert world.device.secret.encode() not in answer.body
     anonymous = world.anonymous
     assert anonymous.get("/.mobileconfig").status == 401
+
+
+@pytest.mark.rule("R18")
+def test_the_properties_of_a_calendar_have_a_common_limit(world):
+    path = f"{world.home}full/"
+    world.device.mkcalendar(path)
+
+    def keep(number: int, length: int) -> int:
+        prop = f'<x:p{number} xmlns:x="urn:x">{"y" * length}</x:p{number}>'
+        step = f"<d:set><d:prop>{prop}</d:prop></d:set>"
+        return world.device.proppatch(path, step).status
+
+    assert [keep(number, 60_000) for number in range(5)] == [207, 207, 207, 207, 507]
+    assert (keep(0, 10), keep(4, 60_000)) == (207, 207)
+    too_much = "".join(f'<x:p{n} xmlns:x="urn:x">{"y" * 60_000}</x:p{n}>' for n in range(5))
+    assert world.device.mkcalendar(f"{world.home}born-full/", too_much).status == 507
