@@ -328,7 +328,11 @@ def _check_free(
 def _blocking_spans(
     session: Session, principal_id: str, prepared: PreparedObject
 ) -> list[Interval]:
-    """Return the time an object would take; of a series only what can be compared."""
+    """Return the time an object would take; of a series only what can be compared.
+
+    While all is expanded anew, after a change of zone or rules, nothing can: all of it is asked
+    for, and found unknown.
+    """
     expansion = prepared.expansion
     spans = merge(
         (instance.busy_start, instance.busy_end)
@@ -337,7 +341,8 @@ def _blocking_spans(
     )
     if expansion.recurring:
         coverage = get_coverage(session, principal_id)
-        return clip(spans, coverage) if coverage is not None else spans
+        is_ahead = coverage is not None and coverage[1] > expansion.window[0]
+        return clip(spans, coverage) if coverage is not None and is_ahead else spans
     start, end = expansion.first_start, expansion.last_end
     is_beyond = not expansion.instances and start is not None and start >= expansion.window[1]
     return [(start, end)] if is_beyond and start is not None and end is not None else spans

@@ -5,6 +5,7 @@ import pytest
 from gateway.store import booking_tables, tables
 from gateway.store.bookings import create_hold
 from gateway.store.outbox import list_errands, mark_in_doubt, update_ledger
+from gateway.store.principals import update_principal
 from tests.storage_plugin.conftest import DAY0, at, now
 from tests.storage_plugin.dav import G, event
 
@@ -315,3 +316,21 @@ def test_the_uid_of_a_mirrored_event_makes_nothing_of_it_writable(world):
     (row,) = world.ledger()
     assert row.upstream_uid != "m2"
     assert world.device.get(f"{world.mirror_path}m2.ics").body == later
+
+
+@pytest.mark.rule("R25", "R27")
+def test_a_series_is_not_booked_while_everything_is_expanded_anew(world):
+    """Between a change of zone and the end of its expansion nothing is known for sure."""
+    day = DAY0.strftime("%Y%m%d")
+    all_day = event("d", "X", "", "TRANSP:OPAQUE").replace(
+        b"DTSTART:X", f"DTSTART;VALUE=DATE:{day}".encode()
+    )
+    world.mirror_put("a.ics", event("a", at(9, day=1), at(10, day=1)))
+    assert world.device.put(f"{world.platform_path}d.ics", all_day).status == 201
+    with world.database.write() as session:
+        update_principal(session, world.principal_id, {"time_zone": "Asia/Tokyo"})
+    path = f"{world.platform_path}s.ics"
+    for hour, code in ((9, "slot-taken"), (11, "availability-unknown")):
+        series = event("s", at(hour, day=1), at(hour + 1, day=1), "RRULE:FREQ=DAILY")
+        refused = world.platform.put(path, series)
+        assert (refused.status, refused.conditions) == (409, [f"{G}{code}"])
