@@ -52,7 +52,8 @@ def _style() -> Markup:
 
 def _code_words(text: str) -> Markup:
     """Show what the document writes between backticks as code."""
-    return Markup(_CODE_WORD.sub(r"<code>\1</code>", escape(text)))  # noqa: S704  # escaped first
+    escaped = str(escape(text))  # as plain text: joining Markup would escape our tags too
+    return Markup(_CODE_WORD.sub(r"<code>\1</code>", escaped))  # noqa: S704
 
 
 _templates.filters["code_words"] = _code_words

@@ -43,7 +43,7 @@ async def get_explanation(call: Call[ExplainQuery, None]) -> Result:
 
 
 async def explain_slot(call: Call[SlotExplainQuery, None]) -> Result:
-    """Say why a schedule offers a slot at ``start`` or not: its rules, and each person's time."""
+    """Say why a schedule offers the slot at `start` or not: its rules, and each person's time."""
     query = call.query
     schedule = await call.read(find_own_schedule, call)
     offer, rules = schedule.offer, schedule.offer.rules
