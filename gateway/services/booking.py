@@ -154,7 +154,8 @@ def put_platform_object(
             now=now,
         )
     is_appointment = kind == "appointment"
-    if is_appointment and login_kind == "platform" and not allow_overlap:
+    takes_time = prepared.expansion.recurring or not draft.cancelled
+    if is_appointment and takes_time and login_kind == "platform" and not allow_overlap:
         _check_free(session, principal.id, prepared, known, now=now)
     stored = save_object(session, collection, prepared, now=now)
     if is_appointment:
@@ -311,6 +312,8 @@ def _check_free(
     now: int,
 ) -> None:
     """Refuse time the object did not have before and somebody else has."""
+    if known is not None and _keeps_far_time(session, prepared, known):
+        return
     wanted = _blocking_spans(session, principal_id, prepared)
     if known is not None and wanted:
         window = (wanted[0][0], wanted[-1][1])
@@ -342,10 +345,23 @@ def _blocking_spans(
     if expansion.recurring:
         coverage = get_coverage(session, principal_id)
         is_ahead = coverage is not None and coverage[1] > expansion.window[0]
-        return clip(spans, coverage) if coverage is not None and is_ahead else spans
+        spans = clip(spans, coverage) if coverage is not None and is_ahead else spans
     start, end = expansion.first_start, expansion.last_end
-    is_beyond = not expansion.instances and start is not None and start >= expansion.window[1]
-    return [(start, end)] if is_beyond and start is not None and end is not None else spans
+    if expansion.instances or start is None or start < expansion.window[1]:
+        return spans
+    if expansion.recurring:
+        return [(start, start + 1)]  # where it begins: the rest is as little known
+    return [(start, end)] if end is not None else spans
+
+
+def _keeps_far_time(session: Session, prepared: PreparedObject, known: StoredObject) -> bool:
+    """Tell whether an appointment beyond what is expanded stays where it is, and blocks there."""
+    expansion = prepared.expansion
+    before, after = (known.first_start, known.last_end), (expansion.first_start, expansion.last_end)
+    if expansion.instances or before != after:
+        return False
+    row = find_appointment_by_object(session, known.id)
+    return row is not None and row.status == "confirmed"
 
 
 def _note_appointment(session: Session, draft: Draft, stored: StoredObject, *, now: int) -> None:

@@ -334,3 +334,24 @@ def test_a_series_is_not_booked_while_everything_is_expanded_anew(world):
         series = event("s", at(hour, day=1), at(hour + 1, day=1), "RRULE:FREQ=DAILY")
         refused = world.platform.put(path, series)
         assert (refused.status, refused.conditions) == (409, [f"{G}{code}"])
+
+
+@pytest.mark.rule("R25", "R27")
+def test_far_ahead_nothing_is_booked_unseen_and_what_is_there_can_be_renamed(world):
+    times = at(9, day=900), at(10, day=900)
+    path, headers = f"{world.platform_path}far.ics", {"X-Gateway-Allow-Overlap": "T"}
+    rules = ("RRULE:FREQ=DAILY;COUNT=2",), ()
+    world.mirror_put("near.ics", event("near", at(9), at(10)))
+    for rule in rules:
+        refused = world.platform.put(path, event("far", *times, *rule))
+        assert (refused.status, refused.conditions) == (409, [f"{G}availability-unknown"])
+    for rule in rules:
+        assert world.platform.put(path, event("far", *times, *rule), **headers).status in (201, 204)
+        again = event("far", *times, *rule, summary="Another title")
+        assert world.platform.put(path, again).status == 204
+    moved = world.platform.put(path, event("far", at(9, day=901), at(10, day=901)))
+    assert moved.conditions == [f"{G}availability-unknown"]
+    cancelled = event("far", *times, "STATUS:CANCELLED")
+    assert world.platform.put(path, cancelled).status == 204
+    refused = world.platform.put(path, event("far", *times))
+    assert refused.conditions == [f"{G}availability-unknown"]
