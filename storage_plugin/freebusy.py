@@ -70,7 +70,8 @@ def _of_calendar(
     if not isinstance(found, CalendarCollection):
         raise DavError(HTTPStatus.NOT_FOUND, "", "There is no such calendar.")
     session, now = storage.session(), storage.now()
-    sources = [s for s in list_sources(session, principal.id) if s.collection_id == found.row.id]
+    everything = list_sources(session, principal.id, blocking=False)
+    sources = [source for source in everything if source.collection_id == found.row.id]
     states = source_states(session, principal.id, sources, window, now=now)
     rows = busy_rows(session, principal.id, window, [found.row.id])
     known = [(start, end, fbtype) for start, end, fbtype, _id in rows]

@@ -50,8 +50,11 @@ class Source:
 _ROLES = ("platform", "linked", "conflict", "local")
 
 
-def list_sources(session: Session, principal_id: str) -> list[Source]:
-    """List the collections whose instances block the principal's time, by role, then by age."""
+def list_sources(session: Session, principal_id: str, *, blocking: bool = True) -> list[Source]:
+    """List the collections whose instances block the principal's time, by role, then by age.
+
+    Without ``blocking``, also those whose busy time does not count for the principal.
+    """
     found = [
         Source(
             collection_id=row.id,
@@ -64,18 +67,20 @@ def list_sources(session: Session, principal_id: str) -> list[Source]:
             connection_state=row.connection_state,
             reached=None if row.reached_until is None else (row.reached_from, row.reached_until),
         )
-        for row in session.execute(_sources(), {"b_principal": principal_id})
+        for row in session.execute(_sources(blocking), {"b_principal": principal_id})
     ]
     return sorted(found, key=lambda source: _ROLES.index(source.role))
 
 
 @cache
-def _sources() -> Select[Any]:
+def _sources(blocking: bool) -> Select[Any]:
     upstream = upstream_calendars.c
-    blocking = or_(
+    is_opaque = collections.c.transparent == false() if blocking else true()
+    is_chosen = upstream.blocks == true() if blocking else true()
+    wanted = or_(
         collections.c.kind == "platform",
-        and_(collections.c.kind == "local", collections.c.transparent == false()),
-        and_(upstream.role.in_(("linked", "conflict")), upstream.blocks == true()),
+        and_(collections.c.kind == "local", is_opaque),
+        and_(upstream.role.in_(("linked", "conflict")), is_chosen),
     )
     return (
         select(
@@ -96,7 +101,7 @@ def _sources() -> Select[Any]:
                 connections, connections.c.id == upstream.connection_id
             )
         )
-        .where(collections.c.principal_id == bindparam("b_principal"), blocking)
+        .where(collections.c.principal_id == bindparam("b_principal"), wanted)
         .order_by(collections.c.kind != "platform", collections.c.created_at, collections.c.id)
     )
 

@@ -64,6 +64,14 @@ def test_unknown_time_is_told_as_busy(world):
     assert periods(answer) == [("BUSY", f"{at(0)}/{at(24)}")]
 
 
+@pytest.mark.rule("R25")
+def test_a_calendar_that_does_not_block_is_not_told_free_unread(world):
+    world.change(tables.upstream_calendars, synced_at=None, state="never", blocks=False)
+    mirror = world.device.freebusy(world.mirror_path, at(0), at(24))
+    assert periods(mirror) == [("BUSY", f"{at(0)}/{at(24)}")]
+    assert periods(world.device.freebusy(world.home, at(0), at(24))) == []
+
+
 @pytest.mark.rule("R22", "R23")
 @pytest.mark.parametrize("seed", range(6))
 def test_the_report_says_what_the_json_face_says(world, seed):
