@@ -262,6 +262,3 @@ class KeyList(Answer):
     """API keys, oldest first."""
 
     keys: list[KeyOut]
-
-
-JsonObject = dict[str, Any]

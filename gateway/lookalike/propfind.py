@@ -90,9 +90,6 @@ def _calendar_nodes(call: Call, deep: bool) -> list[Node]:
     return nodes
 
 
-_SETTABLE = {m.dav("displayname"), m.apple("calendar-color"), m.apple("calendar-order")}
-
-
 def answer_proppatch(call: Call) -> Answer:
     """Set name, colour, order (or an unknown property) of an own calendar; others are 403."""
     calendar = call.calendar

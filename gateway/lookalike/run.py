@@ -20,18 +20,3 @@ async def run_lookalike(
         if on_ready is not None:
             on_ready(server)
         await (stop or asyncio.Event()).wait()
-
-
-def serve_forever(
-    host: str = "127.0.0.1",
-    port: int = 0,
-    partition_port: int = 0,
-    seed: bool = True,
-    on_ready: Callable[[Lookalike], None] | None = None,
-) -> None:
-    """Serve on an event loop of its own until interrupted (Ctrl-C raises KeyboardInterrupt)."""
-    asyncio.run(
-        run_lookalike(
-            host=host, port=port, partition_port=partition_port, seed=seed, on_ready=on_ready
-        )
-    )

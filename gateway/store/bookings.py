@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
@@ -18,7 +18,6 @@ from gateway.store.engine import Session, new_id
 from gateway.store.tables import (
     connections,
     instances,
-    objects,
     outbox,
     principals,
     upstream_calendars,
@@ -294,9 +293,3 @@ def span_of_object(session: Session, object_id: str) -> Interval | None:
         .limit(1)
     ).first()
     return (row[0], row[1]) if row is not None else None
-
-
-def count_objects(session: Session, collection_id: str) -> int:
-    """Count the members of a collection, for the quota."""
-    query = select(func.count()).where(objects.c.collection_id == collection_id)
-    return int(session.execute(query).scalar_one())

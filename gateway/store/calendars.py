@@ -89,17 +89,6 @@ def get_calendar(session: Session, calendar_id: str) -> UpstreamCalendar:
     return UpstreamCalendar(*row)
 
 
-def find_linked(session: Session, connection_id: str) -> UpstreamCalendar | None:
-    """Return the linked calendar of a connection, or None."""
-    row = session.execute(
-        select(*_COLUMNS).where(
-            upstream_calendars.c.connection_id == connection_id,
-            upstream_calendars.c.role == "linked",
-        )
-    ).first()
-    return UpstreamCalendar(*row) if row is not None else None
-
-
 def create_calendar(
     session: Session, *, connection_id: str, path: str, values: dict[str, Any]
 ) -> str:

@@ -11,7 +11,6 @@ import errno
 import secrets as random_source
 import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -64,11 +63,6 @@ def new_id(prefix: str) -> str:
     """Make an opaque id: the prefix, ``_`` and 100 random bits in lower-case base 32."""
     token = base64.b32encode(random_source.token_bytes(13)).decode("ascii").rstrip("=").lower()
     return f"{prefix}_{token[:20]}"
-
-
-def now_s() -> int:
-    """Return the current time in whole UTC epoch seconds, for callers that were given none."""
-    return int(time.time())
 
 
 class Database:

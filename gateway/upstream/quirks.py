@@ -18,17 +18,16 @@ TOKEN_REFUSALS = frozenset({400, 403, 404, 409, 410, 412, 507})
 # servers forget to say so in the resource type.
 SCHEDULING_IDS = frozenset({"inbox", "outbox", "notification", "notifications", "dropbox"})
 
+# What needs no constant, because we never do it or decide by looking:
+#
 # 2025-12 and 2025-10, pasted curl logs: PUT of a body iCloud dislikes is answered 404, not 4xx
 # with a reason; so a 404 to a PUT says nothing about the collection.
-PUT_DISLIKED = frozenset({400, 403, 404, 409, 415, 422})
 
 # 2026-07, live test by two clients: If-Match: * is answered 412 although the object exists.
 # We never send it; a known ETag or If-None-Match: * only.
-NEVER_IF_MATCH_STAR = True
 
 # 2014 (python-caldav 7) and the open-source server: DELETE with any Depth but infinity is 400.
 # We send none.
-NO_DEPTH_ON_DELETE = True
 
 # 2026, production report: Retry-After is shorter than the real block; obeying it exactly trips
 # the limit again. Seconds of our own floor, doubled per failure up to the ceiling.
