@@ -90,7 +90,9 @@ async def test_an_interrupted_first_sync_goes_on_where_it_stopped(
     assert held == 150
     large.requests()
     assert (await large.sync()).ok
-    assert large.requests().count("REPORT calendar-multiget") == (FAR + NEAR - held) // 50
+    asked = large.requests()
+    asked = asked[asked.index("PROPFIND") :]  # a batch read ahead by the run that was stopped
+    assert asked.count("REPORT calendar-multiget") == (FAR + NEAR - held) // 50
     large.assert_mirror_equals("home")
     calendar = large.calendar("home")
     assert (calendar.state, calendar.reached_until) == ("ok", None)
