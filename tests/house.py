@@ -10,7 +10,7 @@ from pathlib import Path
 from tests import rules
 
 ROOT = Path(__file__).parents[1]
-MAX_FILE_LINES = 400
+MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
 FULL_INIT = {"storage_plugin/__init__.py"}
 
