@@ -24,6 +24,7 @@ PARTS = (
     "first_sync_50k",
     "idle",
     "latency",
+    "abuse",
     "engine",
 )
 

@@ -89,6 +89,32 @@ def _principal(session: Session, now: int) -> Principal:
     )
 
 
+def add_person(session: Session, colleague: str | None, name: str) -> tuple[str, tuple[str, str]]:
+    """Add somebody without an account to the tenant of ``colleague``, or to a new one.
+
+    Returns the id and a device login.
+    """
+    now = int(time.time())
+    if colleague is None:
+        tenant = principals.create_subaccount(session, name=name, now=now).id
+    else:
+        tenant = principals.get_principal(session, colleague).subaccount_id
+    made = principals.create_principal(
+        session, subaccount_id=tenant, name=name, time_zone=ZONE, now=now
+    )
+    return made.id, _login(session, made, "device", now)
+
+
+def add_key(session: Session, principal_id: str) -> str:
+    """Add an API key of the scope ``platform`` to a person's tenant; returns its secret."""
+    tenant = principals.get_principal(session, principal_id).subaccount_id
+    scopes = frozenset({"platform"})
+    now = int(time.time())
+    return keys.create_key(session, name="platform", scopes=scopes, subaccount_id=tenant, now=now)[
+        1
+    ]
+
+
 def _login(session: Session, principal: Principal, kind: str, now: int) -> tuple[str, str]:
     made, secret = principals.create_login(
         session,
