@@ -68,6 +68,9 @@ class Settings(BaseSettings):
 
     poll_active_s: float = Field(default=35.0, gt=0)
     poll_idle_s: float = Field(default=240.0, gt=0)
+    sync_slots: int = Field(
+        default=64, gt=0, le=1024, description="Accounts one worker asks at the same time."
+    )
     fresh_for_s: int = Field(default=900, gt=0, description="A source is fresh this long (R25).")
     trust_for_s: int = Field(default=86_400, gt=0, description="Stale data is believed this long.")
     timeline_cache_bytes: int = Field(

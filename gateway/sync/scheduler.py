@@ -25,19 +25,15 @@ __all__ = ["Progress", "SyncReport", "Worker", "sync_account"]
 TICK_S = 1.0
 """How often the outbox and the due times are looked at."""
 
-AT_ONCE = 16
-"""Accounts one process works on at the same time."""
-
-
 WINDOWS_S = 5.0
 """How often is looked for principals whose instances end too early."""
 
 _log = logger("sync")
 
 
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
+async def _pause(until: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+        await asyncio.wait_for(until.wait(), seconds)
 
 
 class Worker:
@@ -47,25 +43,22 @@ class Worker:
         self.context = context
         self._tick_s = tick_s
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ended = asyncio.Event()  # a slot was given back since the last look
         self._waiting: dict[str, asyncio.Task[SyncReport]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; what was not finished is repeated by the next worker."""
         windows = asyncio.create_task(self._move_windows(stop))
         while not stop.is_set():
+            self._ended.clear()
+            is_full = False
             try:
-                started = await self.tick()
+                is_full = (await self._fill())[1]
             except StoreError as error:
                 _log.warning("the database refused", code=error.code)
-                started = 0
-            if started and self._tasks:  # there may be more: go on as soon as one is done
-                await asyncio.wait(
-                    self._tasks.values(),
-                    timeout=self._tick_s,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-            else:
-                await _pause(stop, self._tick_s)
+            # With all slots taken there may be more to do: the next one to end makes room for it,
+            # be it one that ended while the last was being started.
+            await _pause(self._ended if is_full else stop, self._tick_s)
         await asyncio.gather(windows, self.close())
 
     async def _move_windows(self, stop: asyncio.Event) -> None:
@@ -82,9 +75,16 @@ class Worker:
 
     async def tick(self) -> int:
         """Start what is due; returns how many accounts were started."""
-        free = AT_ONCE - len(self._tasks)
+        return (await self._fill())[0]
+
+    async def _fill(self) -> tuple[int, bool]:
+        """Start what is due, as far as slots are free.
+
+        Returns how many accounts were started, and whether more may be due than there was room for.
+        """
+        free = self.context.settings.sync_slots - len(self._tasks)
         if free <= 0:
-            return 0
+            return 0, True
         now = self.context.clock()
         started = 0
         for connection_id in await self.context.store.read(
@@ -93,13 +93,13 @@ class Worker:
             if connection_id not in self._tasks and started < free:
                 self._start(connection_id, partial(self._push, connection_id))
                 started += 1
-        for opened in await self.context.store.write(
-            _claim, self.context, now=now, limit=free - started
-        ):
+        room = free - started
+        due = await self.context.store.write(_claim, self.context, now=now, limit=room)
+        for opened in due:
             if opened.connection.id not in self._tasks:
                 self._start(opened.connection.id, partial(self._sync, opened))
                 started += 1
-        return started
+        return started, len(due) >= room
 
     async def idle(self) -> None:
         """Wait until all started accounts are done."""
@@ -141,7 +141,11 @@ class Worker:
     def _start(self, connection_id: str, work: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.ensure_future(self._guarded(connection_id, work))
         self._tasks[connection_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(connection_id, None))
+        task.add_done_callback(lambda _: self._give_back(connection_id))
+
+    def _give_back(self, connection_id: str) -> None:
+        self._tasks.pop(connection_id, None)
+        self._ended.set()
 
     async def _guarded(self, connection_id: str, work: Callable[[], Awaitable[None]]) -> None:
         """The outermost net: one account's trouble never stops the others."""

@@ -106,6 +106,7 @@ class Transport:
             timeout_s=settings.upstream_timeout_s,
             max_body=settings.upstream_max_body,
             check_address=lambda host, address: check_address(settings, host, address),
+            per_host=settings.sync_slots * settings.upstream_parallel,  # all may be at one
         )
 
     async def close(self) -> None:

@@ -25,7 +25,6 @@ IDLE_S = 25.0
 
 CONNECT_S = 10.0
 _CHUNK = 64 * 1024
-_PER_HOST = 64
 
 AddressCheck = Callable[[str, str], None]
 """Called with the host and each of its addresses before one is connected to; raises to refuse."""
@@ -76,7 +75,10 @@ class _CheckedResolver(AbstractResolver):
 class Wire:
     """Connections of one process, kept alive and shared by whoever asks the same host."""
 
-    def __init__(self, *, timeout_s: float, max_body: int, check_address: AddressCheck) -> None:
+    def __init__(
+        self, *, timeout_s: float, max_body: int, check_address: AddressCheck, per_host: int = 64
+    ) -> None:
+        self._per_host = per_host
         self._timeout_s = timeout_s
         self._max_body = max_body
         self._check_address = check_address
@@ -135,7 +137,7 @@ class Wire:
         """Make the session, inside the running loop."""
         connector = aiohttp.TCPConnector(
             limit=0,
-            limit_per_host=_PER_HOST,
+            limit_per_host=self._per_host,
             keepalive_timeout=IDLE_S,
             resolver=_CheckedResolver(self._check_address),
             ssl=ssl.create_default_context(),

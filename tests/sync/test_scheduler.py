@@ -237,6 +237,35 @@ async def test_the_worker_runs_until_told_to_stop(site: Site) -> None:
     assert not _leased(site)
 
 
+async def test_a_slot_that_is_given_back_is_filled_at_once(site: Site, keyring) -> None:
+    """With a tick of an hour, nothing but the end of another run can start the next one."""
+    connections = await _connect_others(site, 11)
+    site.fault("slow", by=0.02)
+    site.clock.advance(HOUR)
+    few = site.context.settings.model_copy(update={"sync_slots": 3})
+    async for context in make_context(few, site.database, keyring, site.clock):
+        stop = asyncio.Event()
+        running = asyncio.create_task(Worker(context, tick_s=HOUR).run(stop))
+        async with asyncio.timeout(30):
+            while {site.read(accounts.get_connection, c).polled_at for c in connections} != {
+                int(site.clock.time)
+            }:
+                await asyncio.sleep(0.01)
+        stop.set()
+        await asyncio.wait_for(running, 5)
+
+
+async def _connect_others(site: Site, count: int) -> list[str]:
+    """Connect so many more accounts, none of which uses a calendar; returns all ids."""
+    connections = [site.connection_id]
+    for number in range(count):
+        other = site.server.world.add_account(f"a{number}@icloud.com")
+        principal_id = create_principal(site.database)
+        made = await connect(site.context, principal_id, other.email, other.issue_app_password())
+        connections.append(made.id)
+    return connections
+
+
 async def test_one_accounts_crash_does_not_stop_the_others(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,12 +288,7 @@ async def test_one_accounts_crash_does_not_stop_the_others(
 
 
 async def test_idle_accounts_end_together_each_with_one_request(site: Site) -> None:
-    connections = [site.connection_id]
-    for number in range(6):
-        other = site.server.world.add_account(f"a{number}@icloud.com")
-        principal_id = create_principal(site.database)
-        made = await connect(site.context, principal_id, other.email, other.issue_app_password())
-        connections.append(made.id)
+    connections = await _connect_others(site, 6)
     for _ in range(2):
         site.clock.advance(HOUR)
         assert await run_due(site) == 7
