@@ -7,6 +7,7 @@ from gateway.api.schemas_calendars import (
     CalendarList,
     CalendarOptions,
     CalendarOut,
+    CalendarRoleChanges,
     CalendarRoles,
     ConnectionOptions,
     ConnectionOut,
@@ -219,6 +220,18 @@ async def put_calendar_roles(call: Call[NoQuery, CalendarRoles]) -> Result:
             linked_blocks=body.linked_blocks,
             now=call.now,
         )
+        return CalendarList(calendars=show_calendars(session, _live_connection(session, call)))
+
+    return await call.commit(unit)
+
+
+async def patch_calendar_roles(call: Call[NoQuery, CalendarRoleChanges]) -> Result:
+    """Change the named parts of the choice and leave the others (R46)."""
+    parts = call.body.model_dump(exclude_unset=True)
+
+    def unit(session: Session) -> CalendarList:
+        principal = find_own(session, call)
+        roles.change_calendar_roles(session, principal.id, **parts, now=call.now)
         return CalendarList(calendars=show_calendars(session, _live_connection(session, call)))
 
     return await call.commit(unit)

@@ -175,8 +175,12 @@ def _show(found: FreeBusyToken) -> dict[str, Any]:
     }
 
 
-def _show_secret(found: FreeBusyToken, secret: str) -> shapes.FreeBusyTokenWithPath:
-    return shapes.FreeBusyTokenWithPath(**_show(found), token=secret, path=f"/freebusy/{secret}")
+def _show_secret(call: AnyCall, found: FreeBusyToken, secret: str) -> shapes.FreeBusyTokenWithPath:
+    """Shape a new address; ``url`` is under ``api_public_url``, else where the caller came in."""
+    path = f"/freebusy/{secret}"
+    base = call.api.settings.api_public_url or str(call.request.url.origin())
+    url = base.rstrip("/") + path
+    return shapes.FreeBusyTokenWithPath(**_show(found), token=secret, path=path, url=url)
 
 
 async def list_freebusy_tokens(call: Call[NoQuery, None]) -> Result:
@@ -194,7 +198,8 @@ async def create_freebusy_token(call: Call[NoQuery, shapes.NewFreeBusyToken]) ->
     def unit(session: Session) -> shapes.FreeBusyTokenWithPath:
         owner = find_own(session, call)
         values = call.body.model_dump()
-        return _show_secret(*schedules.create_token(session, owner.id, now=call.now, **values))
+        made = schedules.create_token(session, owner.id, now=call.now, **values)
+        return _show_secret(call, *made)
 
     return await call.commit(unit)
 
@@ -207,7 +212,7 @@ async def rotate_freebusy_token(call: Call[NoQuery, None]) -> Result:
         changed = schedules.rotate_token(
             session, owner.id, call.path("freebusy_token"), now=call.now
         )
-        return _show_secret(*changed)
+        return _show_secret(call, *changed)
 
     return await call.commit(unit)
 

@@ -205,6 +205,15 @@ PEOPLE = (
     ),
 )
 
+_NOT_CHOSEN = (
+    "calendar-subscribed",
+    "calendar-read-only",
+    "calendar-no-events",
+    "calendar-scheduling",
+    "calendar-gone",
+    "calendar-unknown",
+)
+
 CALENDARS = (
     Route(
         "GET",
@@ -297,12 +306,17 @@ CALENDARS = (
         "Calendars",
         body=calendars.CalendarRoles,
         answer=calendars.CalendarList,
-        problems=(
-            "calendar-subscribed",
-            "calendar-read-only",
-            "calendar-no-events",
-            "calendar-scheduling",
-        ),
+        problems=_NOT_CHOSEN,
+    ),
+    Route(
+        "PATCH",
+        _PRINCIPAL + "/calendar-roles",
+        connection.patch_calendar_roles,
+        "Change parts of the choice",
+        "Calendars",
+        body=calendars.CalendarRoleChanges,
+        answer=calendars.CalendarList,
+        problems=_NOT_CHOSEN,
     ),
 )
 

@@ -81,6 +81,18 @@ class CalendarRoles(Request):
     linked_blocks: bool = True
 
 
+class CalendarRoleChanges(Request):
+    """What to change of the choice; a field left out stays.
+
+    ``linked_blocks`` stays with the linked calendar; a newly linked one blocks unless it says
+    otherwise.
+    """
+
+    linked: Id | None = unchanged(None)
+    conflicts: Annotated[list[Id], Field(max_length=200)] = unchanged([])
+    linked_blocks: bool = unchanged(True)
+
+
 class CalendarOptions(Request):
     """What to change; a field left out stays.
 

@@ -30,10 +30,11 @@ class FreeBusyTokenOut(Answer):
 
 
 class FreeBusyTokenWithPath(FreeBusyTokenOut):
-    """A new address, shown this once only."""
+    """A new address, shown this once only; ``url`` is what to hand out."""
 
     token: str
     path: str
+    url: str
 
 
 class FreeBusyTokenList(Answer):

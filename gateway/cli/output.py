@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gateway.core.errors import GatewayError
@@ -47,7 +48,7 @@ def table(*columns: str, rows: list[list[str]], empty: str) -> None:
     for column in columns:
         grid.add_column(column, overflow="fold")  # an id that was cut is of no use
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(escape, row))  # a calendar may be called “[red]”
     stdout.print(grid)
 
 
@@ -55,7 +56,7 @@ def fail(code: str, detail: str, *, as_json: bool) -> NoReturn:
     """Print why the command was refused and leave with exit code 1."""
     if as_json:
         sys.stdout.write(json.dumps({"error": {"code": code, "detail": detail}}) + "\n")
-    stderr.print(f"[red]{code}[/red]: {detail}", markup=True)
+    stderr.print(f"[red]{code}[/red]: {escape(detail)}", markup=True)
     raise typer.Exit(REFUSED)
 
 

@@ -1,4 +1,4 @@
-"""``gateway connect``, ``calendars``, ``roles`` and ``logins``: one person's account and access."""
+"""``gateway connect``, ``password``, ``disconnect`` and ``logins``: one person's access."""
 
 import asyncio
 import sys
@@ -7,6 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.calendars import (
+    PrincipalArgument,
+    calendars_of,
+    print_calendars,
+    show_calendar,
+)
 from gateway.cli.options import (
     ConfigOption,
     DataOption,
@@ -16,14 +22,14 @@ from gateway.cli.options import (
 )
 from gateway.cli.output import JsonFlag, refusals, show, stderr, stdout, table
 from gateway.cli.sidecar import open_sidecar
-from gateway.cli.times import parse_zone
-from gateway.core.errors import InvalidInput, NotFound
-from gateway.services.roles import set_calendar_roles
-from gateway.store import accounts, calendars, principals
-from gateway.store.calendars import UpstreamCalendar
+from gateway.cli.times import machine_zone, parse_zone
+from gateway.core.errors import InvalidInput
+from gateway.store import principals
 from gateway.store.engine import Session
 
-PrincipalArgument = Annotated[str, typer.Argument(help="Id of the principal.")]
+FromStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the app-specific password from stdin.")
+]
 
 
 def connect(
@@ -32,26 +38,34 @@ def connect(
         str | None, typer.Option(help="An existing principal; otherwise one is made.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the new principal.")] = None,
-    zone: Annotated[str, typer.Option(help="IANA time zone of the new principal.")] = "UTC",
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the app-specific password from stdin.")
-    ] = False,
+    zone: Annotated[
+        str | None,
+        typer.Option(help="IANA zone of the new principal; asked for, else this machine's."),
+    ] = None,
+    password_stdin: FromStdin = False,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Connect an iCloud account: checks it live, stores nothing when the check fails."""
-    password = _password(password_stdin)
     with refusals(as_json=as_json), opened(read_settings(config, data)) as gateway:
+        password = _password(password_stdin)
+        named = "" if principal else _zone(zone)
         principal_id = asyncio.run(
-            _connect(gateway, principal, name or email, zone, (email, password))
+            _connect(gateway, principal, name or email, named, (email, password))
         )
-        listed = _calendars(gateway, principal_id)
-    result = {"principal": principal_id, "calendars": [_summary(c) for c in listed]}
+        listed = calendars_of(gateway, principal_id)
+        with gateway.database.read() as session:
+            person = principals.get_principal(session, principal_id)
+    result = {
+        "principal": principal_id,
+        "time_zone": person.time_zone,
+        "calendars": [show_calendar(calendar) for calendar in listed],
+    }
 
     def text() -> None:
-        stdout.print(f"Connected. Principal {principal_id}\n")
-        _print_calendars(listed)
+        stdout.print(f"Connected. Principal {principal_id}, zone {person.time_zone}\n")
+        print_calendars(listed)
         stdout.print(f"\nNext: gateway roles {principal_id} --linked NAME --conflict NAME")
 
     show(result, as_json=as_json, text=text)
@@ -61,7 +75,6 @@ async def _connect(
     gateway: Opened, principal: str | None, name: str, zone: str, login: tuple[str, str]
 ) -> str:
     """Connect, removing a principal made for this when the account is refused (R1)."""
-    parse_zone(zone)
     made = None
     if principal is None:
         with gateway.database.write() as session:
@@ -89,61 +102,83 @@ def _create_principal(session: Session, name: str, zone: str) -> str:
     ).id
 
 
+def _zone(given: str | None) -> str:
+    """Return the zone of a new principal: given, typed, or that of this machine, and say which.
+
+    A wrong zone shifts every floating and all-day time of a person, so it is never assumed
+    silently. Raises :class:`InvalidInput` when there is nobody to ask and nothing to go by.
+    """
+    found = machine_zone()
+    if given is None and sys.stdin.isatty():
+        given = str(typer.prompt("Time zone of this person", default=found or "UTC", err=True))
+    if given is not None:
+        return parse_zone(given.strip()).key
+    if found is None:
+        raise InvalidInput(
+            "Say in which time zone this person lives, for example --zone Europe/Berlin.",
+            code="zone-needed",
+        )
+    stderr.print(f"Time zone {found}, as on this machine; --zone names another.")
+    return found
+
+
+def password(
+    principal: PrincipalArgument,
+    email: Annotated[
+        str | None, typer.Option(help="The Apple Account's address, if it has changed.")
+    ] = None,
+    password_stdin: FromStdin = False,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Replace the app-specific password: checked live; choice, mirror and appointments stay."""
+    with refusals(as_json=as_json), opened(read_settings(config, data)) as gateway:
+        calendars_of(gateway, principal)
+        secret = _password(password_stdin)
+
+        async def replace() -> None:
+            async with open_sidecar(gateway.settings, gateway.database, gateway.key) as sidecar:
+                await sidecar.accounts.replace_credential(principal, secret, email=email)
+
+        asyncio.run(replace())
+    show(
+        {"principal": principal, "state": "ok"},
+        as_json=as_json,
+        text="The new password works and is stored; the old one is gone.",
+    )
+
+
+def disconnect(
+    principal: PrincipalArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Disconnect the iCloud account: secret and mirror are erased, appointments stay."""
+    with refusals(as_json=as_json), opened(read_settings(config, data)) as gateway:
+        calendars_of(gateway, principal)
+        if not yes and sys.stdin.isatty():
+            typer.confirm("Erase the password and what was mirrored?", abort=True, err=True)
+
+        async def leave() -> None:
+            async with open_sidecar(gateway.settings, gateway.database, gateway.key) as sidecar:
+                await sidecar.accounts.disconnect(principal)
+
+        asyncio.run(leave())
+    show(
+        {"principal": principal, "state": "disconnected"},
+        as_json=as_json,
+        text="Disconnected. Appointments and Blocked Slots stay; in iCloud nothing was changed.",
+    )
+
+
 def _password(from_stdin: bool) -> str:
     if from_stdin:
         return sys.stdin.readline().strip()
     stderr.print("An app-specific password is made at account.apple.com, Sign-In and Security.")
     return str(typer.prompt("App-specific password", hide_input=True, err=True))
-
-
-def show_calendars(
-    principal: PrincipalArgument,
-    config: ConfigOption = None,
-    data: DataOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """List the calendars of a connection: what each is and may be used for."""
-    with refusals(as_json=as_json), opened(read_settings(config, data), with_key=False) as gateway:
-        listed = _calendars(gateway, principal)
-    show(
-        {"calendars": [_summary(calendar) for calendar in listed]},
-        as_json=as_json,
-        text=lambda: _print_calendars(listed),
-    )
-
-
-def roles(
-    principal: PrincipalArgument,
-    linked: Annotated[
-        str | None, typer.Option(help="Name or id of the calendar appointments go to.")
-    ] = None,
-    conflict: Annotated[
-        list[str] | None, typer.Option(help="Name or id of a calendar that blocks; repeatable.")
-    ] = None,
-    linked_blocks: Annotated[
-        bool, typer.Option(help="Whether the linked calendar blocks availability.")
-    ] = True,
-    config: ConfigOption = None,
-    data: DataOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Choose the linked calendar and the conflict calendars; replaces the earlier choice."""
-    with refusals(as_json=as_json), opened(read_settings(config, data), with_key=False) as gateway:
-        listed = _calendars(gateway, principal)
-        with gateway.database.write() as session:
-            chosen = set_calendar_roles(
-                session,
-                principal,
-                linked=_find(listed, linked) if linked else None,
-                conflicts=[_find(listed, name) for name in conflict or []],
-                linked_blocks=linked_blocks,
-                now=int(time.time()),
-            )
-    show(
-        {"calendars": [_summary(calendar) for calendar in chosen]},
-        as_json=as_json,
-        text=lambda: _print_calendars(list(chosen)),
-    )
 
 
 def logins(
@@ -191,55 +226,3 @@ def _change_logins(
         session, principal_id=principal, kind=kind, label=label, now=int(time.time())
     )
     return login.login, secret
-
-
-def _calendars(gateway: Opened, principal_id: str) -> list[UpstreamCalendar]:
-    with gateway.database.read() as session:
-        principals.get_principal(session, principal_id)
-        connection = accounts.find_connection(session, principal_id)
-        if connection is None or connection.state == "disconnected":
-            raise NotFound("This principal has no connection.", code="not-connected")
-        return calendars.list_calendars(session, connection.id)
-
-
-def _find(listed: list[UpstreamCalendar], wanted: str) -> str:
-    matches = [c.id for c in listed if wanted in (c.id, c.name)]
-    if not matches:
-        matches = [c.id for c in listed if c.name.casefold() == wanted.casefold()]
-    if len(matches) == 1:
-        return matches[0]
-    why = "names no calendar" if not matches else "names more than one calendar; use its id"
-    raise InvalidInput(f"“{wanted}” {why}.", code="unknown-calendar")
-
-
-def _summary(calendar: UpstreamCalendar) -> dict[str, Any]:
-    return {
-        "id": calendar.id,
-        "name": calendar.name,
-        "writable": calendar.writable,
-        "linkable": calendar.linkable,
-        "conflictable": calendar.conflictable,
-        "refusal": calendar.refusal,
-        "role": calendar.role,
-        "blocks": calendar.blocks,
-        "state": calendar.state,
-        "synced_at": calendar.synced_at,
-        "progress_done": calendar.progress_done,
-        "progress_total": calendar.progress_total,
-        "problem": calendar.problem,
-    }
-
-
-def _state(calendar: UpstreamCalendar) -> str:
-    """Say how a calendar stands; of a first sync under way also how far it is."""
-    if calendar.state == "syncing" and calendar.progress_total is not None:
-        return f"syncing, {calendar.progress_done} of {calendar.progress_total}"
-    return calendar.state
-
-
-def _print_calendars(listed: list[UpstreamCalendar]) -> None:
-    rows = [
-        [c.name, c.role, "yes" if c.blocks else "no", _state(c), c.refusal or "", c.id]
-        for c in listed
-    ]
-    table("calendar", "role", "blocks", "state", "refused because", "id", rows=rows, empty="None.")

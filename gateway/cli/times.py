@@ -1,7 +1,9 @@
 """Times and zones as a person types them on the command line."""
 
+import os
 import time
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.core.errors import InvalidInput
@@ -16,6 +18,25 @@ def parse_zone(name: str) -> ZoneInfo:
         raise InvalidInput(
             f"“{name}” is not an IANA time zone.", code="unknown-time-zone"
         ) from None
+
+
+def machine_zone() -> str | None:
+    """Return the IANA zone this machine is set to, None when it does not say.
+
+    Looked for as the C library does: TZ, then where /etc/localtime points to, then Debian's
+    /etc/timezone.
+    """
+    named = [os.environ.get("TZ", "").removeprefix(":")]
+    _, _, linked = os.path.realpath("/etc/localtime").partition("/zoneinfo/")
+    named.append(linked.removeprefix("posix/").removeprefix("right/"))
+    debian = Path("/etc/timezone")
+    named.append(debian.read_text(errors="replace").strip() if debian.is_file() else "")
+    for name in filter(None, named):
+        try:
+            return parse_zone(name).key
+        except InvalidInput:
+            continue
+    return None
 
 
 def parse_time(text: str, zone: ZoneInfo) -> int:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from gateway.api.freebusy import check_window, render_free_busy
+from gateway.cli.calendars import PrincipalArgument
 from gateway.cli.options import (
     ConfigOption,
     DataOption,
@@ -18,13 +19,15 @@ from gateway.cli.options import (
     read_settings,
 )
 from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stderr, stdout, table
-from gateway.cli.people import PrincipalArgument
 from gateway.cli.sidecar import open_sidecar
 from gateway.cli.times import parse_window, parse_zone
 from gateway.core.errors import NotFound
 from gateway.services.availability import free_busy
 from gateway.store import accounts, principals
 from gateway.store.accounts import Connection
+from gateway.store.calendars import list_calendars
+from gateway.store.collections import list_collections
+from gateway.store.engine import Session
 from gateway.sync.report import Progress, SyncReport
 from gateway.sync.scheduler import sync_account
 
@@ -123,18 +126,37 @@ def freebusy(
         now = int(time.time())
         window = check_window(*parse_window(start, end, days, named), now=now)
         found = free_busy(session, person, window, now=now, time_zone=named.key)
+        names = _calendar_names(session, person.id)
     answer = render_free_busy(found)
+    for source in answer["sources"]:
+        source["name"] = names.get(source["calendar"])
 
     def text() -> None:
         rows = [[period["start"], period["end"], period["status"]] for period in answer["busy"]]
         table("start", "end", "status", rows=rows, empty="Nothing is busy.")
         stdout.print()
         sources = [
-            [s["role"], s["state"], "–" if s["age_s"] is None else f"{s['age_s']} s", s["calendar"]]
-            for s in answer["sources"]
+            [
+                source["name"] or "–",
+                source["role"],
+                source["state"],
+                "–" if source["age_s"] is None else f"{source['age_s']} s",
+                source["calendar"],
+            ]
+            for source in answer["sources"]
         ]
-        table("source", "state", "age", "id", rows=sources, empty="There is no source.")
+        columns = ("calendar", "source", "state", "age", "id")
+        table(*columns, rows=sources, empty="There is no source.")
         if not answer["complete"]:
             stdout.print("Part of this time is unknown.")
 
     show(answer, as_json=as_json, text=text)
+
+
+def _calendar_names(session: Session, principal_id: str) -> dict[str, str]:
+    """Name every source of a person: the calendars of iCloud and the collections here."""
+    connection = accounts.find_connection(session, principal_id)
+    names = {one.id: one.display_name for one in list_collections(session, principal_id)}
+    if connection is not None:
+        names |= {one.id: one.name for one in list_calendars(session, connection.id)}
+    return names

@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
 
@@ -51,6 +52,19 @@ _NEVER_READ = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the calendars of an account are used for; ``conflicts`` leaves the linked one out."""
+
+    linked: str | None
+    conflicts: tuple[str, ...]
+    linked_blocks: bool
+
+
+KEEP = ""
+"""In place of a calendar id: leave the linked calendar as it is."""
+
+
 def set_calendar_roles(
     session: Session,
     principal_id: str,
@@ -68,16 +82,73 @@ def set_calendar_roles(
     ``{"linked", "conflicts"}``.
     """
     lock_principal(session, principal_id)
+    known = _calendars_of(session, principal_id)
+    _check_choice(known, linked, conflicts)
+    choice = Choice(linked, tuple(conflicts), linked_blocks is not False)
+    return _apply_choice(session, principal_id, known, choice, now)
+
+
+def change_calendar_roles(
+    session: Session,
+    principal_id: str,
+    *,
+    linked: str | None = KEEP,
+    linked_blocks: bool | None = None,
+    conflicts: Sequence[str] | None = None,
+    add: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    now: int,
+) -> list[UpstreamCalendar]:
+    """Change the parts of the choice that are named and leave the others as they are (R46).
+
+    ``linked`` None links nothing; ``conflicts`` replaces the conflict calendars, ``add`` and
+    ``drop`` change single ones of them. ``linked_blocks`` belongs to the linked calendar: it
+    stays with it, and a newly linked one blocks unless False is said. A calendar that was chosen
+    before is not checked again: a vanished one does not stand in the way of another change.
+    Raises what :func:`set_calendar_roles` raises.
+    """
+    lock_principal(session, principal_id)
+    known = _calendars_of(session, principal_id)
+    before = _choice(known)
+    wanted = before.linked if linked == KEEP else linked
+    kept = before.conflicts if conflicts is None else tuple(conflicts)
+    chosen = (*(one for one in kept if one not in drop), *add)
+    _check_choice(known, wanted, chosen, before)
+    blocks = before.linked_blocks if wanted == before.linked else True
+    after = Choice(wanted, chosen, blocks if linked_blocks is None else linked_blocks)
+    return _apply_choice(session, principal_id, known, after, now)
+
+
+def _calendars_of(session: Session, principal_id: str) -> dict[str, UpstreamCalendar]:
     connection = find_connection(session, principal_id)
     if connection is None or connection.state == "disconnected":
         raise NotFound("This principal has no iCloud account connected.", code="not-connected")
-    known = {calendar.id: calendar for calendar in list_calendars(session, connection.id)}
-    _check_choice(known, linked, conflicts)
+    return {calendar.id: calendar for calendar in list_calendars(session, connection.id)}
+
+
+def _choice(known: dict[str, UpstreamCalendar]) -> Choice:
+    linked = next((one for one in known.values() if one.role == "linked"), None)
+    return Choice(
+        None if linked is None else linked.id,
+        tuple(one.id for one in known.values() if one.role == "conflict"),
+        linked is None or linked.blocks,
+    )
+
+
+def _apply_choice(
+    session: Session,
+    principal_id: str,
+    known: dict[str, UpstreamCalendar],
+    choice: Choice,
+    now: int,
+) -> list[UpstreamCalendar]:
     changed = False
     for calendar in known.values():
-        role = _new_role(session, calendar, linked, conflicts)
-        blocks = role == "conflict" or (role == "linked" and linked_blocks is not False)
+        role = _new_role(session, calendar, choice.linked, choice.conflicts)
+        blocks = role == "conflict" or (role == "linked" and choice.linked_blocks)
         changed |= _apply(session, principal_id, calendar, role, blocks, now)
+    connection = find_connection(session, principal_id)
+    assert connection is not None  # the principal is locked since it was found
     if changed:
         bump_generation(session, principal_id)
         update_connection(session, connection.id, next_sync_at=0.0)
@@ -85,12 +156,17 @@ def set_calendar_roles(
 
 
 def _check_choice(
-    known: dict[str, UpstreamCalendar], linked: str | None, conflicts: Sequence[str]
+    known: dict[str, UpstreamCalendar],
+    linked: str | None,
+    conflicts: Sequence[str],
+    before: Choice | None = None,
 ) -> None:
-    if linked is not None:
+    """Check what is chosen, except what was chosen ``before``."""
+    if linked is not None and (before is None or linked != before.linked):
         _check_usable(known, linked, "/linked", needs_write=True)
     for position, calendar_id in enumerate(conflicts):
-        _check_usable(known, calendar_id, f"/conflicts/{position}", needs_write=False)
+        if before is None or calendar_id not in before.conflicts:
+            _check_usable(known, calendar_id, f"/conflicts/{position}", needs_write=False)
 
 
 def _check_usable(
@@ -99,11 +175,25 @@ def _check_usable(
     calendar = known.get(calendar_id)
     if calendar is None:
         raise InvalidInput(
-            "There is no such calendar in this account.", code="calendar-unknown", pointer=pointer
+            f"There is no such calendar in this account. It has {name_calendars(known.values())}.",
+            code="calendar-unknown",
+            pointer=pointer,
         )
     refusal = refusal_of(calendar, needs_write=needs_write)
     if refusal is not None:
         raise InvalidInput(REFUSALS[refusal], code=refusal, pointer=pointer)
+
+
+_NAMED_AT_MOST = 30
+
+
+def name_calendars(listed: Iterable[UpstreamCalendar]) -> str:
+    """Name the calendars of an account that may be chosen, with their ids, for an error."""
+    usable = [one for one in listed if refusal_of(one, needs_write=False) is None]
+    named = [f"“{one.name}” ({one.id})" for one in usable[:_NAMED_AT_MOST]]
+    if len(usable) > _NAMED_AT_MOST:
+        named.append(f"{len(usable) - _NAMED_AT_MOST} more")
+    return ", ".join(named) or "none that may be chosen"
 
 
 def refusal_of(calendar: UpstreamCalendar, *, needs_write: bool) -> str | None:

@@ -96,12 +96,14 @@ def check_not_connected(
     ).all()
     if any(row.principal_id == principal_id for row in taken):
         raise Conflict(
-            "This principal has a connection already; disconnect it or replace its password.",
+            "This person has an iCloud account connected already. Replace its password, or "
+            "disconnect it first to connect another one.",
             code="principal-already-connected",
         )
     if taken:
         raise Conflict(
-            "This Apple Account is already connected to the gateway.",
+            "This Apple Account is already connected to the gateway for somebody. Disconnect it "
+            "there first; one Apple Account serves one person.",
             code="account-already-connected",
         )
 

@@ -171,7 +171,8 @@ def _replace(
         session, keyring, connection_id, account_number=discovered.account_number
     ):
         raise Conflict(
-            "This password opens another Apple Account. Disconnect first to change accounts.",
+            "This password opens another Apple Account than the one connected here. Give a "
+            "password of the same account, or disconnect first to connect the other one.",
             code="different-account",
         )
     accounts.store_credential(session, keyring, connection_id, credential)

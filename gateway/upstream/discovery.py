@@ -122,7 +122,9 @@ async def find_principal(client: UpstreamClient) -> str:
             href = found.findtext(f"{DAV}href") if found is not None else None
             if href and href.strip():
                 return _with_slash(path_of(href))
-    raise broken or NotICloud("There is no CalDAV account at this address.")
+    raise broken or NotICloud(
+        "The server that answered is not iCloud's calendar server; check the setting upstream_url."
+    )
 
 
 def _is_foreign_answer(error: UpstreamError) -> bool:
@@ -140,7 +142,10 @@ async def find_home(client: UpstreamClient, principal_path: str) -> tuple[str, t
         home = home or (found.findtext(f"{DAV}href") if found is not None else None)
         addresses |= _addresses(entry)
     if not home or not home.strip():
-        raise NotICloud("This account has no calendar home.")
+        raise NotICloud(
+            "This Apple Account has no calendars. Sign in at icloud.com with it, open Calendar "
+            "once, then connect again."
+        )
     origin = href_origin(home)
     if origin and origin != client.origin:
         check_url(client.settings, home.strip())

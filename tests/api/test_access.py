@@ -71,6 +71,7 @@ BODIES: dict[str, Any] = {
     "PUT credential": {"app_password": "abcd-efgh-ijkl-mnop"},
     "PUT working-hours": {"working_hours": {}},
     "PUT calendar-roles": {"linked": None, "conflicts": []},
+    "PATCH calendar-roles": {"linked": None},
     "PATCH {calendar}": {"detail": "busy"},
 }
 

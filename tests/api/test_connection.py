@@ -269,6 +269,27 @@ async def test_roles_that_cannot_be_are_refused_with_a_pointer(live: Live) -> No
     assert {row["role"] for row in listed["calendars"]} == {"none"}
 
 
+@pytest.mark.rule("R6", "R46")
+async def test_a_part_of_the_choice_changes_alone_and_a_put_replaces_all(live: Live) -> None:
+    await live.connect(live.ann)
+    ids = {name: row["id"] for name, row in (await live.choose("Home", "Work")).items()}
+    path = f"/v1/principals/{live.place.ann.id}/calendar-roles"
+    chosen: dict[str, object] = {}
+    for method, body, wanted in (
+        ("PATCH", {"linked": ids["Family"]}, {"Family": "linked", "Work": "conflict"}),
+        ("PATCH", {}, {"Family": "linked", "Work": "conflict"}),
+        ("PATCH", {"conflicts": [ids["Home"]]}, {"Family": "linked", "Home": "conflict"}),
+        ("PATCH", {"linked": None}, {"Home": "conflict"}),
+        ("PUT", {"linked": ids["Work"], "conflicts": []}, {"Work": "linked"}),
+    ):
+        status, answer = await live.place.platform.call(method, path, body)
+        chosen = {row["name"]: row["role"] for row in answer["calendars"] if row["role"] != "none"}
+        assert (status, chosen) == (200, wanted)
+    status, problem = await live.place.platform.call("PATCH", path, {"linked": "cal_x"})
+    assert (status, problem["code"]) == (422, "calendar-unknown")
+    assert f"“Family” ({ids['Family']})" in problem["detail"]
+
+
 @pytest.mark.rule("R11")
 async def test_deleting_on_the_phone_frees_the_time(live: Live) -> None:
     await live.connect(live.ann)

@@ -263,12 +263,13 @@ async def test_a_token_is_shown_once_and_kept_as_a_hash(both: Place) -> None:
         "rotated_at": None,
         "token": made["token"],
         "path": f"/freebusy/{made['token']}",
+        "url": str(both.nobody.client.make_url(f"/freebusy/{made['token']}")),
     }
     assert len(made["token"]) == 32
     _, listed = await both.platform.get(f"/v1/principals/{both.ann.id}/freebusy-tokens")
     FreeBusyTokenList.model_validate(listed, strict=True, extra="forbid")
     assert listed == {
-        "tokens": [{name: made[name] for name in made if name not in ("token", "path")}]
+        "tokens": [{name: made[name] for name in made if name not in ("token", "path", "url")}]
     }
     with both.database.read() as session:
         (row,) = session.execute(booking_tables.freebusy_tokens.select()).all()

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from gateway.settings import Settings
 from gateway.store import accounts, calendars, principals
 from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
-from tests.e2e.conftest import plain_environment, run_gateway
+from tests.e2e.conftest import GATEWAY, plain_environment, run_gateway
 
 ICS = """BEGIN:VCALENDAR
 VERSION:2.0
@@ -166,6 +168,114 @@ def test_logs_and_errors_never_show_the_password(environment: dict[str, str]) ->
         "connect", "a@icloud.com", "--password-stdin", environment=unreachable, stdin=secret
     )
     assert secret not in json.dumps(document) + problem
+
+
+@pytest.fixture
+def connected(environment: dict[str, str]) -> Iterator[tuple[Database, str]]:
+    """A connected person with the calendars Home, Work and Fixtures (read-only), none chosen."""
+    assert run_gateway("init", environment=environment)[0] == 0
+    settings = Settings(data_dir=Path(environment["GATEWAY_DATA_DIR"]))
+    database = Database(settings.database)
+    with database.write() as session:
+        connect_many(session, Keyring.load(settings.keyring), hot=0, idle=1, now=1_790_000_000)
+        (principal,) = principals.list_principals(session)
+        connection = accounts.find_connection(session, principal.id)
+        assert connection is not None
+        calendars.delete_calendars(session, connection.id)
+        for name, writable in (("Home", True), ("Work", True), ("Fixtures", False)):
+            values = {"name": name, "kind": "calendar", "writable": writable}
+            path = f"/1/calendars/{name}/"
+            calendars.create_calendar(
+                session, connection_id=connection.id, path=path, values=values
+            )
+    yield database, principal.id
+    database.close()
+
+
+@pytest.mark.rule("R46")
+def test_roles_shows_and_changes_nothing_but_what_is_named(
+    environment: dict[str, str], connected: tuple[Database, str]
+) -> None:
+    person = connected[1]
+    for options, wanted in (
+        (["--linked", "home", "--conflict", "Work"], {"Home": "linked", "Work": "conflict"}),
+        ([], {"Home": "linked", "Work": "conflict"}),
+        (["--no-linked"], {"Work": "conflict"}),
+        (["--linked", "Home"], {"Home": "linked", "Work": "conflict"}),
+        (
+            ["--conflict", "Fixtures"],
+            {"Home": "linked", "Work": "conflict", "Fixtures": "conflict"},
+        ),
+        (["--no-conflict", "Work"], {"Home": "linked", "Fixtures": "conflict"}),
+        (["--no-conflicts", "--conflict", "Work"], {"Home": "linked", "Work": "conflict"}),
+        (["--no-linked-blocks"], {"Home": "linked", "Work": "conflict"}),
+        (["--no-conflicts"], {"Home": "linked"}),
+        ([], {"Home": "linked"}),
+    ):
+        code, shown, problem = run_gateway("roles", person, *options, environment=environment)
+        used = {row["name"]: row["role"] for row in shown["calendars"] if row["role"] != "none"}
+        assert (code, used) == (0, wanted), (options, problem)
+    assert not shown["calendars"][0]["blocks"]
+    code, shown, _ = run_gateway("roles", person, "--linked", "Hom", environment=environment)
+    assert (code, shown["error"]["code"]) == (1, "unknown-calendar")
+    for name in ("Home", "Work", "Fixtures"):
+        assert f"“{name}”" in shown["error"]["detail"]
+    code, shown, _ = run_gateway("roles", person, "--linked", "Fixtures", environment=environment)
+    assert (code, shown["error"]["code"]) == (1, "calendar-read-only")
+    both = ("--linked", "Home", "--no-linked")
+    assert run_gateway("roles", person, *both, environment=environment)[0] == 2
+
+
+def test_calendars_says_what_each_may_be_and_freebusy_names_its_sources(
+    environment: dict[str, str], connected: tuple[Database, str]
+) -> None:
+    person = connected[1]
+    run_gateway("roles", person, "--conflict", "Fixtures", environment=environment)
+    code, shown, _ = run_gateway("calendars", person, environment=environment)
+    may = {row["name"]: (row["linkable"], row["conflictable"]) for row in shown["calendars"]}
+    assert (code, may["Home"], may["Fixtures"]) == (0, (True, True), (False, True))
+    code, answer, _ = run_gateway("freebusy", person, environment=environment)
+    names = {source["role"]: source["name"] for source in answer["sources"]}
+    assert (code, names) == (0, {"platform": "Appointments", "conflict": "Fixtures"})
+    printed = subprocess.run(
+        [*GATEWAY, "calendars", person], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert "may be linked" in printed
+    assert "may block" in printed
+
+
+@pytest.mark.rule("R3")
+def test_disconnect_erases_the_secret_and_leaves_the_person(
+    environment: dict[str, str], connected: tuple[Database, str]
+) -> None:
+    database, person = connected
+    code, shown, _ = run_gateway("disconnect", person, environment=environment)
+    assert (code, shown) == (0, {"principal": person, "state": "disconnected"})
+    with database.read() as session:
+        connection = accounts.find_connection(session, person)
+        assert connection is not None
+        assert connection.state == "disconnected"
+    for command in ("disconnect", "password", "calendars"):
+        code, shown, _ = run_gateway(command, person, environment=environment)
+        assert (code, shown["error"]["code"]) == (1, "not-connected"), command
+
+
+@pytest.mark.rule("R1")
+def test_the_zone_of_a_new_person_is_never_assumed_silently(environment: dict[str, str]) -> None:
+    run_gateway("init", environment=environment)
+    unreachable = environment | {
+        "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:9/",
+        "GATEWAY_UPSTREAM_ALLOW_LOOPBACK": "true",
+        "TZ": "Europe/Lisbon",
+    }
+    arguments = ("connect", "a@icloud.com", "--password-stdin")
+    secret = "abcd-efgh-ijkl-mnop\n"
+    _, shown, said = run_gateway(*arguments, environment=unreachable, stdin=secret)
+    assert shown["error"]["code"] == "upstream-unreachable"
+    assert "Time zone Europe/Lisbon, as on this machine" in said
+    wrong = (*arguments, "--zone", "Mars/Base")
+    _, shown, _ = run_gateway(*wrong, environment=unreachable, stdin=secret)
+    assert shown["error"]["code"] == "unknown-time-zone"
 
 
 @pytest.mark.rule("R9")

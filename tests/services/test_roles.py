@@ -1,9 +1,15 @@
 """Choosing calendars: refusals, mirrors, tracked calendars, and repeating it (R5-R8)."""
 
+from typing import Any
+
 import pytest
 
 from gateway.core.errors import InvalidInput, NotFound
-from gateway.services.roles import refuse_subscription_address, set_calendar_roles
+from gateway.services.roles import (
+    change_calendar_roles,
+    refuse_subscription_address,
+    set_calendar_roles,
+)
 from gateway.store import accounts, collections, objects, outbox
 from gateway.store.accounts import Keyring
 from gateway.store.calendars import UpstreamCalendar
@@ -33,6 +39,21 @@ def choose(
             linked_blocks=linked_blocks,
             now=NOW,
         )
+    names = {calendar_id: name for name, calendar_id in person.calendar.items()}
+    return {names[calendar.id]: calendar for calendar in found}
+
+
+def change(person: Person, **parts: Any) -> dict[str, UpstreamCalendar]:
+    """Change parts of the choice, calendars by name; returns the calendars by name."""
+
+    def ids(value: Any) -> Any:
+        if isinstance(value, list):
+            return [person.calendar.get(name, name) for name in value]
+        return person.calendar.get(value, value) if isinstance(value, str) else value
+
+    with person.database.write() as session:
+        named = {part: ids(value) for part, value in parts.items()}
+        found = change_calendar_roles(session, person.principal.id, **named, now=NOW)
     names = {calendar_id: name for name, calendar_id in person.calendar.items()}
     return {names[calendar.id]: calendar for calendar in found}
 
@@ -96,6 +117,52 @@ def test_repeating_a_choice_changes_nothing(person: Person) -> None:
 def test_the_linked_calendar_need_not_block(person: Person) -> None:
     assert roles_of(choose(person, "home", linked_blocks=False)) == {"home": ("linked", False)}
     assert roles_of(choose(person, "home")) == {"home": ("linked", True)}
+
+
+HOME, WORK, TEAM = ("linked", True), ("conflict", True), ("conflict", True)
+CHANGES: list[tuple[dict[str, Any], dict[str, tuple[str, bool]]]] = [
+    ({}, {"home": ("linked", False), "work": WORK, "team": TEAM}),
+    ({"linked": "work"}, {"work": HOME, "team": TEAM}),
+    ({"linked": None}, {"work": WORK, "team": TEAM}),
+    ({"linked": "home"}, {"home": ("linked", False), "work": WORK, "team": TEAM}),
+    ({"linked_blocks": True}, {"home": HOME, "work": WORK, "team": TEAM}),
+    ({"linked": "work", "linked_blocks": False}, {"work": ("linked", False), "team": TEAM}),
+    ({"conflicts": ["team"]}, {"home": ("linked", False), "team": TEAM}),
+    ({"conflicts": []}, {"home": ("linked", False)}),
+    ({"add": ["work"]}, {"home": ("linked", False), "work": WORK, "team": TEAM}),
+    ({"drop": ["work"]}, {"home": ("linked", False), "team": TEAM}),
+    ({"conflicts": [], "add": ["work"]}, {"home": ("linked", False), "work": WORK}),
+    ({"linked": None, "add": ["home"]}, {"home": WORK, "work": WORK, "team": TEAM}),
+]
+
+
+@pytest.mark.rule("R6", "R46")
+@pytest.mark.parametrize(("parts", "wanted"), CHANGES, ids=[str(parts) for parts, _ in CHANGES])
+def test_a_change_touches_nothing_but_what_it_names(
+    person: Person, parts: dict[str, Any], wanted: dict[str, tuple[str, bool]]
+) -> None:
+    choose(person, "home", "work", "team", linked_blocks=False)
+    assert roles_of(change(person, **parts)) == wanted
+
+
+@pytest.mark.rule("R46")
+def test_a_vanished_conflict_calendar_does_not_stand_in_the_way_of_another_change(
+    person: Person,
+) -> None:
+    choose(person, None, "work", "team")
+    person.set_calendar("team", state="gone")
+    assert roles_of(change(person, linked="home")) == {"home": HOME, "work": WORK, "team": TEAM}
+    with pytest.raises(InvalidInput) as refused:
+        change(person, conflicts=["holidays"])
+    assert (refused.value.code, refused.value.pointer) == ("calendar-subscribed", "/conflicts/0")
+
+
+def test_an_unknown_calendar_lists_those_that_may_be_chosen(person: Person) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        change(person, linked="cal_foreign")
+    for name in ("Home", "Work", "Team"):
+        assert f"“{name}” ({person.calendar[name.lower()]})" in refused.value.detail
+    assert "Holidays" not in refused.value.detail
 
 
 @pytest.mark.rule("R6")

@@ -1,0 +1,165 @@
+"""``gateway calendars`` and ``gateway roles``: what each calendar may be and is used for."""
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_settings
+from gateway.cli.output import JsonFlag, refusals, show, stdout, table
+from gateway.core.errors import InvalidInput, NotFound
+from gateway.services.roles import KEEP, change_calendar_roles, name_calendars, refusal_of
+from gateway.store import accounts, calendars, principals
+from gateway.store.calendars import UpstreamCalendar
+from gateway.store.engine import Session
+
+PrincipalArgument = Annotated[str, typer.Argument(help="Id of the principal.")]
+
+
+def list_calendars(
+    principal: PrincipalArgument,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the calendars of a connection: what each is and may be used for."""
+    with refusals(as_json=as_json), opened(read_settings(config, data), with_key=False) as gateway:
+        listed = calendars_of(gateway, principal)
+    _show(listed, as_json)
+
+
+def roles(
+    principal: PrincipalArgument,
+    linked: Annotated[
+        str | None, typer.Option(help="Name or id of the calendar appointments go to.")
+    ] = None,
+    no_linked: Annotated[
+        bool, typer.Option("--no-linked", help="Link none: appointments stay here.")
+    ] = False,
+    conflict: Annotated[
+        list[str] | None, typer.Option(help="Name or id of one more that blocks; repeatable.")
+    ] = None,
+    no_conflict: Annotated[
+        list[str] | None, typer.Option(help="Name or id of one that blocks no more; repeatable.")
+    ] = None,
+    no_conflicts: Annotated[
+        bool, typer.Option("--no-conflicts", help="No other one blocks than those named here.")
+    ] = False,
+    linked_blocks: Annotated[
+        bool | None, typer.Option(help="Whether the linked calendar blocks availability.")
+    ] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what the calendars are used for, or change what is named; the rest stays."""
+    if linked and no_linked:
+        raise typer.BadParameter("contradicts --no-linked", param_hint="--linked")
+    named = (linked, no_linked, conflict, no_conflict, no_conflicts, linked_blocks)
+    with refusals(as_json=as_json), opened(read_settings(config, data), with_key=False) as gateway:
+        if all(one in (None, False, []) for one in named[:5]) and linked_blocks is None:
+            chosen = calendars_of(gateway, principal)
+        else:
+            with gateway.database.write() as session:
+                known = _listed(session, principal)
+                chosen = change_calendar_roles(
+                    session,
+                    principal,
+                    linked=None if no_linked else _find(known, linked) if linked else KEEP,
+                    linked_blocks=linked_blocks,
+                    conflicts=() if no_conflicts else None,
+                    add=[_find(known, name) for name in conflict or []],
+                    drop=[_find(known, name) for name in no_conflict or []],
+                    now=int(time.time()),
+                )
+    _show(chosen, as_json)
+
+
+def _show(listed: list[UpstreamCalendar], as_json: bool) -> None:
+    show(
+        {"calendars": [show_calendar(calendar) for calendar in listed]},
+        as_json=as_json,
+        text=lambda: print_calendars(listed),
+    )
+
+
+def calendars_of(gateway: Opened, principal_id: str) -> list[UpstreamCalendar]:
+    """Return the calendars of a connected person; raises :class:`NotFound` without an account."""
+    with gateway.database.read() as session:
+        return _listed(session, principal_id)
+
+
+def _listed(session: Session, principal_id: str) -> list[UpstreamCalendar]:
+    principals.get_principal(session, principal_id)
+    connection = accounts.find_connection(session, principal_id)
+    if connection is None or connection.state == "disconnected":
+        raise NotFound("This principal has no connection.", code="not-connected")
+    return calendars.list_calendars(session, connection.id)
+
+
+def _find(listed: list[UpstreamCalendar], wanted: str) -> str:
+    matches = [one for one in listed if wanted in (one.id, one.name)]
+    if not matches:
+        folded = wanted.strip().casefold()
+        matches = [one for one in listed if one.name.strip().casefold() == folded]
+    if len(matches) == 1:
+        return matches[0].id
+    if matches:
+        which = ", ".join(one.id for one in matches)
+        why = f"names more than one calendar; use an id: {which}."
+    else:
+        why = f"names no calendar of this account. It has {name_calendars(listed)}."
+    raise InvalidInput(f"“{wanted}” {why}", code="unknown-calendar")
+
+
+def show_calendar(calendar: UpstreamCalendar) -> dict[str, Any]:
+    """Shape one calendar as ``--json`` prints it, with the names the API uses."""
+    refusal = refusal_of(calendar, needs_write=True)
+    return {
+        "id": calendar.id,
+        "name": calendar.name,
+        "writable": calendar.writable,
+        "linkable": refusal is None,
+        "conflictable": refusal_of(calendar, needs_write=False) is None,
+        "refusal": refusal,
+        "role": calendar.role,
+        "blocks": calendar.blocks,
+        "state": calendar.state,
+        "synced_at": calendar.synced_at,
+        "progress_done": calendar.progress_done,
+        "progress_total": calendar.progress_total,
+        "problem": calendar.problem,
+    }
+
+
+def _state(calendar: UpstreamCalendar) -> str:
+    """Say how a calendar stands; of a first sync under way also how far it is."""
+    if calendar.state == "syncing" and calendar.progress_total is not None:
+        return f"syncing, {calendar.progress_done} of {calendar.progress_total}"
+    return calendar.state
+
+
+def print_calendars(listed: list[UpstreamCalendar]) -> None:
+    """Print the calendars of an account for a person."""
+    rows = []
+    for one in listed:
+        shown = show_calendar(one)
+        rows.append(
+            [
+                one.name,
+                one.role,
+                _yes(one.blocks),
+                _yes(shown["linkable"]),
+                _yes(shown["conflictable"]),
+                _state(one),
+                shown["refusal"] or "",
+                one.id,
+            ]
+        )
+    columns = ("calendar", "role", "blocks", "may be linked", "may block", "state")
+    table(*columns, "refused because", "id", rows=rows, empty="None.")
+    stdout.print("")
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
