@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 CODES: Mapping[str, str] = {
-    "account-already-connected": "The Apple Account is connected already; disconnect it there first.",
+    "account-already-connected": "The Apple Account is connected to somebody; disconnect it there.",
     "appointment-cancelled": "The appointment is cancelled.",
     "appointment-recurring": "The appointment repeats; its times change over CalDAV only.",
     "appointment-stays": "An appointment cannot leave its calendar.",
