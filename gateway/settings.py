@@ -82,6 +82,26 @@ class Settings(BaseSettings):
     public_requests_per_minute: int = Field(
         default=6000, ge=0, description="Requests at one public free/busy address; 0: any number."
     )
+    api_connections: int = Field(
+        default=1000, gt=0, description="Connections open at once; over it the oldest idle goes."
+    )
+    api_connections_per_address: int = Field(
+        default=200, gt=0, description="The same of one address; trusted proxies are exempt."
+    )
+    api_header_timeout_s: float = Field(
+        default=10.0, gt=0, description="From its first byte the head of a request is read so long."
+    )
+    api_body_timeout_s: float = Field(default=30.0, gt=0, description="A body is read so long.")
+    api_keepalive_s: float = Field(
+        default=75.0, gt=0, description="A connection may wait so long for its next request."
+    )
+    api_answer_timeout_s: float = Field(
+        default=60.0, gt=0, description="A client that reads nothing of an answer is left then."
+    )
+    metrics_bind: str = Field(
+        default="127.0.0.1:9464",
+        description="host:port of /metrics, the next free ones for further processes; empty: none.",
+    )
     lease_s: float = Field(
         default=60.0, gt=0, description="A dead worker's accounts are free then."
     )
@@ -113,6 +133,11 @@ class Settings(BaseSettings):
         if not host or not port.isdigit():
             raise ValueError("must be host:port")
         return value
+
+    @field_validator("metrics_bind")
+    @classmethod
+    def _metrics_bind_has_port(cls, value: str) -> str:
+        return cls._bind_has_port(value) if value else value
 
     @model_validator(mode="after")
     def _loopback_or_https(self) -> Self:

@@ -157,13 +157,13 @@ def _responses(route: Route, names: Names) -> dict[str, Any]:
 
 
 def _problem_statuses(route: Route) -> list[int]:
-    statuses = {500, 503}
+    statuses = {415, 500, 503}
     if route.scope is not None:
         statuses |= {401, 403, 422, 429}
     if "{" in route.path:
         statuses |= {404, 429}
     if route.body is not None or route.method in ("POST", "PUT", "PATCH", "DELETE"):
-        statuses |= {400, 404, 409, 413, 415, 422, 507}
+        statuses |= {400, 404, 408, 409, 413, 422, 507}
     if route.upstream:
         statuses.add(502)
     if len(route.query.model_fields):

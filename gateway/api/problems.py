@@ -38,6 +38,24 @@ class BodyTooLarge(errors.InvalidInput):
     default_code = "body-too-large"
 
 
+class BodyEncoded(errors.InvalidInput):
+    """The body is compressed; it is refused before a byte of it is inflated."""
+
+    default_code = "content-encoding-refused"
+
+
+class BodyTooSlow(errors.GatewayError):
+    """The head or the body of a request did not arrive in time."""
+
+    default_code = "request-too-slow"
+
+
+class TooManyConnections(errors.GatewayError):
+    """As many connections are open as there may be, and none of them is idle."""
+
+    default_code = "too-many-connections"
+
+
 class ReferenceNotFound(errors.NotFound):
     """The body names something that is not there for this caller; ``pointer`` says where."""
 
@@ -60,6 +78,9 @@ STATUS: Mapping[type[BaseException], int] = {
     MalformedRequest: 400,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,
+    BodyEncoded: 415,
+    BodyTooSlow: 408,
+    TooManyConnections: 503,
     errors.NotAuthenticated: 401,
     errors.NotAllowed: 403,
     errors.NotFound: 404,
@@ -82,10 +103,12 @@ TITLES: Mapping[int, str] = {
     403: "Not allowed with this key",
     404: "Not found",
     405: "Method not allowed",
+    408: "The request took too long",
     409: "Conflict with the present state",
     413: "The request is too large",
     414: "The request is too long",
     415: "Unsupported media type",
+    417: "Expectation failed",
     422: "The request cannot be carried out",
     429: "Too many requests",
     500: "Internal error",
@@ -100,6 +123,7 @@ _HTTP_CODES: Mapping[int, str] = {
     400: "request-unreadable",
     413: "body-too-large",
     414: "request-too-long",
+    417: "expectation-failed",
     500: "internal-error",
 }
 
@@ -148,6 +172,7 @@ _HTTP_DETAILS: Mapping[int, str] = {
     400: "That is no HTTP request.",
     413: "The body is longer than this address reads.",
     414: "The address, or one of the headers, is longer than 8190 bytes.",
+    417: "Of Expect only 100-continue is known here.",
     500: "Something went wrong here.",
 }
 
@@ -199,6 +224,8 @@ def _sentence(text: str) -> str:
 def _headers_of(error: errors.GatewayError, status: int) -> dict[str, str]:
     if status == 401:
         return {"WWW-Authenticate": 'Bearer realm="gateway"'}
+    if isinstance(error, BodyEncoded):
+        return {"Accept-Encoding": "identity"}  # RFC 9110 15.5.16
     if isinstance(error, errors.TooManyRequests):
         wait_s = math.ceil(error.retry_after_s)
         return {"Retry-After": str(wait_s), "RateLimit": f'"minute";r=0;t={wait_s}'}

@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from gateway.api.auth import authenticate, check_scope
-from gateway.api.frame import answer_unmatched, framed
+from gateway.api.frame import answer_unmatched, expect_later, framed, read_body
 from gateway.api.limits import name_public
 from gateway.api.problems import (
     MalformedRequest,
@@ -140,12 +140,13 @@ def mount(app: web.Application, routes: Iterable[Route]) -> None:
     for route in routes:
         path = route.path.replace("}", f":{PATH_PARAMETER}}}")
         handler = framed(route.path, _endpoint(route, api))
-        app.router.add_route(route.method, path, handler)
+        app.router.add_route(route.method, path, handler, expect_handler=expect_later)
 
 
 def mount_rest(app: web.Application) -> None:
     """Register what answers for addresses and methods that nothing else answers for; the last."""
-    app.router.add_route("*", "/{rest:.*}", framed("none", answer_unmatched))
+    handler = framed("none", answer_unmatched)
+    app.router.add_route("*", "/{rest:.*}", handler, expect_handler=expect_later)
 
 
 def _endpoint(
@@ -178,7 +179,7 @@ def _endpoint(
         if not has_body:
             call = Call(request, route, api, query, None, int(now), key)
             return _respond(route, await route.handler(call))
-        raw = await request.read()
+        raw = await read_body(request)
         body = _read_body(request, route, raw)
         return await _carry_out(Call(request, route, api, query, body, int(now), key), raw)
 
