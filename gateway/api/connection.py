@@ -1,5 +1,7 @@
 """Handlers: the iCloud account of a principal, its calendars and what they are used for."""
 
+from collections.abc import Callable
+
 from gateway.api.people import find_own, home_path
 from gateway.api.routing import AnyCall, Call, Result
 from gateway.api.schemas import NoQuery
@@ -44,7 +46,7 @@ def show_calendar(calendar: UpstreamCalendar, mirror: str | None) -> CalendarOut
         role=calendar.role,
         blocks=calendar.blocks,
         detail=calendar.detail,
-        all_day_blocks=calendar.all_day_blocks,
+        all_day=calendar.all_day,
         state=calendar.state,
         problem=calendar.problem,
         synced_at=render_known(calendar.synced_at),
@@ -189,7 +191,7 @@ async def list_upstream_calendars(call: Plain) -> Result:
 
 
 async def update_calendar(call: Call[NoQuery, CalendarOptions]) -> Result:
-    """Change what is kept of a calendar's events, and whether all-day ones block."""
+    """Change what is kept of a calendar's events, and how all-day ones count."""
 
     def unit(session: Session) -> CalendarOut:
         principal = find_own(session, call)
@@ -218,11 +220,12 @@ async def put_calendar_roles(call: Call[NoQuery, CalendarRoles]) -> Result:
             linked=body.linked,
             conflicts=body.conflicts,
             linked_blocks=body.linked_blocks,
+            all_day=body.all_day,
             now=call.now,
         )
         return CalendarList(calendars=show_calendars(session, _live_connection(session, call)))
 
-    return await call.commit(unit)
+    return await _choose(call, unit, renew=bool(body.all_day))
 
 
 async def patch_calendar_roles(call: Call[NoQuery, CalendarRoleChanges]) -> Result:
@@ -234,4 +237,12 @@ async def patch_calendar_roles(call: Call[NoQuery, CalendarRoleChanges]) -> Resu
         roles.change_calendar_roles(session, principal.id, **parts, now=call.now)
         return CalendarList(calendars=show_calendars(session, _live_connection(session, call)))
 
-    return await call.commit(unit)
+    return await _choose(call, unit, renew="all_day" in parts)
+
+
+async def _choose(call: AnyCall, unit: Callable[[Session], CalendarList], *, renew: bool) -> Result:
+    """Commit a choice; where all-day events count otherwise now, have them expanded at once."""
+    chosen = await call.commit(unit)
+    if renew:
+        await call.api.reach.renew(call.path("principal"), now=call.now)
+    return chosen

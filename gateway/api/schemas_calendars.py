@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 
 from gateway.api.schemas import Answer, Id, PageSize, Query, Request, unchanged
 from gateway.api.times import TimeText
+from gateway.core.rows import AllDay
 
 Secret = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -29,8 +30,7 @@ class CalendarOut(Answer):
 
     ``linkable``: appointments may go there. ``conflictable``: it may block availability.
     ``refusal`` says why not. ``blocks``: its busy time counts. ``detail``: what is kept of its
-    events. ``all_day_blocks``: all-day events count as busy even when they say they do not.
-    ``caldav``: path of its mirror.
+    events. ``all_day``: how its all-day events count. ``caldav``: path of its mirror.
     """
 
     id: str
@@ -44,7 +44,7 @@ class CalendarOut(Answer):
     role: Literal["none", "linked", "conflict", "tracked"]
     blocks: bool
     detail: Literal["full", "busy"]
-    all_day_blocks: bool
+    all_day: AllDay
     state: Literal["never", "syncing", "ok", "failed", "gone"]
     problem: str | None
     synced_at: TimeText | None
@@ -74,11 +74,15 @@ class CalendarList(Answer):
 
 
 class CalendarRoles(Request):
-    """Which calendar appointments go to, and which block availability besides it."""
+    """Which calendar appointments go to, and which block availability besides it.
+
+    ``all_day`` says per calendar id how its all-day events count; calendars left out keep theirs.
+    """
 
     linked: Id | None
     conflicts: Annotated[list[Id], Field(max_length=200)]
     linked_blocks: bool = True
+    all_day: Annotated[dict[Id, AllDay], Field(max_length=200)] = Field(default_factory=dict)
 
 
 class CalendarRoleChanges(Request):
@@ -91,16 +95,19 @@ class CalendarRoleChanges(Request):
     linked: Id | None = unchanged(None)
     conflicts: Annotated[list[Id], Field(max_length=200)] = unchanged([])
     linked_blocks: bool = unchanged(True)
+    all_day: Annotated[dict[Id, AllDay], Field(max_length=200)] = unchanged({})
 
 
 class CalendarOptions(Request):
     """What to change; a field left out stays.
 
-    ``detail`` is ``busy`` to keep nothing but the times of its events.
+    ``detail`` is ``busy`` to keep nothing but the times of its events. ``all_day``: ``as-marked``
+    (each all-day event says itself whether it is busy), ``block`` (every one that is not cancelled
+    or declined, also those marked free, as Apple devices mark them) or ``ignore`` (none).
     """
 
     detail: Literal["full", "busy"] = unchanged("full")
-    all_day_blocks: bool = unchanged(False)
+    all_day: AllDay = unchanged("as-marked")
 
 
 class ConnectionOptions(Request):

@@ -1,13 +1,14 @@
 """``gateway calendars`` and ``gateway roles``: what each calendar may be and is used for."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
 from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_settings
 from gateway.cli.output import JsonFlag, refusals, show, stdout, table
 from gateway.core.errors import InvalidInput, NotFound
+from gateway.core.rows import AllDay
 from gateway.services.roles import KEEP, change_calendar_roles, name_calendars, refusal_of
 from gateway.store import accounts, calendars, principals
 from gateway.store.calendars import UpstreamCalendar
@@ -48,6 +49,13 @@ def roles(
     linked_blocks: Annotated[
         bool | None, typer.Option(help="Whether the linked calendar blocks availability.")
     ] = None,
+    all_day: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How all-day events of a calendar count, repeatable: as-marked, block or ignore.",
+            metavar="NAME=HOW",
+        ),
+    ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonFlag = False,
@@ -55,9 +63,9 @@ def roles(
     """Show what the calendars are used for, or change what is named; the rest stays."""
     if linked and no_linked:
         raise typer.BadParameter("contradicts --no-linked", param_hint="--linked")
-    named = (linked, no_linked, conflict, no_conflict, no_conflicts, linked_blocks)
+    named = (linked, no_linked, conflict, no_conflict, no_conflicts, all_day)
     with refusals(as_json=as_json), opened(read_settings(config, data), with_key=False) as gateway:
-        if all(one in (None, False, []) for one in named[:5]) and linked_blocks is None:
+        if all(one in (None, False, []) for one in named) and linked_blocks is None:
             chosen = calendars_of(gateway, principal)
         else:
             with gateway.database.write() as session:
@@ -70,6 +78,7 @@ def roles(
                     conflicts=() if no_conflicts else None,
                     add=[_find(known, name) for name in conflict or []],
                     drop=[_find(known, name) for name in no_conflict or []],
+                    all_day=dict(_all_day(known, choice) for choice in all_day or []),
                     now=int(time.time()),
                 )
     _show(chosen, as_json)
@@ -112,6 +121,17 @@ def _find(listed: list[UpstreamCalendar], wanted: str) -> str:
     raise InvalidInput(f"“{wanted}” {why}", code="unknown-calendar")
 
 
+def _all_day(listed: list[UpstreamCalendar], choice: str) -> tuple[str, AllDay]:
+    """Read ``NAME=HOW``; a name may hold equals signs itself."""
+    name, _, how = choice.rpartition("=")
+    if how not in get_args(AllDay):
+        raise typer.BadParameter(
+            f"{choice!r} must be a calendar, '=' and one of {', '.join(get_args(AllDay))}",
+            param_hint="--all-day",
+        )
+    return _find(listed, name), cast(AllDay, how)
+
+
 def show_calendar(calendar: UpstreamCalendar) -> dict[str, Any]:
     """Shape one calendar as ``--json`` prints it, with the names the API uses."""
     refusal = refusal_of(calendar, needs_write=True)
@@ -124,6 +144,7 @@ def show_calendar(calendar: UpstreamCalendar) -> dict[str, Any]:
         "refusal": refusal,
         "role": calendar.role,
         "blocks": calendar.blocks,
+        "all_day": calendar.all_day,
         "state": calendar.state,
         "synced_at": calendar.synced_at,
         "progress_done": calendar.progress_done,
@@ -149,6 +170,7 @@ def print_calendars(listed: list[UpstreamCalendar]) -> None:
                 one.name,
                 one.role,
                 _yes(one.blocks),
+                one.all_day,
                 _yes(shown["linkable"]),
                 _yes(shown["conflictable"]),
                 _state(one),
@@ -156,7 +178,7 @@ def print_calendars(listed: list[UpstreamCalendar]) -> None:
                 one.id,
             ]
         )
-    columns = ("calendar", "role", "blocks", "may be linked", "may block", "state")
+    columns = ("calendar", "role", "blocks", "all-day", "may be linked", "may block", "state")
     table(*columns, "refused because", "id", rows=rows, empty="None.")
     stdout.print("")
 

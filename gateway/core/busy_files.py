@@ -11,7 +11,7 @@ from gateway.core.content_lines import unfold
 from gateway.core.instances import expand_components
 from gateway.core.intervals import Interval
 from gateway.core.reader import RawCalendar, read_calendar
-from gateway.core.rows import BusyRules, Instance
+from gateway.core.rows import AllDay, BusyRules, Instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def busy_of_files(
     zone: ZoneInfo,
     *,
     owner_addresses: frozenset[str] = frozenset(),
-    all_day_blocks: bool = False,
+    all_day: AllDay = "as-marked",
 ) -> dict[str, Any]:
     """Merged busy periods of whole files, each period with its reasons (design section 11).
 
@@ -37,7 +37,7 @@ def busy_of_files(
     with its own bounds. ``window`` is half-open UTC epoch seconds; times in the answer are RFC 3339
     in ``zone``.
     """
-    rules = BusyRules(zone, owner_addresses, all_day_blocks=all_day_blocks)
+    rules = BusyRules(zone, owner_addresses, all_day=all_day)
     rows: list[Instance] = []
     problems: list[FileProblem] = []
     for name, body in files:

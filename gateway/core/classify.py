@@ -1,7 +1,8 @@
 """How an event counts: busy, tentative, free, and the word for why.
 
 The order of the questions is the rule (strongest first): cancelled, an appointment of ours,
-declined, all-day, transparency, Outlook's busy status, tentative, busy.
+declined, the calendar's choice for all-day events, transparency, Outlook's busy status,
+tentative, busy.
 """
 
 from gateway.core.content_lines import Property
@@ -19,6 +20,11 @@ _OUTLOOK: dict[str, Verdict] = {
     "TENTATIVE": (FBType.TENTATIVE, "outlook-tentative"),
     "BUSY": (FBType.BUSY, "outlook-busy"),
     "OOF": (FBType.UNAVAILABLE, "outlook-out-of-office"),
+}
+
+_ALL_DAY: dict[str, Verdict] = {
+    "block": (FBType.BUSY, "all-day-blocks"),
+    "ignore": (FBType.FREE, "all-day-ignored"),
 }
 
 
@@ -43,16 +49,18 @@ def classify(event: Component, rules: BusyRules, *, all_day: bool) -> Verdict:
 
 
 def _transparency(event: Component, rules: BusyRules, *, all_day: bool) -> Verdict | None:
-    """What TRANSP, its absence on an all-day event, or Outlook's property say; None: opaque."""
-    if all_day and rules.all_day_blocks:
-        return FBType.BUSY, "all-day-blocks"
+    """What the calendar's choice for all-day events, TRANSP or Outlook's property say.
+
+    None: opaque, which is what an absent TRANSP means, all-day or not (RFC 5545 3.8.2.7). Apple's
+    server reads it as free on all-day events; Apple's devices always write it, so an unmarked one
+    was made by something else, and what is not known to be free is not sold.
+    """
+    if all_day and rules.all_day != "as-marked":
+        return _ALL_DAY[rules.all_day]
     transp = event.text("TRANSP").upper()
     if transp:
         return (FBType.FREE, "transparent") if transp == "TRANSPARENT" else None
-    outlook = _OUTLOOK.get(event.text("X-MICROSOFT-CDO-BUSYSTATUS").upper())
-    if outlook is not None:
-        return outlook
-    return (FBType.FREE, "all-day-free") if all_day else None
+    return _OUTLOOK.get(event.text("X-MICROSOFT-CDO-BUSYSTATUS").upper())
 
 
 def own_answer(event: Component, addresses: frozenset[str]) -> str | None:

@@ -27,6 +27,12 @@ __all__ = [
     "expand_components",
 ]
 
+ENGINE_VERSION = 2
+"""The rules by which objects are expanded; raised when a change of them alters stored instances.
+
+Objects that were expanded by an earlier version are expanded anew, a few at a time.
+"""
+
 DAYS_BACK = 31
 DAYS_AHEAD = 400
 

@@ -1,10 +1,14 @@
 """What the engine is told and what it answers: the plain values of an expansion."""
 
 from dataclasses import dataclass
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval
+
+AllDay = Literal["as-marked", "block", "ignore"]
+"""How the all-day events of a calendar count: as they say, all of them, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +34,13 @@ class BusyRules:
     """Whose calendar it is and how it counts.
 
     ``zone`` is the principal's; ``owner_addresses`` are lower case without ``mailto:``;
-    ``all_day_blocks`` is the calendar's switch; ``always_busy`` is for appointments, which block
+    ``all_day`` is the calendar's choice; ``always_busy`` is for appointments, which block
     whatever they say unless they are cancelled (R17).
     """
 
     zone: ZoneInfo
     owner_addresses: frozenset[str] = frozenset()
-    all_day_blocks: bool = False
+    all_day: AllDay = "as-marked"
     always_busy: bool = False
 
 

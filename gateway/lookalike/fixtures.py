@@ -208,7 +208,7 @@ FIXTURES: tuple[Fixture, ...] = (
         "free",
         _all_day_transparent,
     ),
-    Fixture("all-day-plain", "All-day without TRANSP", "free", _all_day_plain),
+    Fixture("all-day-plain", "All-day without TRANSP", "busy all day", _all_day_plain),
     Fixture("all-day-opaque", "All-day, TRANSP:OPAQUE", "busy all day", _all_day_opaque),
     Fixture("needs-action", "Unanswered invitation, OPAQUE", "tentative", _needs_action),
     Fixture(

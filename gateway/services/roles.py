@@ -2,12 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
 
 from gateway.core.errors import InvalidInput, NotFound
+from gateway.core.rows import AllDay
 from gateway.store.accounts import erase_collection_secrets, find_connection, update_connection
 from gateway.store.calendars import (
     Role,
@@ -72,18 +73,21 @@ def set_calendar_roles(
     linked: str | None,
     conflicts: Sequence[str],
     linked_blocks: bool | None = None,
+    all_day: Mapping[str, AllDay] | None = None,
     now: int,
 ) -> list[UpstreamCalendar]:
     """Choose the linked calendar and the conflict calendars; repeating it changes nothing.
 
     A calendar that was linked and holds appointments of ours stays *tracked* (R7). Mirrors are
-    made and erased to fit, and the account is due for a sync at once. Raises :class:`NotFound`
-    ``not-connected``, and :class:`InvalidInput` with a code of R5 and a pointer into
-    ``{"linked", "conflicts"}``.
+    made and erased to fit, and the account is due for a sync at once. ``all_day`` says how
+    all-day events count in the calendars it names; in others that stays. Raises
+    :class:`NotFound` ``not-connected``, and :class:`InvalidInput` with a code of R5 and a pointer
+    into ``{"linked", "conflicts", "all_day"}``.
     """
     lock_principal(session, principal_id)
     known = _calendars_of(session, principal_id)
     _check_choice(known, linked, conflicts)
+    _set_all_day(session, principal_id, known, all_day or {})
     choice = Choice(linked, tuple(conflicts), linked_blocks is not False)
     return _apply_choice(session, principal_id, known, choice, now)
 
@@ -97,6 +101,7 @@ def change_calendar_roles(
     conflicts: Sequence[str] | None = None,
     add: Sequence[str] = (),
     drop: Sequence[str] = (),
+    all_day: Mapping[str, AllDay] | None = None,
     now: int,
 ) -> list[UpstreamCalendar]:
     """Change the parts of the choice that are named and leave the others as they are (R46).
@@ -114,6 +119,7 @@ def change_calendar_roles(
     kept = before.conflicts if conflicts is None else tuple(conflicts)
     chosen = (*(one for one in kept if one not in drop), *add)
     _check_choice(known, wanted, chosen, before)
+    _set_all_day(session, principal_id, known, all_day or {})
     blocks = before.linked_blocks if wanted == before.linked else True
     after = Choice(wanted, chosen, blocks if linked_blocks is None else linked_blocks)
     return _apply_choice(session, principal_id, known, after, now)
@@ -174,11 +180,7 @@ def _check_usable(
 ) -> None:
     calendar = known.get(calendar_id)
     if calendar is None:
-        raise InvalidInput(
-            f"There is no such calendar in this account. It has {name_calendars(known.values())}.",
-            code="calendar-unknown",
-            pointer=pointer,
-        )
+        raise _unknown_calendar(known, pointer)
     refusal = refusal_of(calendar, needs_write=needs_write)
     if refusal is not None:
         raise InvalidInput(REFUSALS[refusal], code=refusal, pointer=pointer)
@@ -194,6 +196,14 @@ def name_calendars(listed: Iterable[UpstreamCalendar]) -> str:
     if len(usable) > _NAMED_AT_MOST:
         named.append(f"{len(usable) - _NAMED_AT_MOST} more")
     return ", ".join(named) or "none that may be chosen"
+
+
+def _unknown_calendar(known: Mapping[str, UpstreamCalendar], pointer: str) -> InvalidInput:
+    return InvalidInput(
+        f"There is no such calendar in this account. It has {name_calendars(known.values())}.",
+        code="calendar-unknown",
+        pointer=pointer,
+    )
 
 
 def refusal_of(calendar: UpstreamCalendar, *, needs_write: bool) -> str | None:
@@ -273,9 +283,9 @@ def set_calendar_options(
     calendar_id: str,
     *,
     detail: Literal["full", "busy"] | None = None,
-    all_day_blocks: bool | None = None,
+    all_day: AllDay | None = None,
 ) -> UpstreamCalendar:
-    """Change what is kept of a calendar (R10) and whether its all-day events block.
+    """Change what is kept of a calendar (R10) and how its all-day events count.
 
     None leaves an option as it is. New details come with the next sync, which is due at once;
     all-day events are counted anew by the expansion worker, and until then time is unknown.
@@ -286,16 +296,32 @@ def set_calendar_options(
     calendar = get_calendar(session, calendar_id)
     if connection is None or calendar.connection_id != connection.id:
         raise NotFound("There is no such calendar.")
-    if all_day_blocks not in (None, calendar.all_day_blocks):
-        update_calendar(session, calendar_id, all_day_blocks=all_day_blocks)
-        mirror = find_mirror(session, calendar_id)
-        if mirror is not None:
-            forget_expansions(session, principal_id, collection_id=mirror.id)
+    if all_day is not None:
+        _set_all_day(session, principal_id, {calendar.id: calendar}, {calendar.id: all_day})
     if detail not in (None, calendar.detail):
         update_calendar(session, calendar_id, detail=detail)
         reread_calendar(session, calendar_id)
         update_connection(session, connection.id, next_sync_at=0.0)
     return get_calendar(session, calendar_id)
+
+
+def _set_all_day(
+    session: Session,
+    principal_id: str,
+    known: Mapping[str, UpstreamCalendar],
+    wanted: Mapping[str, AllDay],
+) -> None:
+    """Say how all-day events of the named calendars count; raises :class:`InvalidInput`."""
+    for calendar_id, all_day in wanted.items():
+        calendar = known.get(calendar_id)
+        if calendar is None:
+            raise _unknown_calendar(known, f"/all_day/{calendar_id}")
+        if calendar.all_day == all_day:
+            continue
+        update_calendar(session, calendar.id, all_day=all_day)
+        mirror = find_mirror(session, calendar.id)
+        if mirror is not None:
+            forget_expansions(session, principal_id, collection_id=mirror.id)
 
 
 # --- subscriptions given as an account ---

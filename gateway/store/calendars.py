@@ -7,6 +7,7 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from gateway.core.errors import NotFound
+from gateway.core.rows import AllDay
 from gateway.store.engine import Session, new_id
 from gateway.store.tables import collections, objects, upstream_calendars
 
@@ -37,7 +38,7 @@ class UpstreamCalendar:
     sync_token: str | None
     role: Role
     blocks: bool
-    all_day_blocks: bool
+    all_day: AllDay
     detail: Literal["full", "busy"]
     state: str
     problem: str | None

@@ -7,11 +7,13 @@ served does not change, only what is known of its times.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, or_, select, update
 
-from gateway.core.instances import Expansion
+from gateway.core.instances import ENGINE_VERSION, Expansion
 from gateway.core.intervals import Interval
+from gateway.core.rows import AllDay
 from gateway.store.engine import Session
 from gateway.store.objects import bump_generation, insert_instances, set_coverage
 from gateway.store.tables import (
@@ -37,7 +39,7 @@ class Outdated:
     kind: str
     etag: str
     served: bool
-    all_day_blocks: bool
+    all_day: AllDay
     body: bytes = field(repr=False)
 
 
@@ -83,8 +85,18 @@ def outdated_objects(
     session: Session, principal_id: str, *, until: int, limit: int
 ) -> list[Outdated]:
     """List objects of a principal that reach beyond what is expanded of them."""
+    query = _outdated().where(_reaches_beyond(principal_id, until)).limit(limit)
+    return _read_outdated(session, query.order_by(objects.c.id))
+
+
+def load_outdated(session: Session, object_ids: Sequence[str]) -> list[Outdated]:
+    """Return these objects, as far as they exist, with what expanding them needs."""
+    return _read_outdated(session, _outdated().where(objects.c.id.in_(object_ids)))
+
+
+def _outdated() -> Select[Any]:
     row = objects.c
-    query = (
+    return (
         select(
             row.id,
             row.collection_id,
@@ -92,17 +104,26 @@ def outdated_objects(
             row.kind,
             row.etag,
             row.served,
-            upstream_calendars.c.all_day_blocks,
+            upstream_calendars.c.all_day,
             row.body,
         )
         .join(collections, collections.c.id == row.collection_id)
         .outerjoin(upstream_calendars)
-        .where(_reaches_beyond(principal_id, until))
-        .order_by(row.id)
-        .limit(limit)
     )
+
+
+def _read_outdated(session: Session, query: Select[Any]) -> list[Outdated]:
     return [
-        Outdated(*found[:6], all_day_blocks=bool(found[6]), body=bytes(found[7]))
+        Outdated(
+            id=found.id,
+            collection_id=found.collection_id,
+            name=found.name,
+            kind=found.kind,
+            etag=found.etag,
+            served=found.served,
+            all_day=found.all_day or "as-marked",
+            body=bytes(found.body),
+        )
         for found in session.execute(query)
     ]
 
@@ -112,16 +133,16 @@ def replace_expansions(
 ) -> None:
     """Write new expansions of objects that are still what they were; the principal is locked."""
     query = (
-        select(objects.c.id, objects.c.etag, upstream_calendars.c.all_day_blocks)
+        select(objects.c.id, objects.c.etag, upstream_calendars.c.all_day)
         .join(collections, collections.c.id == objects.c.collection_id)
         .outerjoin(upstream_calendars)
         .where(objects.c.id.in_([item.id for item, _ in done]))
     )
-    current = {row[0]: (row[1], bool(row[2])) for row in session.execute(query)}
+    current = {row[0]: (row[1], row[2] or "as-marked") for row in session.execute(query)}
     still = [
         (item, expansion)
         for item, expansion in done
-        if current.get(item.id) == (item.etag, item.all_day_blocks)
+        if current.get(item.id) == (item.etag, item.all_day)
     ]
     for item, expansion in still:
         session.execute(
@@ -148,6 +169,7 @@ def _columns(expansion: Expansion) -> dict[str, object]:
         "zone_dependent": expansion.zone_dependent,
         "expanded_from": expansion.window[0],
         "expanded_until": expansion.window[1],
+        "expanded_by": ENGINE_VERSION,
         "first_start": expansion.first_start,
         "last_end": expansion.last_end,
     }
@@ -186,3 +208,36 @@ def forget_expansions(
     if forgotten.rowcount:
         set_coverage(session, principal_id, NEVER)
         bump_generation(session, principal_id)
+
+
+# --- after an upgrade ---
+
+
+def principal_of_earlier_engine(session: Session) -> str | None:
+    """Return a principal with objects that an earlier version of the engine expanded."""
+    query = (
+        select(generations.c.principal_id)
+        .where(generations.c.expanded_by < ENGINE_VERSION)
+        .order_by(generations.c.expanded_by)
+        .limit(1)
+    )
+    return session.execute(query).scalar()
+
+
+def ids_of_earlier_engine(session: Session, principal_id: str) -> list[str]:
+    """List the objects of a principal that an earlier version of the engine expanded."""
+    query = (
+        select(objects.c.id)
+        .where(objects.c.principal_id == principal_id, objects.c.expanded_by < ENGINE_VERSION)
+        .order_by(objects.c.id)
+    )
+    return list(session.execute(query).scalars())
+
+
+def note_engine(session: Session, principal_id: str, version: int) -> None:
+    """Say that this version of the engine expanded all objects of a principal."""
+    session.execute(
+        update(generations)
+        .where(generations.c.principal_id == principal_id)
+        .values(expanded_by=version)
+    )

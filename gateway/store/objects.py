@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import BindParameter, bindparam, delete, insert, select, update
 
 from gateway.core.errors import NotFound
-from gateway.core.instances import Expansion, Instance
+from gateway.core.instances import ENGINE_VERSION, Expansion, Instance
 from gateway.core.intervals import Interval
 from gateway.store.collections import Collection, next_revision
 from gateway.store.engine import Session, chunks, new_id, notify_generation, upsert
@@ -325,6 +325,7 @@ def _row(
         "zone_dependent": expansion.zone_dependent,
         "expanded_from": expansion.window[0],
         "expanded_until": expansion.window[1],
+        "expanded_by": ENGINE_VERSION,
         "first_start": expansion.first_start,
         "last_end": expansion.last_end,
         "created_at": now,

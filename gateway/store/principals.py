@@ -14,6 +14,7 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, delete, func, insert, select, tuple_, update
 
 from gateway.core.errors import NotFound
+from gateway.core.instances import ENGINE_VERSION
 from gateway.store.collections import ensure_platform_collection
 from gateway.store.engine import Session, new_id
 from gateway.store.expansions import forget_expansions
@@ -166,7 +167,11 @@ def create_principal(
             created_at=now,
         )
     )
-    session.execute(insert(generations).values(principal_id=created.id, generation=0))
+    session.execute(
+        insert(generations).values(
+            principal_id=created.id, generation=0, expanded_by=ENGINE_VERSION
+        )
+    )
     ensure_platform_collection(session, created.id, now=now)
     return created
 

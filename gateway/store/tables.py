@@ -167,7 +167,8 @@ upstream_calendars = Table(
     # none | linked | conflict | tracked
     Column("role", Text, nullable=False),
     Column("blocks", Boolean, nullable=False, default=False),
-    Column("all_day_blocks", Boolean, nullable=False, default=False),
+    # as-marked | block | ignore: what its all-day events count as
+    Column("all_day", Text, nullable=False, server_default="as-marked"),
     Column("detail", Text, nullable=False, default="full"),  # full | busy (R10)
     # never | syncing | ok | failed | gone
     Column("state", Text, nullable=False),
@@ -229,6 +230,7 @@ objects = Table(
     Column("zone_dependent", Boolean, nullable=False, default=False),
     Column("expanded_from", BigInteger, nullable=False, default=0),
     Column("expanded_until", BigInteger, nullable=False, default=0),
+    Column("expanded_by", Integer, nullable=False, server_default="1"),  # version of the engine
     Column("first_start", BigInteger),
     Column("last_end", BigInteger),
     Column("created_at", BigInteger, nullable=False),
@@ -280,6 +282,8 @@ generations = Table(
     # All objects are expanded at least over this span; NULL while there is none.
     Column("covered_from", BigInteger),
     Column("covered_until", BigInteger),
+    # All objects were expanded by this version of the engine or a later one.
+    Column("expanded_by", Integer, nullable=False, server_default="1", index=True),
 )
 
 # --- writing upstream --------------------------------------------------------------------------

@@ -18,6 +18,9 @@ from gateway.sync.context import SyncContext
 BATCH = 100
 PRINCIPALS_AT_ONCE = 20
 
+Rules = tuple[ZoneInfo, frozenset[str]]
+"""A person's zone and own addresses."""
+
 
 async def extend_windows(context: SyncContext, *, limit: int = PRINCIPALS_AT_ONCE) -> int:
     """Extend some principals whose window ends too early; returns how many were brought up."""
@@ -39,9 +42,9 @@ async def extend_until(context: SyncContext, principal_id: str, until: int) -> b
 async def extend_principal(context: SyncContext, principal_id: str, window: Interval) -> bool:
     """Expand all of a principal's objects over ``window`` and say so in the store."""
     try:
-        rules = await context.store.read(_load_rules, principal_id)
+        rules = await context.store.read(load_rules, principal_id)
         while batch := await context.store.read(_load_batch, context, principal_id, window[1]):
-            jobs = [(item.body, _rules(item, *rules)) for item in batch]
+            jobs = [(item.body, rules_of(item, *rules)) for item in batch]
             done = await context.expander.expand(jobs, window)
             pairs = list(zip(batch, done, strict=True))
             rules = await context.store.write(_write, principal_id, rules, pairs)
@@ -50,7 +53,8 @@ async def extend_principal(context: SyncContext, principal_id: str, window: Inte
         return False  # the principal was deleted meanwhile
 
 
-def _load_rules(session: Session, principal_id: str) -> tuple[ZoneInfo, frozenset[str]]:
+def load_rules(session: Session, principal_id: str) -> Rules:
+    """Return the zone of a person and the addresses that mean this person."""
     zone = ZoneInfo(principals.get_principal(session, principal_id).time_zone)
     return zone, bookings.owner_addresses(session, principal_id)
 
@@ -59,10 +63,10 @@ def _load_batch(
     session: Session, context: SyncContext, principal_id: str, until: int
 ) -> list[Outdated]:
     found = expansions.outdated_objects(session, principal_id, until=until, limit=BATCH)
-    return [_with_body(session, context, item) for item in found]
+    return [load_body(session, context, item) for item in found]
 
 
-def _with_body(session: Session, context: SyncContext, item: Outdated) -> Outdated:
+def load_body(session: Session, context: SyncContext, item: Outdated) -> Outdated:
     """Fill in the body of an object that is kept encrypted because it cannot be served."""
     if item.body or item.served:
         return item
@@ -75,11 +79,12 @@ def _with_body(session: Session, context: SyncContext, item: Outdated) -> Outdat
     return replace(item, body=raw)
 
 
-def _rules(item: Outdated, zone: ZoneInfo, addresses: frozenset[str]) -> BusyRules:
+def rules_of(item: Outdated, zone: ZoneInfo, addresses: frozenset[str]) -> BusyRules:
+    """Return the rules by which an object of such a person counts."""
     return BusyRules(
         zone=zone,
         owner_addresses=addresses,
-        all_day_blocks=item.all_day_blocks,
+        all_day=item.all_day,
         always_busy=item.kind == "appointment",
     )
 
@@ -87,12 +92,12 @@ def _rules(item: Outdated, zone: ZoneInfo, addresses: frozenset[str]) -> BusyRul
 def _write(
     session: Session,
     principal_id: str,
-    rules: tuple[ZoneInfo, frozenset[str]],
+    rules: Rules,
     done: list[tuple[Outdated, Expansion]],
-) -> tuple[ZoneInfo, frozenset[str]]:
+) -> Rules:
     """Write what was expanded under the rules that still hold; returns these."""
     lock_principal(session, principal_id)
-    current = _load_rules(session, principal_id)
+    current = load_rules(session, principal_id)
     if current == rules:
         expansions.replace_expansions(session, principal_id, done)
     return current

@@ -166,7 +166,7 @@ async def _mirror_batch(
         busy=BusyRules(
             zone=run.zone,
             owner_addresses=run.addresses,
-            all_day_blocks=calendar.all_day_blocks,
+            all_day=calendar.all_day,
         ),
         window=default_window(run.context.now()),
         detail=calendar.detail,
@@ -225,7 +225,7 @@ def _lock_mirror(
     if (
         current is None
         or (mirror.id if mirror else None) != mirror_id
-        or (current.detail, current.all_day_blocks) != (calendar.detail, calendar.all_day_blocks)
+        or (current.detail, current.all_day) != (calendar.detail, calendar.all_day)
         or person.time_zone != run.zone.key
     ):
         raise Superseded("The use of this calendar, or its owner's zone, changed meanwhile.")

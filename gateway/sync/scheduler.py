@@ -14,10 +14,12 @@ from gateway.observe import logger
 from gateway.store import leases, outbox, runs
 from gateway.store.engine import Session
 from gateway.store.runs import OpenedAccount
+from gateway.sync import renew
 from gateway.sync.account import run_account, sync_account
 from gateway.sync.context import SyncContext
 from gateway.sync.extend import extend_windows
 from gateway.sync.lease import claimed, leased
+from gateway.sync.renew import renew_batch
 from gateway.sync.report import Progress, SyncReport
 
 __all__ = ["Progress", "SyncReport", "Worker", "sync_account"]
@@ -49,6 +51,7 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; what was not finished is repeated by the next worker."""
         windows = asyncio.create_task(self._move_windows(stop))
+        renewal = asyncio.create_task(self._renew(stop))
         while not stop.is_set():
             self._ended.clear()
             is_full = False
@@ -59,7 +62,7 @@ class Worker:
             # With all slots taken there may be more to do: the next one to end makes room for it,
             # be it one that ended while the last was being started.
             await _pause(self._ended if is_full else stop, self._tick_s)
-        await asyncio.gather(windows, self.close())
+        await asyncio.gather(windows, renewal, self.close())
 
     async def _move_windows(self, stop: asyncio.Event) -> None:
         """Keep instances ahead of the clock (design 4); beside the accounts, never before them."""
@@ -72,6 +75,20 @@ class Worker:
             except Exception:
                 _log.exception("windows not extended")
             await _pause(stop, 0.0 if done else WINDOWS_S)
+
+    async def _renew(self, stop: asyncio.Event) -> None:
+        """Expand anew what an earlier engine expanded, until nothing is left of it."""
+        while not stop.is_set():
+            try:
+                if not await renew_batch(self.context):
+                    return
+                await _pause(stop, renew.PAUSE_S)
+            except GatewayError as error:
+                _log.warning("not expanded anew", code=error.code)
+                await _pause(stop, WINDOWS_S)
+            except Exception:
+                _log.exception("not expanded anew")
+                await _pause(stop, WINDOWS_S)
 
     async def tick(self) -> int:
         """Start what is due; returns how many accounts were started."""

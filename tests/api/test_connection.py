@@ -351,18 +351,44 @@ def mirrored(live: Live, calendar_id: str) -> bytes:
 
 
 @pytest.mark.rule("R25")
+async def test_roles_say_how_all_day_events_count_too(live: Live) -> None:
+    await live.connect(live.ann)
+    home = (await live.choose("Home", "Work"))["Home"]
+    live.ann.put("home", event(";VALUE=DATE:20261104", ";VALUE=DATE:20261105").encode())
+    await live.place.platform.post(connection(live) + "/sync")
+    assert len((await free_busy(live))[1]["busy"]) == 1
+    path = f"/v1/principals/{live.place.ann.id}/calendar-roles"
+    chosen = {"linked": home["id"], "conflicts": []}
+
+    async def put(**more: object) -> tuple[int, dict]:
+        return await live.place.platform.call("PUT", path, {**chosen, **more})
+
+    status, answer = await put(all_day={home["id"]: "ignore"})
+    assert status == 200
+    assert {row["name"]: row["all_day"] for row in answer["calendars"]}["Home"] == "ignore"
+    _, found = await free_busy(live)
+    assert (found["complete"], found["busy"]) == (True, [])
+    assert (await put())[0] == 200  # not named: stays
+    assert (await free_busy(live))[1]["busy"] == []
+    assert (await put(all_day={home["id"]: "sometimes"}))[0] == 422
+    status, problem = await put(all_day={"cal_none": "block"})
+    assert (status, problem["code"]) == (422, "calendar-unknown")
+    assert problem["errors"][0]["pointer"] == "/all_day/cal_none"
+
+
+@pytest.mark.rule("R25")
 async def test_all_day_events_of_a_calendar_may_be_made_to_block(live: Live) -> None:
     """Apple's devices write all-day events that say they do not block."""
     await live.connect(live.ann)
     work = (await live.choose("Home", "Work"))["Work"]
-    assert (work["all_day_blocks"], work["detail"]) == (False, "full")
+    assert (work["all_day"], work["detail"]) == ("as-marked", "full")
     trip = event(";VALUE=DATE:20261104", ";VALUE=DATE:20261105", "TRANSP:TRANSPARENT")
     live.ann.put("work", trip.encode())
     await live.place.platform.post(connection(live) + "/sync")
     assert (await free_busy(live))[1]["busy"] == []
     path = f"/v1/principals/{live.place.ann.id}/calendars/{work['id']}"
-    status, changed = await live.place.platform.call("PATCH", path, {"all_day_blocks": True})
-    assert (status, changed["all_day_blocks"]) == (200, True)
+    status, changed = await live.place.platform.call("PATCH", path, {"all_day": "block"})
+    assert (status, changed["all_day"]) == (200, "block")
     _, found = await free_busy(live)
     assert (found["complete"], found["busy"]) == (
         True,

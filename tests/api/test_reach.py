@@ -229,7 +229,8 @@ async def test_a_stranger_extends_nothing(live: Live) -> None:
 async def test_a_new_zone_and_a_new_rule_hold_when_the_change_is_answered(live: Live) -> None:
     """No worker runs here: the API itself has the objects expanded anew."""
     day = event("day").replace(
-        b"DTSTART:20261001T090000Z\r\nDTEND:20261001T100000Z", b"DTSTART;VALUE=DATE:20261102"
+        b"DTSTART:20261001T090000Z\r\nDTEND:20261001T100000Z",
+        b"DTSTART;VALUE=DATE:20261102\r\nTRANSP:TRANSPARENT",
     )
     live.ann.put("home", day)
     person = f"/v1/principals/{live.place.ann.id}"
@@ -249,7 +250,7 @@ async def test_a_new_zone_and_a_new_rule_hold_when_the_change_is_answered(live: 
 
     assert await blocked() == []
     status, _ = await live.place.platform.call(
-        "PATCH", f"{person}/calendars/{home}", {"all_day_blocks": True}
+        "PATCH", f"{person}/calendars/{home}", {"all_day": "block"}
     )
     assert status == 200
     assert await blocked() == [("11-01T23:00", "11-02T23:00", "busy")]

@@ -298,3 +298,24 @@ def test_calendars_tells_how_far_a_first_sync_is(environment: dict[str, str]) ->
     code, document, _ = run_gateway("calendars", principal.id, environment=environment)
     (listed,) = document["calendars"]
     assert (code, {name: listed[name] for name in progress}) == (0, progress)
+
+
+def test_roles_say_how_all_day_events_count(environment: dict[str, str]) -> None:
+    assert run_gateway("init", environment=environment)[0] == 0
+    settings = Settings(data_dir=Path(environment["GATEWAY_DATA_DIR"]))
+    database = Database(settings.database)
+    with database.write() as session:
+        connect_many(session, Keyring.load(settings.keyring), hot=0, idle=1, now=1_790_000_000)
+        (principal,) = principals.list_principals(session)
+        connection = accounts.find_connection(session, principal.id)
+        assert connection is not None
+        name = "a=b"
+        values = {"name": name, "kind": "calendar", "writable": True}
+        calendars.create_calendar(session, connection_id=connection.id, path="/c/", values=values)
+    database.close()
+    code, document, _ = run_gateway("calendars", principal.id, environment=environment)
+    assert (code, document["calendars"][0]["all_day"]) == (0, "as-marked")
+    arguments = ("roles", principal.id, "--conflict", name, "--all-day")
+    code, document, _ = run_gateway(*arguments, f"{name}=block", environment=environment)
+    assert (code, document["calendars"][0]["all_day"]) == (0, "block")
+    assert run_gateway(*arguments, f"{name}=never", environment=environment)[0] == 2

@@ -63,7 +63,7 @@ class Answer:
 
 def ours(body: bytes, window: Interval) -> Answer:
     """What ``gateway busy`` prints, as epoch seconds."""
-    told = busy_of_files([("file", body)], window, ZONE, all_day_blocks=True)
+    told = busy_of_files([("file", body)], window, ZONE, all_day="block")
     spans: dict[bool, list[Interval]] = {True: [], False: []}
     for period in told["busy"]:
         start, end = (datetime.fromisoformat(period[edge]) for edge in ("start", "end"))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gateway.core.rows import BusyRules, Expansion
+from gateway.core.rows import AllDay, BusyRules, Expansion
 
 CALENDARS = Path(__file__).parents[1] / "calendars"
 OWNER = frozenset({"me@example.com", "me@work.example"})
@@ -26,7 +26,7 @@ class Case:
     problems: list[str] = field(default_factory=list)
     zone: str = "Europe/Berlin"
     window: str = "2026-01-01/2027-01-01"
-    all_day_blocks: bool = False
+    all_day: AllDay = "as-marked"
     always_busy: bool = False
     zone_dependent: bool | None = None
     open_ended: bool | None = None
@@ -47,7 +47,7 @@ class Case:
         return BusyRules(
             ZoneInfo(self.zone),
             OWNER,
-            all_day_blocks=self.all_day_blocks,
+            all_day=self.all_day,
             always_busy=self.always_busy,
         )
 

@@ -284,7 +284,7 @@ CASES = [
         "one instance of a timed series made all-day",
         [
             "01-05T09:00/01-05T10:00 BUSY opaque",
-            "01-05T23:00/01-06T23:00 FREE all-day-free",
+            "01-05T23:00/01-06T23:00 BUSY opaque",
             "01-07T09:00/01-07T10:00 BUSY opaque",
         ],
     ),

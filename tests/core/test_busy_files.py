@@ -86,9 +86,11 @@ def test_objects_of_one_file_have_their_own_bounds():
 @pytest.mark.parametrize(
     ("options", "statuses"),
     [
-        ({}, []),
-        ({"all_day_blocks": True}, ["busy"]),
-        ({"all_day_blocks": True, "owner_addresses": frozenset({"me@x.y"})}, []),
+        ({"owner_addresses": frozenset({"me@x.y"})}, []),
+        ({"all_day": "ignore"}, []),
+        ({}, ["busy"]),
+        ({"all_day": "block"}, ["busy"]),
+        ({"all_day": "block", "owner_addresses": frozenset({"me@x.y"})}, []),
     ],
 )
 def test_options(options, statuses):

@@ -174,7 +174,7 @@ class Person(Site):
         for calendar in self.in_use():
             if calendar.role not in MIRRORED or not calendar.blocks or calendar.state == "gone":
                 continue
-            rules = BusyRules(ZoneInfo(ZONE), addresses, all_day_blocks=calendar.all_day_blocks)
+            rules = BusyRules(ZoneInfo(ZONE), addresses, all_day=calendar.all_day)
             for body in self.foreign(calendar).values():
                 rows += _rows(body.data, span, rules)
         for item in self.platform_objects():

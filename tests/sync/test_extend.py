@@ -123,9 +123,9 @@ def _followed(work: Callable, left: list[Callable], site: Site) -> Callable:
 
 ALL_DAY = event("day").replace(
     b"DTSTART:20261001T090000Z\r\nDTEND:20261001T100000Z",
-    b"DTSTART;VALUE=DATE:20261001\r\nRRULE:FREQ=YEARLY",
+    b"DTSTART;VALUE=DATE:20261001\r\nTRANSP:TRANSPARENT\r\nRRULE:FREQ=YEARLY",
 )
-BUSY_DAY = ALL_DAY.replace(b"SUMMARY", b"TRANSP:OPAQUE\r\nSUMMARY")
+BUSY_DAY = ALL_DAY.replace(b"TRANSPARENT", b"OPAQUE")
 
 
 def to_new_york(site: Site) -> Callable:
@@ -168,9 +168,7 @@ async def test_a_rule_of_a_calendar_that_changes_under_way_is_seen_through(
         assert busy_starts(site) == []
         site.clock.advance(10 * DAY)
     meanwhile(
-        lambda session: set_calendar_options(
-            session, site.principal_id, calendar, all_day_blocks=True
-        )
+        lambda session: set_calendar_options(session, site.principal_id, calendar, all_day="block")
     )
     if during == "an extension":
         await extend_windows(site.context)

@@ -196,7 +196,7 @@ async def test_an_organizer_that_is_a_path_changes_nothing(site: Site) -> None:
 HOUR = [("10:00", "11:00", "busy")]
 COUNTS: dict[str, list[tuple[str, str, str]]] = {
     "all-day-transparent": [],
-    "all-day-plain": [],
+    "all-day-plain": [("00:00", "00:00", "busy")],
     "all-day-opaque": [("00:00", "00:00", "busy")],
     "needs-action": [("10:00", "11:00", "tentative")],
     "travel-time": [("09:30", "11:20", "busy")],
