@@ -77,7 +77,6 @@ async def test_what_was_expanded_far_ahead_stays_known_that_far(site: Site) -> N
     assert site.read(objects.get_coverage, site.principal_id)[1] == far
 
 
-@pytest.mark.rule("R45")
 async def test_an_object_whose_secret_is_lost_stops_nobody(site: Site) -> None:
     site.account.put("home", UNREADABLE, "a.ics")
     site.account.put("home", event("good", "20261002T090000", "20261002T100000"), "b.ics")
