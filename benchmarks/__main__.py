@@ -20,6 +20,7 @@ PARTS = (
     "xandikos",
     "growth",
     "processes",
+    "concurrency",
     "first_sync",
     "first_sync_50k",
     "idle",

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     api_public_url: str = Field(
         default="", description="Address under which the API is reached, for links in problems."
     )
+    caldav_processes: int = Field(
+        default=0, ge=0, le=64, description="CalDAV processes; 0: one for each core."
+    )
     caldav_threads: int = Field(default=8, gt=0, le=256)
     max_resource_size: int = Field(default=1024 * 1024, gt=1024, description="Largest PUT body.")
     local_calendars: bool = Field(

@@ -23,7 +23,9 @@ from storage_plugin import bodies, freebusy, propfind, proppatch, reports, sched
 from storage_plugin.calendars import make_local_calendar, read_wanted, refuse_subscriptions
 from storage_plugin.collection import CalendarItem
 from storage_plugin.conditions import matches_weakly
+from storage_plugin.effort import ClientGone, Effort
 from storage_plugin.errors import DavError, from_gateway_error
+from storage_plugin.gate import Gate
 from storage_plugin.handlers import Address, Answer, dav, not_yours, nothing_here
 from storage_plugin.home import OUTBOX_NAME, Home
 from storage_plugin.state import Gateway, fresh_state
@@ -31,6 +33,8 @@ from storage_plugin.storage import Storage
 from storage_plugin.writing import WritingMethods
 
 DAV_CLASSES = "1, 3, calendar-access, extended-mkcol"
+IS_GONE = "waitress.client_disconnected"
+"""Where the server leaves a function that tells whether the client has hung up."""
 _CARDDAV = "/.well-known/carddav"
 _MAKING = ("{DAV:}mkcol", "{urn:ietf:params:xml:ns:caldav}mkcalendar")
 
@@ -40,14 +44,18 @@ class GatewayApplication(WritingMethods, Application):
 
     _storage: Storage
 
-    def __init__(self, configuration: Configuration, gateway: Gateway) -> None:
+    def __init__(
+        self, configuration: Configuration, gateway: Gateway, *, gate: Gate | None = None
+    ) -> None:
         super().__init__(configuration)
         self.gateway = gateway
+        self._gate = gate
 
     # --- pipeline ---
 
     def _handle_request(self, environ: types.WSGIEnviron) -> Any:
-        with fresh_state() as state:
+        effort = Effort(is_gone=environ.get(IS_GONE), gate=self._gate)
+        with fresh_state(effort) as state:
             state.user_agent = _printable(environ.get("HTTP_USER_AGENT", ""))
             try:
                 if environ.get("PATH_INFO", "").rstrip("/").endswith(_CARDDAV):
@@ -59,6 +67,8 @@ class GatewayApplication(WritingMethods, Application):
                 refusal = error
             except GatewayError as error:
                 refusal = from_gateway_error(error)
+            except ClientGone:
+                refusal = DavError(HTTPStatus.SERVICE_UNAVAILABLE, "", "The client is gone.")
         status, headers, body, _request = refusal.response()
         data = str(body).encode()
         head = [*dict(headers).items(), ("Content-Length", str(len(data)))]

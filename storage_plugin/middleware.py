@@ -12,9 +12,15 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
+from storage_plugin.gate import Gate
+
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+TOO_MANY = "gateway.too_many"
+"""Set by the server for a request that waited too long for others of its login."""
+RETRY_AFTER_S = 5
 
 _PROXY_HEADERS = (
     "HTTP_X_SCRIPT_NAME",
@@ -32,23 +38,39 @@ _PROXY_HEADERS = (
 class Refusal(Exception):
     """A request that goes no further."""
 
-    def __init__(self, status: HTTPStatus, text: str) -> None:
+    def __init__(self, status: HTTPStatus, text: str, *, retry_after_s: int = 0) -> None:
         super().__init__(text)
         self.status = status
+        self.headers = [("Retry-After", str(retry_after_s))] if retry_after_s else []
 
 
 class Middleware:
-    """Wraps the application; ``max_body`` is bytes, ``trusted_proxies`` are peer addresses."""
+    """Wraps the application; ``max_body`` is bytes, ``trusted_proxies`` are peer addresses.
+
+    Requests compute inside ``gate``, one at a time.
+    """
 
     def __init__(
-        self, application: Application, *, max_body: int, trusted_proxies: tuple[str, ...]
+        self,
+        application: Application,
+        *,
+        max_body: int,
+        trusted_proxies: tuple[str, ...],
+        gate: Gate | None = None,
     ) -> None:
         self._application = application
         self._max_body = max_body
         self._trusted = frozenset(trusted_proxies)
+        self._gate = gate or Gate()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        with self._gate.inside():
+            return self._answer(environ, start_response)
+
+    def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
+            if environ.get(TOO_MANY):
+                raise _too_many()
             self._believe_proxy(environ)
             environ["PATH_INFO"] = _utf8_path(environ.get("PATH_INFO", ""))
             environ["HTTP_AUTHORIZATION"] = _authorization(environ.get("HTTP_AUTHORIZATION", ""))
@@ -132,8 +154,17 @@ def _authorization(header: str) -> str:
     return f"Basic {credentials.strip()}"
 
 
+def _too_many() -> Refusal:
+    return Refusal(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Two requests of this login are being answered already; try again later.",
+        retry_after_s=RETRY_AFTER_S,
+    )
+
+
 def _refuse(environ: Environ, start_response: StartResponse, refusal: Refusal) -> list[bytes]:
     text = f"{refusal}\n".encode()
     headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))]
+    headers += refusal.headers
     start_response(f"{refusal.status.value} {refusal.status.phrase}", headers)
     return [b"" if environ.get("REQUEST_METHOD") == "HEAD" else text]

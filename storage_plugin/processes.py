@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from gateway.core.errors import GatewayError
 from gateway.observe import logger, set_up_logging
@@ -24,9 +25,20 @@ STOP_WITHIN_S = 20
 LOOK_EVERY_S = 0.3
 SHORT_LIFE_S = 5.0
 MAX_SHORT_LIVES = 5
+MOST = 64
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _PROGRAM = "from storage_plugin.processes import run_child; run_child()"
 _READY = b"ready\n"
 log = logger("caldav")
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: by affinity, and by its control group's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = CPU_QUOTA.read_text().split()  # "max 100000" without one: a ValueError
+        cores = min(cores or 1, -(-int(quota) // int(period)))
+    return max(1, min(cores or 1, MOST))
 
 
 class ChildrenKeepDying(GatewayError):

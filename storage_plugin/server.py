@@ -4,56 +4,46 @@ It never opens the keyring: what it stores goes upstream by the worker.
 """
 
 import logging
+import resource
 import socket
 from collections.abc import Callable
 from typing import Any
 
 import radicale.config
 from radicale.log import logger as radicale_logger
-from waitress.channel import HTTPChannel
-from waitress.server import create_server
-from waitress.task import WSGITask
 
 from gateway.settings import Settings
 from gateway.store.engine import Database
 from storage_plugin.access import Auth, Rights
 from storage_plugin.application import DAV_CLASSES, GatewayApplication
+from storage_plugin.channels import Server
+from storage_plugin.gate import Gate
 from storage_plugin.middleware import Application, Middleware
 from storage_plugin.state import Gateway
 from storage_plugin.storage import Storage
 
 REALM = "iCloud CalDAV gateway"
-IDLE_S = 120
 CONNECTIONS = 1000
+SPARE_FILES = 128
+"""Open files that are no connections: the database's, waiting bodies and answers, logs."""
 BACKLOG = 1024
 
 
 def build_application(settings: Settings, database: Database) -> Application:
     """Build the WSGI callable, thread-safe, middleware included."""
     radicale_logger.setLevel(logging.WARNING)
-    # A line for each request that waits for a thread says nothing that the operator can act on.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    # A line for each client that hangs up says nothing to act on, and names what it asked for.
+    logging.getLogger("waitress").setLevel(logging.WARNING)
     gateway = Gateway(settings, database)
-    application = GatewayApplication(_configuration(gateway), gateway)
+    gate = Gate()
+    database.waits = gate.outside
+    application = GatewayApplication(_configuration(gateway), gateway, gate=gate)
     return Middleware(
         application,
         max_body=_max_body(settings),
         trusted_proxies=settings.trusted_proxies,
+        gate=gate,
     )
-
-
-class _Task(WSGITask):
-    """waitress closes the connection after each 204 and 304, which have no length to tell."""
-
-    def set_close_on_finish(self) -> None:
-        """Close when the client asked for it, or when the end of a body shows in no other way."""
-        asked = self.request.headers.get("CONNECTION", "").lower()
-        if self.has_body or self.version != "1.1" or asked == "close":
-            super().set_close_on_finish()
-
-
-class _Channel(HTTPChannel):
-    task_class = _Task
 
 
 def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
@@ -83,21 +73,17 @@ def serve_socket(
     listener.setblocking(False)
     try:
         application = build_application(settings, database)
-        server: Any = create_server(  # type: ignore[no-untyped-call]
+        server = Server(
             application,
-            sockets=[listener],
+            listener,
             threads=settings.caldav_threads,
-            connection_limit=CONNECTIONS,
-            channel_timeout=IDLE_S,
-            asyncore_use_poll=True,  # select() ends at 1024 descriptors
-            max_request_body_size=_max_body(settings),
-            clear_untrusted_proxy_headers=False,  # the middleware decides whom to believe
-            ident="",
+            max_body=_max_body(settings),
+            most=_connections(),
+            trusted=settings.trusted_proxies,
         )
-        server.channel_class = _Channel
         if ready is not None:
             ready(url_of(listener))
-        server.run()
+        server.run()  # type: ignore[no-untyped-call]
     finally:
         database.close()
 
@@ -152,6 +138,15 @@ def _configuration(gateway: Gateway) -> radicale.config.Configuration:
         privileged=True,
     )
     return configuration
+
+
+def _connections() -> int:
+    """Return how many connections this process may have; raises its limit of open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * CONNECTIONS + SPARE_FILES  # a connection may have a large body in a file
+    limit = max(soft, wanted if hard == resource.RLIM_INFINITY else min(wanted, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return max(16, min(CONNECTIONS, limit - SPARE_FILES))
 
 
 def _max_body(settings: Settings) -> int:

@@ -7,12 +7,13 @@ variable that lives exactly as long as the request.
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from gateway.settings import Settings, load_settings
 from gateway.store.engine import Database, Session
 from gateway.store.principals import Login
+from storage_plugin.effort import Effort
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class RequestState:
     user_agent: str = ""
     unit: Unit | None = None
     user: str = ""
+    effort: Effort = field(default_factory=Effort)
 
     @property
     def principal_id(self) -> str:
@@ -86,9 +88,9 @@ def current_state() -> RequestState:
 
 
 @contextmanager
-def fresh_state() -> Iterator[RequestState]:
-    """Begin a request: nothing of the one before is left."""
-    state = RequestState()
+def fresh_state(effort: Effort | None = None) -> Iterator[RequestState]:
+    """Begin a request: nothing of the one before is left; ``effort`` bounds what it may cost."""
+    state = RequestState(effort=effort or Effort())
     token = _state.set(state)
     try:
         yield state

@@ -8,7 +8,7 @@ import typer
 from gateway.cli.options import CaldavBind, ConfigOption, DataOption, opened, read_settings
 from gateway.cli.output import JsonFlag, announce, refusals, stderr
 from gateway.cli.processes import UntilStdinCloses, stop_with_parent
-from storage_plugin.processes import serve_processes
+from storage_plugin.processes import serve_processes, usable_cores
 from storage_plugin.server import serve as serve_one
 
 
@@ -17,8 +17,9 @@ def caldav(
     data: DataOption = None,
     caldav_bind: CaldavBind = None,
     processes: Annotated[
-        int, typer.Option(min=1, max=64, help="How many processes share the address.")
-    ] = 1,
+        int | None,
+        typer.Option(min=1, max=64, help="How many processes share the address [default: cores]."),
+    ] = None,
     as_json: JsonFlag = False,
     until_stdin_closes: UntilStdinCloses = False,
 ) -> None:
@@ -31,8 +32,9 @@ def caldav(
             pass
         try:
             ready = announce("caldav", as_json)
-            if processes > 1:
-                serve_processes(settings, processes, ready=ready)
+            count = processes or settings.caldav_processes or usable_cores()
+            if count > 1:
+                serve_processes(settings, count, ready=ready)
             else:
                 serve_one(settings, ready=ready)
         except KeyboardInterrupt:

@@ -11,8 +11,8 @@ import errno
 import secrets as random_source
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,6 +78,11 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.url = parsed
         self._writing = threading.Lock()
+        self.waits: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Surrounds every wait for the database: for others, for PostgreSQL's answer, for a disk.
+
+        Whoever lets one thread compute at a time lets another one in meanwhile.
+        """
         if self.is_sqlite:
             _make_private(Path(parsed.database or ""))
             self.engine = create_engine(
@@ -93,6 +98,7 @@ class Database:
             self.engine = create_engine(
                 parsed, hide_parameters=True, pool_size=8, max_overflow=16, pool_pre_ping=True
             )
+            _wait_for_answers(self)
 
     def close(self) -> None:
         """Close all connections of this process."""
@@ -102,22 +108,34 @@ class Database:
     def read(self) -> Iterator[Session]:
         """Open a unit that sees one consistent snapshot and writes nothing."""
         options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        with _translated(), self.engine.connect().execution_options(**options) as session:
+        with _translated(), self._connected(options) as session:
             try:
                 yield session
             finally:
-                session.rollback()
+                with self._remote():
+                    session.rollback()
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open a unit that may write; it commits at the end and rolls back on any exception."""
-        with (
-            self._turn(),
-            _translated(),
-            self.engine.connect().execution_options(gateway_write=True) as session,
-            session.begin(),
-        ):
+        with self._turn(), _translated(), self._connected({"gateway_write": True}) as session:
+            with self.waits():  # SQLite's BEGIN IMMEDIATE waits for other processes
+                transaction = session.begin()
+            with transaction:
+                yield session
+                with self.waits():
+                    transaction.commit()
+
+    @contextmanager
+    def _connected(self, options: Mapping[str, Any]) -> Iterator[Session]:
+        with self._remote():
+            connection = self.engine.connect()
+        with connection.execution_options(**options) as session:
             yield session
+
+    def _remote(self) -> AbstractContextManager[None]:
+        """Surround what is a round trip on PostgreSQL and nothing on SQLite."""
+        return nullcontext() if self.is_sqlite else self.waits()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -129,7 +147,9 @@ class Database:
         if not self.is_sqlite:
             yield
             return
-        if not self._writing.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+        with self.waits():
+            has_turn = self._writing.acquire(timeout=BUSY_TIMEOUT_MS / 1000)
+        if not has_turn:
             raise StoreBusy("The database is busy; nothing was changed.")
         try:
             yield
@@ -201,6 +221,22 @@ def chunks(values: Iterable[T], size: int = 500) -> Iterator[list[T]]:
     iterator = iter(values)
     while part := list(islice(iterator, size)):
         yield part
+
+
+def _wait_for_answers(database: Database) -> None:
+    """Let every statement of PostgreSQL be a wait: it computes elsewhere."""
+
+    @event.listens_for(database.engine, "do_execute")
+    def _on_execute(cursor: Any, statement: str, parameters: Any, _context: object) -> bool:
+        with database.waits():
+            cursor.execute(statement, parameters)
+        return True
+
+    @event.listens_for(database.engine, "do_execute_no_params")
+    def _on_execute_plain(cursor: Any, statement: str, _context: object) -> bool:
+        with database.waits():
+            cursor.execute(statement)
+        return True
 
 
 def _make_private(path: Path) -> None:
