@@ -65,11 +65,10 @@ def test_one_computes_at_a_time_in_the_order_they_came():
             time.sleep(0.002)
             inside -= 1
 
-    with Crowd() as crowd:
-        with gate.inside():
-            for number in range(8):
-                crowd.start(work, number)
-                assert until(lambda: waiting(gate) == number + 1)  # noqa: B023
+    with Crowd() as crowd, gate.inside():
+        for number in range(8):
+            crowd.start(work, number)
+            assert until(lambda: waiting(gate) == number + 1)  # noqa: B023
     assert (most, order) == (1, list(range(8)))
 
 
