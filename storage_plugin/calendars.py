@@ -15,13 +15,13 @@ from xml.etree import ElementTree
 from gateway.store.collections import (
     Collection,
     create_collection,
-    delete_collection,
     find_collection,
     get_collection,
     list_collections,
     update_collection,
 )
 from gateway.store.engine import Session, lock_principal
+from gateway.store.erasing import retire_collections
 from gateway.store.objects import bump_generation
 from storage_plugin.access import MIRROR_PREFIX
 from storage_plugin.errors import DavError, calendar_subscribed, need_privileges
@@ -159,7 +159,7 @@ def delete_local_calendar(session: Session, row: Collection) -> None:
         )
     with session.begin_nested():
         lock_principal(session, row.principal_id)
-        delete_collection(session, row.id)
+        retire_collections(session, [row.id])
         bump_generation(session, row.principal_id)
 
 

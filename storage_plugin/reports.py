@@ -186,7 +186,10 @@ def _sync(report: Report, root: Any, path: str) -> types.WSGIResponse:
             HTTPStatus.FORBIDDEN, "<valid-sync-token/>", f"Synchronise afresh: {error}."
         ) from None
     is_current = since == calendar.row.revision  # most syncs; the row is of the same snapshot
-    changes = [] if is_current else numbered_changes(session, calendar.row.id, since)
+    readable = None if limit is None else limit + 1  # one more tells whether the page is the last
+    changes = (
+        [] if is_current else numbered_changes(session, calendar.row.id, since, limit=readable)
+    )
     page, last = _page(changes, limit)
     names = [name for name, _revision in page]
     known = find_objects(session, calendar.row.id, names, with_bodies=report.wanted.with_data)

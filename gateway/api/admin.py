@@ -6,7 +6,7 @@ from gateway.api.people import no_subaccount
 from gateway.api.routing import AnyCall, Call, Result, json_answer
 from gateway.api.times import render_instant, render_known
 from gateway.core.errors import InvalidInput, NotAllowed, NotFound
-from gateway.store import keys, principals
+from gateway.store import erasing, keys, principals
 from gateway.store.engine import Session
 
 
@@ -65,7 +65,8 @@ async def delete_subaccount(call: Call[schemas.NoQuery, None]) -> Result:
     """Erase a subaccount with everything in it."""
     target = _own_subaccount(call)
     _check_unbound(call.key)
-    await call.write(principals.delete_subaccount, target)
+    await call.write(erasing.retire_subaccount, target, now=call.now)
+    await call.write(erasing.erase_some)
     return None
 
 

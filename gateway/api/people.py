@@ -6,7 +6,7 @@ from gateway.api.problems import ReferenceNotFound
 from gateway.api.routing import AnyCall, Call, Result, json_answer
 from gateway.api.times import render_instant, render_known
 from gateway.core.errors import InvalidInput
-from gateway.store import principals
+from gateway.store import erasing, principals
 from gateway.store.engine import Session, lock_principal
 from gateway.store.principals import Principal
 
@@ -109,12 +109,16 @@ async def update_principal(call: Call[schemas.NoQuery, schemas.PrincipalChanges]
 
 
 async def delete_principal(call: Call[schemas.NoQuery, None]) -> Result:
-    """Erase a person with calendars, logins, connection and everything pushed or pending."""
+    """Erase a person with calendars, logins, connection and everything pushed or pending.
+
+    Nobody finds them any more from now on; the rows of a large calendar go a little later.
+    """
 
     def unit(session: Session) -> None:
-        principals.delete_principal(session, find_own(session, call).id)
+        erasing.retire_principal(session, find_own(session, call).id, now=call.now)
 
     await call.write(unit)
+    await call.write(erasing.erase_some)
     return None
 
 

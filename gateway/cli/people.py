@@ -24,7 +24,7 @@ from gateway.cli.output import JsonFlag, refusals, show, stderr, stdout, table
 from gateway.cli.sidecar import open_sidecar
 from gateway.cli.times import machine_zone, parse_zone
 from gateway.core.errors import InvalidInput
-from gateway.store import principals
+from gateway.store import erasing, principals
 from gateway.store.engine import Session
 
 FromStdin = Annotated[
@@ -86,7 +86,8 @@ async def _connect(
     except BaseException:
         if made:
             with gateway.database.write() as session:
-                principals.delete_principal(session, made)
+                erasing.retire_principal(session, made, now=int(time.time()))
+                erasing.erase_some(session)
         raise
     return principal_id
 

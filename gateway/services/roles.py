@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.core.rows import AllDay
-from gateway.store.accounts import erase_collection_secrets, find_connection, update_connection
+from gateway.store.accounts import find_connection, update_connection
 from gateway.store.calendars import (
     Role,
     UpstreamCalendar,
@@ -18,8 +18,9 @@ from gateway.store.calendars import (
     reread_calendar,
     update_calendar,
 )
-from gateway.store.collections import create_collection, delete_collection, find_mirror
+from gateway.store.collections import create_collection, find_mirror
 from gateway.store.engine import Session, lock_principal
+from gateway.store.erasing import retire_collections
 from gateway.store.expansions import forget_expansions
 from gateway.store.objects import bump_generation
 from gateway.store.outbox import ledger_of_calendar
@@ -252,8 +253,7 @@ def _apply(
     if needs_mirror and mirror is None:
         _create_mirror(session, principal_id, calendar, now)
     if mirror is not None and not needs_mirror:
-        erase_collection_secrets(session, mirror.id)
-        delete_collection(session, mirror.id)
+        retire_collections(session, [mirror.id])
     return True
 
 

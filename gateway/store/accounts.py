@@ -13,7 +13,7 @@ from sqlalchemy import delete, insert, or_, select, update
 from gateway.core.errors import Conflict, NotFound
 from gateway.store.engine import Session, chunks, new_id, upsert
 from gateway.store.secrets import Keyring
-from gateway.store.tables import collections, connections, secrets, upstream_calendars
+from gateway.store.tables import connections, secrets
 
 __all__ = ["Keyring"]  # the composition root gets it from here
 
@@ -260,23 +260,6 @@ def erase_secrets(session: Session, owner_ids: Iterable[str]) -> None:
     """Erase the secrets of the rows named."""
     for part in chunks(owner_ids):
         session.execute(delete(secrets).where(secrets.c.owner_id.in_(part)))
-
-
-def erase_mirror_secrets(session: Session, connection_id: str) -> None:
-    """Erase the kept bodies of mirrored objects that could not be understood."""
-    mirrors = session.execute(
-        select(collections.c.id)
-        .join(upstream_calendars, upstream_calendars.c.id == collections.c.upstream_calendar_id)
-        .where(upstream_calendars.c.connection_id == connection_id)
-    )
-    for (collection_id,) in mirrors.all():
-        erase_collection_secrets(session, collection_id)
-
-
-def erase_collection_secrets(session: Session, collection_id: str) -> None:
-    """Erase the kept bodies of one mirror's objects that could not be understood."""
-    below = secrets.c.owner_id.startswith(f"{collection_id}/", autoescape=True)
-    session.execute(delete(secrets).where(below))
 
 
 def load_secret(session: Session, keyring: Keyring, owner_id: str, field: str) -> bytes:

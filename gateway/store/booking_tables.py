@@ -30,6 +30,7 @@ appointments = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index(None, "principal_id", "start"),
+    Index(None, "start", "id"),
 )
 
 # --- what is on offer --------------------------------------------------------------------------

@@ -261,7 +261,11 @@ def find_by_account_address(
     query = (
         select(connections.c.principal_id, connections.c.addresses)
         .join(principals, principals.c.id == connections.c.principal_id)
-        .where(principals.c.subaccount_id == subaccount_id, connections.c.addresses.is_not(None))
+        .where(
+            principals.c.subaccount_id == subaccount_id,
+            principals.c.erased_at.is_(None),
+            connections.c.addresses.is_not(None),
+        )
         .order_by(connections.c.principal_id)
     )
     found: dict[str, list[str]] = {}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Select, bindparam, insert, literal_column, select, update
 
 from gateway.core.errors import NotFound
 from gateway.store.engine import Session, new_id
@@ -18,6 +18,13 @@ from gateway.store.tables import collections, revisions, upstream_calendars
 
 CollectionKind = Literal["platform", "mirror", "local"]
 PLATFORM_NAME = "platform"
+ERASED = "erased"
+"""The kind of a collection that is hidden and erased in pieces (``store.erasing``)."""
+
+GOING = select(collections.c.id).where(
+    collections.c.kind == literal_column(f"'{ERASED}'")  # as the index over them says it
+)
+"""The ids of these collections: nothing counts their members any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ def list_collections(session: Session, principal_id: str) -> list[Collection]:
     """List a principal's collections: ``platform`` first, then by creation."""
     query = (
         select(*_COLUMNS)
-        .where(collections.c.principal_id == principal_id)
+        .where(collections.c.principal_id == principal_id, collections.c.kind != ERASED)
         .order_by(collections.c.kind != "platform", collections.c.created_at, collections.c.id)
     )
     return [_collection(row) for row in session.execute(query)]
@@ -121,7 +128,9 @@ def list_collections(session: Session, principal_id: str) -> list[Collection]:
 
 # Every CalDAV request asks this one: built once, it costs a third.
 _BY_NAME = select(*_COLUMNS).where(
-    collections.c.principal_id == bindparam("owner"), collections.c.name == bindparam("called")
+    collections.c.principal_id == bindparam("owner"),
+    collections.c.name == bindparam("called"),
+    collections.c.kind != ERASED,
 )
 
 
@@ -152,9 +161,13 @@ def find_mirror(session: Session, upstream_calendar_id: str) -> Collection | Non
     return _collection(row) if row is not None else None
 
 
+def _by_id(collection_id: str) -> Select[Any]:
+    return select(*_COLUMNS).where(collections.c.id == collection_id, collections.c.kind != ERASED)
+
+
 def get_collection(session: Session, collection_id: str) -> Collection:
     """Return one collection; raises :class:`NotFound`."""
-    row = session.execute(select(*_COLUMNS).where(collections.c.id == collection_id)).first()
+    row = session.execute(_by_id(collection_id)).first()
     if row is None:
         raise NotFound("There is no such collection.")
     return _collection(row)
@@ -162,9 +175,7 @@ def get_collection(session: Session, collection_id: str) -> Collection:
 
 def lock_collection(session: Session, collection_id: str) -> Collection:
     """Lock the collection's row (after the principal's) and return it as it is now."""
-    row = session.execute(
-        select(*_COLUMNS).where(collections.c.id == collection_id).with_for_update()
-    ).first()
+    row = session.execute(_by_id(collection_id).with_for_update()).first()
     if row is None:
         raise NotFound("There is no such collection.")
     return _collection(row)
@@ -205,19 +216,18 @@ def update_collection(
     )
 
 
-def delete_collection(session: Session, collection_id: str) -> None:
-    """Erase a collection with its members, revisions and instances."""
-    session.execute(delete(collections).where(collections.c.id == collection_id))
-
-
-def numbered_changes(session: Session, collection_id: str, revision: int) -> list[tuple[str, int]]:
+def numbered_changes(
+    session: Session, collection_id: str, revision: int, *, limit: int | None = None
+) -> list[tuple[str, int]]:
     """Return (name, revision) of each member changed after ``revision``, in that order.
 
-    A page of changes may end only between two revisions: a batch is written under one.
+    A page of changes may end only between two revisions: a batch is written under one. With
+    ``limit`` no more rows than that are read, whatever the length of the history.
     """
     query = (
         select(revisions.c.name, revisions.c.revision)
         .where(revisions.c.collection_id == collection_id, revisions.c.revision > revision)
         .order_by(revisions.c.revision, revisions.c.name)
+        .limit(limit)
     )
     return [(row.name, row.revision) for row in session.execute(query)]

@@ -20,7 +20,8 @@ def find_by_names(
     address = func.lower(principals.c.email)
     for part in chunks(sorted({*names, *(name.lower() for name in names)})):
         query = select(principals.c.id, principals.c.external_id, address).where(
-            principals.c.id.in_(part) | principals.c.external_id.in_(part) | address.in_(part)
+            principals.c.id.in_(part) | principals.c.external_id.in_(part) | address.in_(part),
+            principals.c.erased_at.is_(None),
         )
         if subaccount_id is not None:
             query = query.where(principals.c.subaccount_id == subaccount_id)

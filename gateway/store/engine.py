@@ -157,13 +157,17 @@ class Database:
             self._writing.release()
 
 
-_LOCK = select(principals.c.id).where(principals.c.id == bindparam("b_id")).with_for_update()
+_LOCK = (
+    select(principals.c.id)
+    .where(principals.c.id == bindparam("b_id"), principals.c.erased_at.is_(None))
+    .with_for_update()
+)
 
 
 def lock_principal(session: Session, principal_id: str) -> None:
     """Lock the principal's row until the unit ends: the first lock of every unit that writes.
 
-    Raises :class:`NotFound` when the principal is gone.
+    Raises :class:`NotFound` when the principal is gone, or on its way (``store.erasing``).
     """
     if session.execute(_LOCK, {"b_id": principal_id}).first() is None:
         raise NotFound("There is no such principal.")

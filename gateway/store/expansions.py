@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, or_, select, update
 from gateway.core.instances import ENGINE_VERSION, Expansion
 from gateway.core.intervals import Interval
 from gateway.core.rows import AllDay
+from gateway.store.collections import GOING
 from gateway.store.engine import Session
 from gateway.store.objects import bump_generation, insert_instances, set_coverage
 from gateway.store.tables import (
@@ -75,6 +76,7 @@ def _reaches_beyond(principal_id: str, until: int) -> ColumnElement[bool]:
     row = objects.c
     return and_(
         row.principal_id == principal_id,
+        row.collection_id.not_in(GOING),
         row.expanded_until < until,
         or_(row.first_start.is_(None), row.first_start < until),
         or_(row.open_ended, row.last_end.is_(None), row.last_end > row.expanded_until),
@@ -82,11 +84,15 @@ def _reaches_beyond(principal_id: str, until: int) -> ColumnElement[bool]:
 
 
 def outdated_objects(
-    session: Session, principal_id: str, *, until: int, limit: int
+    session: Session, principal_id: str, *, until: int, after: str, limit: int
 ) -> list[Outdated]:
-    """List objects of a principal that reach beyond what is expanded of them."""
-    query = _outdated().where(_reaches_beyond(principal_id, until)).limit(limit)
-    return _read_outdated(session, query.order_by(objects.c.id))
+    """List objects of a principal that reach beyond what is expanded of them, by id.
+
+    A batch begins behind ``after``, the last id of the one before (the empty text is before all):
+    most objects are in no batch, and each batch would walk through all of them again.
+    """
+    query = _outdated().where(_reaches_beyond(principal_id, until), objects.c.id > after)
+    return _read_outdated(session, query.order_by(objects.c.id).limit(limit))
 
 
 def load_outdated(session: Session, object_ids: Sequence[str]) -> list[Outdated]:

@@ -14,7 +14,7 @@ from sqlalchemy import BindParameter, bindparam, delete, insert, select, update
 from gateway.core.errors import NotFound
 from gateway.core.instances import ENGINE_VERSION, Expansion, Instance
 from gateway.core.intervals import Interval
-from gateway.store.collections import Collection, next_revision
+from gateway.store.collections import GOING, Collection, next_revision
 from gateway.store.engine import Session, chunks, new_id, notify_generation, upsert
 from gateway.store.tables import generations, instances, objects, revisions
 
@@ -227,7 +227,9 @@ def upstream_etags(
 def list_problems(session: Session, principal_id: str) -> list[StoredObject]:
     """List the objects that could not be understood, without bodies."""
     query = select(*_LISTED).where(
-        objects.c.principal_id == principal_id, objects.c.problem.is_not(None)
+        objects.c.principal_id == principal_id,
+        objects.c.problem.is_not(None),
+        objects.c.collection_id.not_in(GOING),
     )
     return [StoredObject(*row) for row in session.execute(query.order_by(objects.c.name))]
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Select, delete, func, select
 
 from gateway.core.errors import NotFound
+from gateway.store.collections import GOING
 from gateway.store.engine import Session
 from gateway.store.outbox import Errand, LedgerRow
 from gateway.store.tables import connections, objects, outbox, principals, push_ledger
@@ -24,13 +25,19 @@ class Scope:
 
 
 def narrow(query: Select[Any], principal_id: Any, scope: Scope) -> Select[Any]:
-    """Keep the rows of the principals in scope; ``principal_id`` is the column that names them."""
+    """Keep the rows of the principals in scope; ``principal_id`` is the column that names them.
+
+    Rows of people who are being erased are in no scope.
+    """
     if scope.principal_id is not None:
         query = query.where(principal_id == scope.principal_id)
     if scope.subaccount_id is not None:
-        mine = select(principals.c.id).where(principals.c.subaccount_id == scope.subaccount_id)
-        query = query.where(principal_id.in_(mine))
-    return query
+        mine = select(principals.c.id).where(
+            principals.c.subaccount_id == scope.subaccount_id, principals.c.erased_at.is_(None)
+        )
+        return query.where(principal_id.in_(mine))
+    going = select(principals.c.id).where(principals.c.erased_at.is_not(None))
+    return query.where(principal_id.not_in(going))
 
 
 def count_principals(session: Session, scope: Scope) -> int:
@@ -66,7 +73,11 @@ def count_errands(session: Session, scope: Scope) -> Mapping[str, int]:
 
 def count_problems(session: Session, scope: Scope) -> int:
     """Count the objects in scope that could not be understood."""
-    query = select(func.count()).select_from(objects).where(objects.c.problem.is_not(None))
+    query = (
+        select(func.count())
+        .select_from(objects)
+        .where(objects.c.problem.is_not(None), objects.c.collection_id.not_in(GOING))
+    )
     return int(session.execute(narrow(query, objects.c.principal_id, scope)).scalar_one())
 
 

@@ -19,12 +19,9 @@ from gateway.store.collections import ensure_platform_collection
 from gateway.store.engine import Session, new_id
 from gateway.store.expansions import forget_expansions
 from gateway.store.tables import (
-    collections,
-    connections,
     generations,
     logins,
     principals,
-    secrets,
     subaccounts,
 )
 
@@ -117,7 +114,7 @@ def list_subaccounts(
     limit: int | None = None,
 ) -> list[Subaccount]:
     """List the subaccounts, oldest first; ``only`` restricts to one id."""
-    query = select(subaccounts)
+    query = select(*_SUBACCOUNT).where(subaccounts.c.erased_at.is_(None))
     if only is not None:
         query = query.where(subaccounts.c.id == only)
     return [Subaccount(*row) for row in session.execute(_page(query, subaccounts, after, limit))]
@@ -125,22 +122,22 @@ def list_subaccounts(
 
 def get_subaccount(session: Session, subaccount_id: str) -> Subaccount:
     """Return one subaccount; raises :class:`NotFound`."""
-    row = session.execute(select(subaccounts).where(subaccounts.c.id == subaccount_id)).first()
+    row = session.execute(
+        select(*_SUBACCOUNT).where(
+            subaccounts.c.id == subaccount_id, subaccounts.c.erased_at.is_(None)
+        )
+    ).first()
     if row is None:
         raise NotFound("There is no such subaccount.")
     return Subaccount(*row)
 
 
+_SUBACCOUNT = tuple(subaccounts.c[name] for name in Subaccount.__dataclass_fields__)
+
+
 def update_subaccount(session: Session, subaccount_id: str, changes: Mapping[str, Any]) -> None:
     """Change columns of a subaccount; raises :class:`NotFound`."""
     _update_one(session, subaccounts, subaccount_id, changes)
-
-
-def delete_subaccount(session: Session, subaccount_id: str) -> None:
-    """Erase a subaccount with everything in it; raises :class:`NotFound`."""
-    for principal in list_principals(session, subaccount_id=subaccount_id):
-        _erase_secrets(session, principal.id)
-    _delete_one(session, subaccounts, subaccount_id)
 
 
 def create_principal(
@@ -185,7 +182,7 @@ def list_principals(
     limit: int | None = None,
 ) -> list[Principal]:
     """List principals, oldest first, of one subaccount or of all."""
-    query = select(*_PRINCIPAL)
+    query = select(*_PRINCIPAL).where(_IS_THERE)
     if subaccount_id is not None:
         query = query.where(principals.c.subaccount_id == subaccount_id)
     if external_id is not None:
@@ -193,18 +190,9 @@ def list_principals(
     return [Principal(*row) for row in session.execute(_page(query, principals, after, limit))]
 
 
-_PRINCIPAL = (
-    principals.c.id,
-    principals.c.subaccount_id,
-    principals.c.name,
-    principals.c.email,
-    principals.c.external_id,
-    principals.c.time_zone,
-    principals.c.created_at,
-)
-
-
-_BY_ID = select(*_PRINCIPAL).where(principals.c.id == bindparam("b_id"))
+_PRINCIPAL = tuple(principals.c[name] for name in Principal.__dataclass_fields__)
+_IS_THERE = principals.c.erased_at.is_(None)  # the others are on their way (store.erasing)
+_BY_ID = select(*_PRINCIPAL).where(principals.c.id == bindparam("b_id"), _IS_THERE)
 
 
 def get_principal(
@@ -221,7 +209,7 @@ def find_principals(
     session: Session, principal_ids: Sequence[str], *, subaccount_id: str | None = None
 ) -> dict[str, Principal]:
     """Return those of the principals that exist, of one subaccount or of all, by id."""
-    query = select(*_PRINCIPAL).where(principals.c.id.in_(principal_ids))
+    query = select(*_PRINCIPAL).where(principals.c.id.in_(principal_ids), _IS_THERE)
     if subaccount_id is not None:
         query = query.where(principals.c.subaccount_id == subaccount_id)
     return {row.id: Principal(*row) for row in session.execute(query)}
@@ -232,7 +220,9 @@ def find_principals_by_email(
 ) -> list[Principal]:
     """Return the principals of a subaccount with one of these addresses (lower case)."""
     query = select(*_PRINCIPAL).where(
-        principals.c.subaccount_id == subaccount_id, func.lower(principals.c.email).in_(emails)
+        principals.c.subaccount_id == subaccount_id,
+        func.lower(principals.c.email).in_(emails),
+        _IS_THERE,
     )
     return [Principal(*row) for row in session.execute(query.order_by(principals.c.id))]
 
@@ -246,12 +236,6 @@ def update_principal(session: Session, principal_id: str, changes: Mapping[str, 
     _update_one(session, principals, principal_id, changes)
     if changes.get("time_zone", old) != old:
         forget_expansions(session, principal_id, zone_dependent_only=True)
-
-
-def delete_principal(session: Session, principal_id: str) -> None:
-    """Erase a principal with calendars, logins and connection; raises :class:`NotFound`."""
-    _erase_secrets(session, principal_id)
-    _delete_one(session, principals, principal_id)
 
 
 # --- logins ---
@@ -355,22 +339,8 @@ def is_seen_stale(login: Login, *, user_agent: str, now: int) -> bool:
     return last is None or now - last >= _SEEN_EVERY_S or login.user_agent != user_agent[:200]
 
 
-def _erase_secrets(session: Session, principal_id: str) -> None:
-    """Erase ciphertexts of a principal's connection and objects (they have no foreign key)."""
-    owned = select(connections.c.id).where(connections.c.principal_id == principal_id)
-    session.execute(delete(secrets).where(secrets.c.owner_id.in_(owned)))
-    mine = select(collections.c.id).where(collections.c.principal_id == principal_id)
-    for (collection_id,) in session.execute(mine).all():
-        session.execute(delete(secrets).where(secrets.c.owner_id.startswith(f"{collection_id}/")))
-
-
 def _update_one(session: Session, table: Any, row_id: str, changes: Mapping[str, Any]) -> None:
     if not changes:
         return
     if not session.execute(update(table).where(table.c.id == row_id).values(**changes)).rowcount:
-        raise NotFound(f"There is no such {table.name[:-1]}.")
-
-
-def _delete_one(session: Session, table: Any, row_id: str) -> None:
-    if not session.execute(delete(table).where(table.c.id == row_id)).rowcount:
         raise NotFound(f"There is no such {table.name[:-1]}.")

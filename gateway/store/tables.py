@@ -5,6 +5,8 @@ seconds (integers; real numbers where a worker compares sub-second due times), b
 booleans, JSON is text. Rows never leave ``gateway.store``: other layers see frozen dataclasses.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -18,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -39,6 +42,15 @@ def owned_by(target: str) -> ForeignKey:
     return ForeignKey(target, ondelete="CASCADE")
 
 
+def _where(condition: str) -> dict[str, Any]:
+    """Return the arguments of an index over the few rows for which ``condition`` holds.
+
+    A statement must say the condition in the same words (literally, not as a parameter) or
+    SQLite does not use the index.
+    """
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 # --- who is here -------------------------------------------------------------------------------
 
 subaccounts = Table(
@@ -48,6 +60,8 @@ subaccounts = Table(
     Column("name", Text, nullable=False),
     Column("external_id", Text),
     Column("created_at", BigInteger, nullable=False),
+    Column("erased_at", BigInteger),  # hidden; its rows go in pieces
+    Index("ix_subaccounts_erased", "id", **_where("erased_at IS NOT NULL")),
 )
 
 principals = Table(
@@ -60,7 +74,9 @@ principals = Table(
     Column("external_id", Text),
     Column("time_zone", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("erased_at", BigInteger),  # hidden; the rows go in pieces
     Index(None, "subaccount_id", "id"),
+    Index("ix_principals_erased", "id", **_where("erased_at IS NOT NULL")),
 )
 
 logins = Table(
@@ -192,7 +208,7 @@ collections = Table(
     Column("id", Text, primary_key=True),
     Column("principal_id", Text, owned_by("principals.id"), nullable=False),
     Column("name", Text, nullable=False),  # last path segment
-    Column("kind", Text, nullable=False),  # platform | mirror | local
+    Column("kind", Text, nullable=False),  # platform | mirror | local | erased
     Column("upstream_calendar_id", Text, owned_by("upstream_calendars.id"), unique=True),
     Column("display_name", Text, nullable=False),
     Column("properties", Text, nullable=False, default="{}"),  # JSON, WebDAV dead properties
@@ -204,6 +220,7 @@ collections = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     UniqueConstraint("principal_id", "name"),
+    Index("ix_collections_erased", "id", **_where("kind = 'erased'")),
 )
 
 objects = Table(
@@ -239,7 +256,16 @@ objects = Table(
     Index(None, "collection_id", "uid"),
     Index(None, "collection_id", "upstream_name"),
     Index(None, "collection_id", "first_start"),
-    Index(None, "principal_id", "open_ended"),
+    Index(None, "principal_id", "id"),
+    Index("ix_objects_problems", "principal_id", "name", **_where("problem IS NOT NULL")),
+    Index("ix_objects_slots", "first_start", "id", **_where("kind = 'blocked-slot'")),
+    Index(
+        "ix_objects_slots_of",
+        "principal_id",
+        "first_start",
+        "id",
+        **_where("kind = 'blocked-slot'"),
+    ),
 )
 
 # One row per member that ever changed, living or deleted: changes-since is one indexed query.
@@ -341,7 +367,7 @@ conflicts = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("principal_id", Text, owned_by("principals.id"), nullable=False),
-    Column("ledger_id", Text, owned_by("push_ledger.id"), nullable=False),
+    Column("ledger_id", Text, owned_by("push_ledger.id"), nullable=False, index=True),
     Column("object_id", Text),  # the appointment's object, NULL when the conflict deleted it
     Column("kind", Text, nullable=False),  # time | text | deleted-upstream | deleted-here
     Column("dropped", Text, nullable=False),  # local | upstream: whose change was not kept

@@ -8,7 +8,7 @@ import re
 
 from gateway.core.errors import Conflict, InvalidInput
 from gateway.settings import Settings
-from gateway.store import accounts, calendars, outbox
+from gateway.store import accounts, calendars, erasing, outbox
 from gateway.store.accounts import Connection, Credential, Keyring
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import bump_generation
@@ -230,13 +230,14 @@ async def disconnect(context: SyncContext, connection_id: str) -> None:
     Pending pushes park as ``disconnected``.
     """
     await context.store.write(_disconnect, connection_id)
+    await context.store.write(erasing.erase_some)
 
 
 def _disconnect(session: Session, connection_id: str) -> None:
     connection = accounts.get_connection(session, connection_id)
     lock_principal(session, connection.principal_id)
     accounts.erase_credential(session, connection_id)
-    accounts.erase_mirror_secrets(session, connection_id)
+    erasing.retire_mirrors(session, connection_id)
     calendars.delete_calendars(session, connection_id)
     outbox.park_all(
         session,

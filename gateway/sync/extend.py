@@ -43,11 +43,17 @@ async def extend_principal(context: SyncContext, principal_id: str, window: Inte
     """Expand all of a principal's objects over ``window`` and say so in the store."""
     try:
         rules = await context.store.read(load_rules, principal_id)
-        while batch := await context.store.read(_load_batch, context, principal_id, window[1]):
+        after = ""
+        while batch := await context.store.read(
+            _load_batch, context, principal_id, window[1], after
+        ):
             jobs = [(item.body, rules_of(item, *rules)) for item in batch]
             done = await context.expander.expand(jobs, window)
             pairs = list(zip(batch, done, strict=True))
-            rules = await context.store.write(_write, principal_id, rules, pairs)
+            current = await context.store.write(_write, principal_id, rules, pairs)
+            # What was expanded under rules that changed meanwhile is done again from the start.
+            after = batch[-1].id if current == rules else ""
+            rules = current
         return await context.store.write(_finish, principal_id, window)
     except NotFound:
         return False  # the principal was deleted meanwhile
@@ -60,9 +66,11 @@ def load_rules(session: Session, principal_id: str) -> Rules:
 
 
 def _load_batch(
-    session: Session, context: SyncContext, principal_id: str, until: int
+    session: Session, context: SyncContext, principal_id: str, until: int, after: str
 ) -> list[Outdated]:
-    found = expansions.outdated_objects(session, principal_id, until=until, limit=BATCH)
+    found = expansions.outdated_objects(
+        session, principal_id, until=until, after=after, limit=BATCH
+    )
     return [load_body(session, context, item) for item in found]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from gateway.core.errors import UpstreamUnreachable
-from gateway.store import calendars, collections, objects, outbox
+from gateway.store import calendars, collections, erasing, objects, outbox
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.engine import Session
 from gateway.upstream.discovery import Listed
@@ -130,5 +130,16 @@ def _let_go(session: Session, known: UpstreamCalendar, *, now: int) -> None:
     )
     mirror = collections.find_mirror(session, known.id)
     if mirror is not None:
-        names = objects.list_names(session, mirror.id)
-        objects.delete_objects(session, mirror, names, now=now)
+        # An empty one takes its place: devices with an old token read it afresh.
+        erasing.retire_collections(session, [mirror.id])
+        collections.create_collection(
+            session,
+            principal_id=mirror.principal_id,
+            name=mirror.name,
+            kind="mirror",
+            display_name=mirror.display_name,
+            upstream_calendar_id=known.id,
+            properties=mirror.properties,
+            now=now,
+        )
+        objects.bump_generation(session, mirror.principal_id)

@@ -17,6 +17,7 @@ from gateway.store.runs import OpenedAccount
 from gateway.sync import renew
 from gateway.sync.account import run_account, sync_account
 from gateway.sync.context import SyncContext
+from gateway.sync.erasures import run_erasures
 from gateway.sync.extend import extend_windows
 from gateway.sync.lease import claimed, leased
 from gateway.sync.renew import renew_batch
@@ -52,6 +53,7 @@ class Worker:
         """Work until ``stop`` is set; what was not finished is repeated by the next worker."""
         windows = asyncio.create_task(self._move_windows(stop))
         renewal = asyncio.create_task(self._renew(stop))
+        erasures = asyncio.create_task(run_erasures(self.context, stop))
         while not stop.is_set():
             self._ended.clear()
             is_full = False
@@ -62,7 +64,7 @@ class Worker:
             # With all slots taken there may be more to do: the next one to end makes room for it,
             # be it one that ended while the last was being started.
             await _pause(self._ended if is_full else stop, self._tick_s)
-        await asyncio.gather(windows, renewal, self.close())
+        await asyncio.gather(windows, renewal, erasures, self.close())
 
     async def _move_windows(self, stop: asyncio.Event) -> None:
         """Keep instances ahead of the clock (design 4); beside the accounts, never before them."""

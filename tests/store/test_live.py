@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from gateway.store import accounts, bookings, calendars, collections, objects, principals
+from gateway.store import accounts, bookings, calendars, collections, erasing, objects, principals
 from gateway.store.engine import Database, Session
 from gateway.store.keys import create_key, delete_key
 from gateway.store.live import Live, PostgresqlLive, Version, open_live
@@ -56,7 +56,7 @@ CHANGES: dict[str, Change] = {
     "a local calendar": lambda s, p: collections.create_collection(
         s, principal_id=p.principal.id, name="x", kind="local", display_name="x", now=NOW
     ),
-    "a mirror dropped": lambda s, p: collections.delete_collection(s, p.mirror.id),
+    "a mirror dropped": lambda s, p: erasing.retire_collections(s, [p.mirror.id]),
     "a time zone": lambda s, p: principals.update_principal(
         s, p.principal.id, {"time_zone": "Asia/Tokyo"}
     ),

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.core.errors import NotFound
-from gateway.store import keys, principals
+from gateway.store import erasing, keys, principals
 from tests.store.conftest import NOW, Place
 
 
@@ -59,9 +59,10 @@ def test_foreign_principals_are_not_found(place: Place) -> None:
 
 
 def test_deleting_a_subaccount_erases_everything_in_it(place: Place) -> None:
-    tables = ("principals", "collections", "connections", "upstream_calendars", "secrets")
+    tables = ("subaccounts", "principals", "collections", "connections", "secrets", "objects")
     with place.database.write() as session:
-        principals.delete_subaccount(session, place.principal.subaccount_id)
+        erasing.retire_subaccount(session, place.principal.subaccount_id, now=NOW)
+        erasing.erase_some(session)
     with place.database.read() as session:
         counts = [session.exec_driver_sql(f"SELECT count(*) FROM {t}").scalar() for t in tables]
-    assert counts == [0, 0, 0, 0, 0]
+    assert counts == [0, 0, 0, 0, 0, 0]
