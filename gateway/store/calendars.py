@@ -1,6 +1,6 @@
 """Upstream calendars of a connection: what iCloud lists, what each is used for, how far read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -94,18 +94,29 @@ def create_calendar(
     session: Session, *, connection_id: str, path: str, values: dict[str, Any]
 ) -> str:
     """Insert a calendar newly listed by iCloud; return its id."""
-    calendar_id = new_id("cal")
-    session.execute(
-        insert(upstream_calendars).values(
-            id=calendar_id,
-            connection_id=connection_id,
-            path=path,
-            role="none",
-            state="never",
+    return create_calendars(session, connection_id, [{"path": path, **values}])[0]
+
+
+def create_calendars(
+    session: Session, connection_id: str, listed: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Insert calendars newly listed by iCloud, each by its columns; return their ids.
+
+    The rows name the same columns, ``path`` among them: they go in with one statement.
+    """
+    rows = [
+        {
+            "id": new_id("cal"),
+            "connection_id": connection_id,
+            "role": "none",
+            "state": "never",
             **values,
-        )
-    )
-    return calendar_id
+        }
+        for values in listed
+    ]
+    if rows:
+        session.execute(insert(upstream_calendars), rows)
+    return [row["id"] for row in rows]
 
 
 def update_calendar(session: Session, calendar_id: str, /, **changes: Any) -> None:
@@ -115,6 +126,24 @@ def update_calendar(session: Session, calendar_id: str, /, **changes: Any) -> No
     )
     if not session.execute(statement).rowcount:
         raise NotFound("There is no such calendar.")
+
+
+def update_calendars(session: Session, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Change columns of many upstream calendars, by id; those gone meanwhile are passed over.
+
+    One statement for all that change the same columns: building one costs more than running it.
+    """
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for calendar_id, values in changes.items():
+        row = {"row_id": calendar_id, **{f"new_{name}": v for name, v in values.items()}}
+        alike.setdefault(tuple(sorted(values)), []).append(row)
+    for names, rows in alike.items():
+        session.execute(
+            update(upstream_calendars)
+            .where(upstream_calendars.c.id == bindparam("row_id"))
+            .values({name: bindparam(f"new_{name}") for name in names}),
+            rows,
+        )
 
 
 def has_unread(session: Session, connection_id: str) -> bool:
