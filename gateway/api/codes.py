@@ -26,6 +26,7 @@ CODES: Mapping[str, str] = {
     "date-invalid": "Not a date like 2026-12-24.",
     "different-account": "The password opens another Apple Account than the one connected.",
     "expectation-failed": "Of Expect only 100-continue is known here.",
+    "external-id-taken": "An appointment has that external_id; `appointment` names it.",
     "forbidden": "The key is not allowed to do this.",
     "hold-expired": "The hold has expired, was used already, or is somebody else's.",
     "hold-mismatch": "The appointment does not lie within the hold.",

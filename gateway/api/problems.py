@@ -153,6 +153,8 @@ def _members_of(error: errors.GatewayError) -> dict[str, Any]:
     if isinstance(error, errors.SlotTaken):
         gaps = error.next_free
         return {"next": [{"start": render_instant(a), "end": render_instant(b)} for a, b in gaps]}
+    if isinstance(error, errors.ExternalIdTaken):
+        return {"appointment": error.appointment_id}
     return {}
 
 
@@ -229,8 +231,9 @@ def _headers_of(error: errors.GatewayError, status: int) -> dict[str, str]:
     if isinstance(error, errors.TooManyRequests):
         wait_s = math.ceil(error.retry_after_s)
         return {"Retry-After": str(wait_s), "RateLimit": f'"minute";r=0;t={wait_s}'}
-    if isinstance(error, errors.UpstreamThrottled) and error.retry_after_s is not None:
-        return {"Retry-After": str(max(1, round(error.retry_after_s)))}
+    passing = errors.UpstreamThrottled | errors.PassingConflict
+    if isinstance(error, passing) and error.retry_after_s is not None:
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
     return {"Retry-After": str(RETRY_SOON_S)} if status == 503 else {}
 
 

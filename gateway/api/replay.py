@@ -1,9 +1,12 @@
 """The Idempotency-Key of a POST (R29): same key and body, same answer, for 24 hours.
 
-Answers of status 401, 403, 429 and 5xx are not remembered: the same request may do better later.
-The hash of the request is keyed, so a leaked table tells nothing about guessable bodies.
+Answers of status 401, 403, 429 and 5xx, and conflicts that pass by themselves, are not remembered:
+the same request may do better later. While a request runs its reservation is renewed, so that of
+a process that died is free some seconds later. The hash of the request is keyed, so a leaked
+table tells nothing about guessable bodies.
 """
 
+import asyncio
 import hashlib
 import re
 from types import TracebackType
@@ -13,15 +16,21 @@ from aiohttp import web
 
 from gateway.api.problems import problem_response, status_of
 from gateway.api.state import REQUEST_ID, ApiState
-from gateway.core.errors import InvalidInput
+from gateway.core.errors import InvalidInput, PassingConflict, StoreError
+from gateway.observe import logger
 from gateway.store import idempotency
 from gateway.store.engine import Session
 from gateway.store.keys import ApiKey
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
+log = logger("idempotency")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _NOT_REMEMBERED = frozenset({401, 403, 429})
+
+
+def _passes(status: int) -> bool:
+    return status >= 500 or status in _NOT_REMEMBERED
 
 
 class Replay:
@@ -35,6 +44,7 @@ class Replay:
         self._now = now
         self._reservation: idempotency.Reservation | None = None
         self._recorded = False
+        self._renewing: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self.request_id = ""
 
     @classmethod
@@ -90,12 +100,32 @@ class Replay:
         """Record the answer of work that took more than one unit."""
         if self._recorded or self._reservation is None:
             return
+        if _passes(response.status):
+            await self._api.threads.write(idempotency.release, self._reservation)
+            return
         body = response.body if isinstance(response, web.Response) else b""
         kept = None if secret else bytes(body) if isinstance(body, bytes) else b""
         await self._settle(response.status, response.content_type, kept)
 
     async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._renewing = loop.call_later(idempotency.RENEW_S, self._start_renewing)
         return self
+
+    def _start_renewing(self) -> None:
+        """Only what takes long is renewed: nearly every request has ended before."""
+        self._renewing = asyncio.create_task(self._renew(), name="renew an Idempotency-Key")
+
+    async def _renew(self) -> None:
+        assert self._reservation is not None
+        alive = True
+        while alive:
+            now = int(self._api.clock())
+            try:
+                alive = await self._api.threads.write(idempotency.renew, self._reservation, now=now)
+            except StoreError:
+                log.warning("an Idempotency-Key could not be renewed", exc_info=True)
+            await asyncio.sleep(idempotency.RENEW_S)
 
     async def __aexit__(
         self,
@@ -103,10 +133,13 @@ class Replay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
         if error is None or self._reservation is None:
             return
         status = status_of(error)
-        if not isinstance(error, Exception) or status >= 500 or status in _NOT_REMEMBERED:
+        passes = isinstance(error, PassingConflict) or _passes(status)
+        if not isinstance(error, Exception) or passes:
             await self._api.threads.write(idempotency.release, self._reservation)
             return
         base = self._api.settings.docs_base

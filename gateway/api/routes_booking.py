@@ -55,7 +55,13 @@ BOOKING: tuple[Route, ...] = (
         answer=shapes.AppointmentBooked,
         status=201,
         upstream=True,
-        problems=(*_TAKEN, "hold-expired", "hold-mismatch", "verification-failed"),
+        problems=(
+            *_TAKEN,
+            "hold-expired",
+            "hold-mismatch",
+            "external-id-taken",
+            "verification-failed",
+        ),
     ),
     Route(
         "GET",

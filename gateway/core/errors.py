@@ -90,6 +90,31 @@ class Conflict(Refused):
     default_code = "conflict"
 
 
+class PassingConflict(Conflict):
+    """A collision that passes by itself: the same request may do better later (R29).
+
+    ``retry_after_s`` is how many seconds that takes at most, None when nobody knows.
+    """
+
+    retryable = True
+
+    def __init__(
+        self, detail: str, *, code: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(detail, code=code)
+        self.retry_after_s = retry_after_s
+
+
+class ExternalIdTaken(Conflict):
+    """An appointment of this subaccount has that ``external_id`` already (R35)."""
+
+    default_code = "external-id-taken"
+
+    def __init__(self, detail: str, *, appointment_id: str) -> None:
+        super().__init__(detail)
+        self.appointment_id = appointment_id
+
+
 class TooManyRequests(Refused):
     """The caller asked too often; ``retry_after_s`` seconds from now the count begins anew."""
 

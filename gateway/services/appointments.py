@@ -55,14 +55,18 @@ def hold_time(
 def book(session: Session, principal: Principal, wish: Wish, *, now: int) -> Appointment:
     """Make an appointment, consuming the hold it names (R27, R30).
 
-    Raises :class:`SlotTaken`, and :class:`Conflict` ``hold-expired`` or ``availability-unknown``.
+    Raises :class:`SlotTaken`, :class:`ExternalIdTaken` (asked first: the time may be taken by
+    that very appointment), and :class:`Conflict` ``hold-expired`` or ``availability-unknown``.
     """
     lock_principal(session, principal.id)
+    if wish.external_id is not None:
+        bookings.claim_external_id(session, principal.id, wish.external_id, None)
     if wish.hold_id is not None:
         _consume_hold(session, principal.id, wish, now=now)
     stored = _put(session, principal, wish, "platform", now=now)
     row = _row_of(session, stored)
     if wish.external_id is not None:
+        bookings.claim_external_id(session, principal.id, wish.external_id, row.id)
         bookings.update_appointment(session, row.id, now=now, external_id=wish.external_id)
     return bookings.get_appointment(session, principal.id, row.id)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.core.busy import BusyRow, OnTentative, coalesce_rows
-from gateway.core.errors import Conflict
+from gateway.core.errors import PassingConflict
 from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval, complement, intersect, merge
 from gateway.store.bookings import Hold, holds_in
@@ -126,10 +126,10 @@ def _rows(
     return found
 
 
-def _unknown(states: list[SourceState]) -> Conflict:
+def _unknown(states: list[SourceState]) -> PassingConflict:
     names = ", ".join(state.calendar for state in states if state.unknown)
     reason = f" Sources without current data: {names}." if names else ""
-    return Conflict(
+    return PassingConflict(
         f"Part of the asked time is unknown, and on_unknown is fail.{reason}",
         code="availability-unknown",
     )

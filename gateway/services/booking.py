@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from gateway.core.content_lines import unescape_text, unfold
-from gateway.core.errors import Conflict, InvalidCalendarData, NotAllowed, SlotTaken
+from gateway.core.errors import InvalidCalendarData, NotAllowed, PassingConflict, SlotTaken
 from gateway.core.fbtype import FBType
 from gateway.core.instances import default_window, expand
 from gateway.core.intervals import (
@@ -266,7 +266,7 @@ def check_span_free(
             next_free=next_free(session, principal_id, length, after=spans[0][0], now=now),
         )
     if intersect(spans, clip(unknown, (now, _FOREVER))):
-        raise Conflict(
+        raise PassingConflict(
             "It is not known whether this time is free: a calendar has no current data, or the "
             "time is farther ahead than the gateway looks.",
             code="availability-unknown",

@@ -33,6 +33,14 @@ appointments = Table(
     Index(None, "start", "id"),
 )
 
+appointment_external_ids = Table(
+    "appointment_external_ids",
+    metadata,
+    Column("subaccount_id", Text, owned_by("subaccounts.id"), primary_key=True),
+    Column("external_id", Text, primary_key=True),
+    Column("appointment_id", Text, owned_by("appointments.id"), nullable=False, index=True),
+)
+
 # --- what is on offer --------------------------------------------------------------------------
 
 schedules = Table(
@@ -93,6 +101,7 @@ idempotency = Table(
     Column("body", LargeBinary),
     Column("replayable", Boolean, nullable=False, default=True),
     Column("created_at", BigInteger, nullable=False, index=True),
+    Column("lease_until", BigInteger, nullable=False, server_default="0"),  # while it runs
 )
 
 rate_counts = Table(

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
-from gateway.core.errors import NotFound
+from gateway.core.errors import ExternalIdTaken, NotFound
 from gateway.core.intervals import Interval
-from gateway.store.booking_tables import appointments, holds
+from gateway.store.booking_tables import appointment_external_ids, appointments, holds
 from gateway.store.engine import Session, new_id
 from gateway.store.tables import (
     connections,
@@ -184,6 +185,35 @@ def get_appointment(session: Session, principal_id: str, appointment_id: str) ->
     if row is None:
         raise NotFound("There is no such appointment.")
     return Appointment(*row)
+
+
+def claim_external_id(
+    session: Session, principal_id: str, external_id: str, appointment_id: str | None
+) -> None:
+    """Give an appointment its external id, unique in the subaccount (R35).
+
+    With None nothing is given, only looked up. A cancelled appointment keeps its id: what a
+    platform repeats by mistake must not book again. Raises :class:`ExternalIdTaken`, also when
+    a rival of another person was a moment faster.
+    """
+    owner = select(principals.c.subaccount_id).where(principals.c.id == principal_id)
+    subaccount_id = session.execute(owner).scalar_one()
+    keys = appointment_external_ids
+    mine = (keys.c.subaccount_id == subaccount_id) & (keys.c.external_id == external_id)
+    found = session.execute(select(keys.c.appointment_id).where(mine)).scalar()
+    if found is None and appointment_id is not None:
+        values = {"subaccount_id": subaccount_id, "external_id": external_id}
+        try:
+            with session.begin_nested():
+                session.execute(insert(keys).values(appointment_id=appointment_id, **values))
+        except IntegrityError:
+            found = session.execute(select(keys.c.appointment_id).where(mine)).scalar_one()
+    if found is not None:
+        raise ExternalIdTaken(
+            f"The appointment {found} has this external_id already; nothing was booked. Change "
+            "that one, or give this one an id of its own.",
+            appointment_id=found,
+        )
 
 
 def list_appointments(

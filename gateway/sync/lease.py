@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
-from gateway.core.errors import Conflict
+from gateway.core.errors import PassingConflict
 from gateway.store import accounts, leases
 from gateway.sync.context import SyncContext
 
@@ -116,5 +116,9 @@ async def _take(context: SyncContext, connection_id: str, wait_s: float) -> None
     ):
         await context.store.read(accounts.get_connection, connection_id)
         if asyncio.get_running_loop().time() >= deadline:
-            raise Conflict("This account is being synced elsewhere.", code="sync-running")
+            raise PassingConflict(
+                "This account is being synced elsewhere; try again in a moment.",
+                code="sync-running",
+                retry_after_s=2.0,
+            )
         await asyncio.sleep(_RETRY_S)

@@ -387,10 +387,56 @@ async def test_a_booking_may_ask_icloud_first(live: Live) -> None:
 async def test_unknown_time_is_not_sold(live: Live) -> None:
     place = live.place
     await live.choose("Home", "Work", "Family")  # Family was never read
-    status, problem = await place.platform.post("/v1/appointments", wish(place, MONDAY))
+    key = {"headers": {"Idempotency-Key": "the-same-all-along"}}  # R29: it passes by itself
+    status, problem = await place.platform.post("/v1/appointments", wish(place, MONDAY), **key)
     assert (status, problem["code"]) == (409, "availability-unknown")
     await sync(live)
-    assert (await place.platform.post("/v1/appointments", wish(place, MONDAY)))[0] == 201
+    assert (await place.platform.post("/v1/appointments", wish(place, MONDAY), **key))[0] == 201
+
+
+@pytest.mark.rule("R35")
+async def test_an_external_id_is_given_once_in_a_subaccount(both: Place) -> None:
+    book = both.platform.post
+    _, first = await book("/v1/appointments", wish(both, MONDAY, external_id="crm-1"))
+    for start in (MONDAY, MONDAY + 5 * HOUR):  # its own time, and another
+        status, problem = await book("/v1/appointments", wish(both, start, external_id="crm-1"))
+        assert (status, problem["code"]) == (409, "external-id-taken")
+        assert problem["appointment"] == first["id"]
+    assert len(await busy(both)) == 1
+    assert (await book("/v1/appointments", wish(both, MONDAY + 5 * HOUR, external_id="CRM-1")))[
+        0
+    ] == 201
+    other = {**wish(both, MONDAY, external_id="crm-1"), "principal": both.bob.id}
+    assert (await both.stranger.post("/v1/appointments", other))[0] == 201  # another subaccount
+    await both.platform.call("DELETE", f"/v1/appointments/{first['id']}")
+    status, problem = await book("/v1/appointments", wish(both, MONDAY, external_id="crm-1"))
+    assert (status, problem["appointment"]) == (409, first["id"])  # cancelled ones keep theirs
+
+
+@pytest.mark.rule("R35")
+async def test_of_many_who_want_one_external_id_one_gets_it(both: Place) -> None:
+    """For different people, whom no common lock holds apart."""
+    people = [
+        await both.platform.post("/v1/principals", {"name": str(n), "time_zone": "UTC"})
+        for n in range(4)
+    ]
+    found = await asyncio.gather(
+        *(
+            both.platform.post(
+                "/v1/appointments",
+                {**wish(both, MONDAY + n * HOUR, external_id="one"), "principal": person["id"]},
+            )
+            for n in range(3)
+            for _, person in people
+        )
+    )
+    (made,) = [answer["id"] for status, answer in found if status == 201]
+    assert {(status, answer.get("appointment")) for status, answer in found} == {
+        (201, None),
+        (409, made),
+    }
+    _, listed = await both.platform.get("/v1/appointments")
+    assert [row["external_id"] for row in listed["appointments"]] == ["one"]
 
 
 @pytest.mark.rule("R16")

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from gateway.api import connection
 from gateway.api.app import build_api
-from gateway.core.errors import StoreBusy
+from gateway.api.state import STATE
+from gateway.core.errors import PassingConflict, StoreBusy
 from gateway.store import idempotency, keys, principals
 from gateway.store.booking_tables import idempotency as table
 from gateway.store.engine import Database
@@ -132,7 +134,7 @@ async def test_a_key_is_forgotten_after_a_day(place: Place) -> None:
 async def test_a_request_that_died_is_taken_over_and_its_ghost_changes_nothing(
     both: Place,
 ) -> None:
-    """What a crashed process reserved is free after two minutes; should it still live, it fails."""
+    """What a crashed process reserved is free in seconds; should it still live, it fails."""
     with both.database.read() as session:
         found = keys.find_key(session, both.secrets["platform"])
         assert found is not None
@@ -146,9 +148,9 @@ async def test_a_request_that_died_is_taken_over_and_its_ghost_changes_nothing(
 
     ghost = reserve(both.clock.now)
     with pytest.raises(idempotency.Conflict) as running:
-        reserve(both.clock.now + idempotency.TAKEOVER_S - 1)
-    assert running.value.code == "idempotency-in-progress"
-    heir = reserve(both.clock.now + idempotency.TAKEOVER_S)
+        reserve(both.clock.now + idempotency.LEASE_S - 1)
+    assert (running.value.code, running.value.retry_after_s) == ("idempotency-in-progress", 1)  # type: ignore[attr-defined]
+    heir = reserve(both.clock.now + idempotency.LEASE_S)
     answer = {"status": 201, "content_type": "application/json", "body": b"{}"}
     with pytest.raises(idempotency.Conflict), both.database.write() as session:
         principals.create_subaccount(session, name="ghost", now=both.clock.now)
@@ -159,6 +161,61 @@ async def test_a_request_that_died_is_taken_over_and_its_ghost_changes_nothing(
     assert reserve(both.clock.now + 500) == idempotency.RecordedAnswer(
         201, "application/json", b"{}"
     )
+
+
+async def test_the_owner_of_a_running_request_keeps_it_however_long_it_takes(
+    both: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Renewed by its owner; whoever asks meanwhile is told when to ask again."""
+    monkeypatch.setattr(idempotency, "RENEW_S", 0.01)
+    started, let_go, renewed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    slow_read, renew = both.client.app[STATE].threads.read, idempotency.renew
+
+    async def wait(function: Any, *arguments: Any, **options: Any) -> Any:
+        if function is connection._live_connection and not started.is_set():
+            started.set()
+            await let_go.wait()
+        return await slow_read(function, *arguments, **options)
+
+    def note(*arguments: Any, now: int) -> bool:
+        alive = renew(*arguments, now=now)
+        if now > later:
+            loop.call_soon_threadsafe(renewed.set)
+        return alive
+
+    loop, later = asyncio.get_running_loop(), both.clock.now + 100
+    monkeypatch.setattr(idempotency, "renew", note)
+    path, threads = f"/v1/principals/{both.ann.id}/connection/pause", both.client.app[STATE].threads
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "read", wait)
+        first = asyncio.create_task(post(both.platform, "k1", None, path))
+        await started.wait()
+        both.clock.now = later + idempotency.LEASE_S * 10
+        await renewed.wait()
+        answer = await both.platform.send("POST", path, headers={"Idempotency-Key": "k1"})
+        assert (answer.status, answer.headers["Retry-After"]) == (409, str(idempotency.LEASE_S))
+        assert (await answer.json(content_type=None))["code"] == "idempotency-in-progress"
+        let_go.set()
+        assert (await first)[0] == 404
+    assert (await post(both.platform, "k1", None, path))[::2] == (404, True)
+
+
+@pytest.mark.parametrize(
+    "code", ["availability-unknown", "sync-running", "idempotency-in-progress"]
+)
+async def test_a_conflict_that_passes_is_not_remembered(
+    place: Place, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise PassingConflict("Not now.", code=code, retry_after_s=3.2)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(principals, "create_principal", fail)
+        answer = await place.platform.send(
+            "POST", "/v1/principals", json=BODY, headers={"Idempotency-Key": "k1"}
+        )
+        assert (answer.status, answer.headers["Retry-After"]) == (409, "4")
+    assert (await post(place.platform, "k1"))[::2] == (201, False)
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "\xe9"])
