@@ -7,7 +7,16 @@ from typing import Any
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-_QUIET = ("radicale", "waitress", "caldav", "niquests", "urllib3", "urllib3_future", "asyncio")
+_QUIET = (
+    "alembic",
+    "radicale",
+    "waitress",
+    "caldav",
+    "niquests",
+    "urllib3",
+    "urllib3_future",
+    "asyncio",
+)
 
 
 def set_up_logging(*, level: str = "INFO", style: str = "console") -> None:

@@ -10,7 +10,7 @@ from gateway.api.openapi import DOCUMENT
 from gateway.api.routing import Call, Result, json_answer
 from gateway.api.schemas import NoQuery
 from gateway.observe import metrics
-from gateway.store.schema import is_current
+from gateway.store.schema import find_schema_problem
 
 Plain = Call[NoQuery, None]
 
@@ -24,8 +24,9 @@ async def get_health(call: Plain) -> Result:
 async def get_readiness(call: Plain) -> Result:
     """Say whether requests can be answered: the database is there, with the right schema."""
     database = call.api.threads.database
-    if not await asyncio.to_thread(is_current, database):
-        return json_answer({"status": "schema-outdated"}, status=503)
+    problem = await asyncio.to_thread(find_schema_problem, database)
+    if problem is not None:
+        return json_answer({"status": problem.code, "detail": problem.detail}, status=503)
     return {"status": "ready"}
 
 

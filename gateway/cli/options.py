@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.core.errors import StoreError
+from gateway.core.errors import SchemaMismatch, StoreError
 from gateway.observe import set_up_logging
 from gateway.settings import Settings, load_settings
 from gateway.store.accounts import Keyring
-from gateway.store.engine import Database
-from gateway.store.schema import is_current
+from gateway.store.engine import Database, database_exists
+from gateway.store.key_checks import bind_keyring
+from gateway.store.schema import check_schema
 
 ConfigOption = Annotated[
     Path | None,
@@ -55,23 +56,30 @@ def read_settings(config: Path | None, data: Path | None = None, **overrides: An
 
 @contextmanager
 def opened(settings: Settings, *, with_key: bool = True) -> Iterator[Opened]:
-    """Open the store of an initialised installation; a clear error when it is not."""
-    database = Database(settings.database) if _exists(settings) else None
-    if database is None or not is_current(database):
-        if database is not None:
-            database.close()
-        raise StoreError(
-            "There is no up-to-date gateway here; run `gateway init` (new) or `gateway migrate`.",
+    """Open the store of an initialised installation, and see that all belongs together (R45).
+
+    Raises :class:`StoreError` with what to do when there is none, when its schema is not what this
+    program needs, or when the key file is not its own. Nothing is written then.
+    """
+    with opened_database(settings) as database:
+        check_schema(database)
+        keyring = Keyring.load(settings.keyring) if with_key else None
+        if keyring is not None:
+            bind_keyring(database, keyring)
+        yield Opened(settings, database, keyring)
+
+
+@contextmanager
+def opened_database(settings: Settings) -> Iterator[Database]:
+    """Open the database as it is; raises :class:`StoreError` when there is none."""
+    if not database_exists(settings.database):
+        raise SchemaMismatch(
+            f"There is no gateway at {settings.data_dir}; name its folder in data_dir or --data, or"
+            " make a new one with `gateway init`.",
             code="not-initialised",
         )
+    database = Database(settings.database)
     try:
-        keyring = Keyring.load(settings.keyring) if with_key else None
-        yield Opened(settings, database, keyring)
+        yield database
     finally:
         database.close()
-
-
-def _exists(settings: Settings) -> bool:
-    if settings.database_url and not settings.database_url.startswith("sqlite"):
-        return True
-    return Path(settings.database.removeprefix("sqlite:///")).exists()

@@ -1,15 +1,23 @@
 """``gateway init`` and ``gateway migrate``: make an installation, bring it up to date."""
 
+import os
 import time
 from dataclasses import dataclass
 
-from gateway.cli.options import ConfigOption, DataOption, read_settings
+from gateway.cli.options import ConfigOption, DataOption, opened_database, read_settings
 from gateway.cli.output import JsonFlag, refusals, show
-from gateway.core.errors import Conflict
+from gateway.core.errors import Conflict, KeyMismatch
 from gateway.settings import Settings
 from gateway.store import keys
-from gateway.store.accounts import Keyring
-from gateway.store.engine import Database
+from gateway.store.accounts import KEYRING_VARIABLE, Keyring
+from gateway.store.engine import Database, database_exists
+from gateway.store.key_checks import (
+    bind_keyring,
+    check_keyring,
+    has_traces_of_a_key,
+    replace_unused_keys,
+)
+from gateway.store.schema import find_schema_problem
 from gateway.store.schema import migrate as migrate_schema
 
 ADMIN_SCOPES = frozenset({"admin"})
@@ -28,25 +36,76 @@ class Installation:
 def initialise(settings: Settings) -> Installation:
     """Make data folder, key file (mode 0600), schema and the first admin key.
 
-    Raises :class:`Conflict` when the folder holds a gateway already: nothing is overwritten.
+    What was begun and not ended is ended: a key file without a database, a database without an
+    admin key. Raises :class:`Conflict` when all is there already, and :class:`StoreError` when key
+    file and database do not belong together: never is a key made for a database that has secrets
+    of another (R46). Nothing is overwritten.
     """
-    if settings.keyring.exists():
-        raise Conflict(
-            f"{settings.keyring} exists already; this folder holds a gateway.",
-            code="already-initialised",
-        )
+    _check_before(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    Keyring.create(settings.keyring)
+    keyring, is_new = _keyring_of(settings)
     database = Database(settings.database)
     try:
         schema = migrate_schema(database)
+        if not is_new:
+            bind_keyring(database, keyring)
         with database.write() as session:
+            if is_new:
+                replace_unused_keys(session, keyring)
             _, secret = keys.create_key(
                 session, name="first admin", scopes=ADMIN_SCOPES, subaccount_id=None, now=_now()
             )
     finally:
         database.close()
     return Installation(str(settings.data_dir), str(settings.keyring), schema, secret)
+
+
+def _check_before(settings: Settings) -> None:
+    """Raise for whatever stands in the way, before anything is written."""
+    if not database_exists(settings.database):
+        return
+    database = Database(settings.database)
+    try:
+        problem = find_schema_problem(database)
+        if problem is not None and problem.code == "not-initialised":
+            return
+        if problem is not None:
+            raise problem
+        with database.read() as session:
+            if _has_keyring(settings):
+                check_keyring(session, Keyring.load(settings.keyring))
+                if keys.count_unbound_admins(session):
+                    raise Conflict(
+                        f"There is a gateway at {settings.data_dir} already; `gateway keys --add"
+                        " admin` makes another admin key.",
+                        code="already-initialised",
+                    )
+            elif has_traces_of_a_key(session):
+                raise KeyMismatch(
+                    f"There is no key file at {settings.keyring}, and the database holds what was"
+                    " encrypted with it; put its copy back. If there is none, start with an empty"
+                    " database and connect every account anew.",
+                    code="key-missing",
+                )
+    finally:
+        database.close()
+
+
+def _has_keyring(settings: Settings) -> bool:
+    return KEYRING_VARIABLE in os.environ or settings.keyring.exists()
+
+
+def _keyring_of(settings: Settings) -> tuple[Keyring, bool]:
+    """Return the keyring, and whether it was made just now."""
+    if _has_keyring(settings):
+        return Keyring.load(settings.keyring), False
+    try:
+        return Keyring.create(settings.keyring), True
+    except FileExistsError:
+        raise Conflict(
+            f"{settings.keyring} was made by somebody else at the same time; look at what they do.",
+            code="already-initialised",
+        ) from None
 
 
 def init(config: ConfigOption = None, data: DataOption = None, as_json: JsonFlag = False) -> None:
@@ -71,11 +130,8 @@ def migrate(
     """Bring the database to the schema of this version; safe to repeat."""
     with refusals(as_json=as_json):
         settings = read_settings(config, data)
-        database = Database(settings.database)
-        try:
+        with opened_database(settings) as database:
             revision = migrate_schema(database)
-        finally:
-            database.close()
     show({"schema": revision}, as_json=as_json, text=f"The schema is at revision {revision}.")
 
 

@@ -26,7 +26,9 @@ and the CalDAV face translate, each in one place.
     │   └── NotICloud                 the answer is not that of a CalDAV server we know
     └── StoreError
         ├── StoreBusy                 locked or unreachable database     (retryable)
-        └── StoreFull                 no space left
+        ├── StoreFull                 no space left
+        ├── SchemaMismatch            an older, newer, edited or foreign schema
+        └── KeyMismatch               the key file is not there, damaged or of another database
 """
 
 from typing import ClassVar
@@ -219,9 +221,13 @@ class NotICloud(UpstreamError):
 
 
 class StoreError(GatewayError):
-    """The database refused."""
+    """The database refused; ``cause`` is for the log and for people at the machine only."""
 
     default_code = "store-error"
+
+    def __init__(self, detail: str, *, code: str | None = None, cause: str = "") -> None:
+        super().__init__(detail, code=code)
+        self.cause = cause
 
 
 class StoreBusy(StoreError):
@@ -235,3 +241,15 @@ class StoreFull(StoreError):
     """No space left for the database; nothing was changed."""
 
     default_code = "store-full"
+
+
+class SchemaMismatch(StoreError):
+    """The database's schema is not the one this program needs; nothing was written (R45)."""
+
+    default_code = "schema-edited"
+
+
+class KeyMismatch(StoreError):
+    """The key file is missing, damaged, or not that of this database; nothing was written (R45)."""
+
+    default_code = "key-foreign"

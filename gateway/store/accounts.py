@@ -12,10 +12,10 @@ from sqlalchemy import delete, insert, or_, select, update
 
 from gateway.core.errors import Conflict, NotFound
 from gateway.store.engine import Session, chunks, new_id, upsert
-from gateway.store.secrets import Keyring
+from gateway.store.secrets import KEYRING_VARIABLE, Keyring
 from gateway.store.tables import connections, secrets
 
-__all__ = ["Keyring"]  # the composition root gets it from here
+__all__ = ["KEYRING_VARIABLE", "Keyring"]  # the composition root gets it from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def create_connection(
         account_number=account_number,
     )
     indexes = {
-        "index_key_id": keyring.current,
+        "index_key_id": keyring.index_key,
         "email_index": email_index(keyring, credential.email),
         "account_index": account_index(keyring, account_number),
     }

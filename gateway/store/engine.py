@@ -7,7 +7,6 @@ the busy timeout. On PostgreSQL writers queue at the row they lock first, the pr
 """
 
 import base64
-import errno
 import secrets as random_source
 import sqlite3
 import threading
@@ -35,10 +34,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from gateway.core.errors import NotFound, StoreBusy, StoreError, StoreFull
+from gateway.core.errors import NotFound, StoreBusy, StoreError
+from gateway.store.failures import store_error
 from gateway.store.tables import principals
 
 T = TypeVar("T")
@@ -48,10 +49,18 @@ Session = Connection
 
 BUSY_TIMEOUT_MS = 10_000
 GENERATION_CHANNEL = "gateway_generation"
+_IS_OURS = """
+    SELECT count(*) = 0 OR count(*) FILTER (WHERE name = 'alembic_version') FROM sqlite_master
+"""
+"""Whether SQLite's file is new or a gateway's: of any other not even the journal is changed."""
 
-_FULL = ("database or disk is full", "No space left", "could not extend file")
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+}
+_OWN_DRIVERS = ("sqlite+pysqlite", "postgresql+psycopg")
 _PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
@@ -72,11 +81,8 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "postgresql" and "+" not in parsed.drivername:
-            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.url = parsed = parse_database_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self.url = parsed
         self._writing = threading.Lock()
         self.waits: Callable[[], AbstractContextManager[None]] = nullcontext
         """Surrounds every wait for the database: for others, for PostgreSQL's answer, for a disk.
@@ -100,6 +106,13 @@ class Database:
             )
             _wait_for_answers(self)
 
+    @property
+    def name(self) -> str:
+        """What people at the machine call it: the file, or host and name, never a password."""
+        if self.is_sqlite:
+            return self.url.database or ""
+        return self.url.set(drivername="postgresql", password=None).render_as_string()
+
     def close(self) -> None:
         """Close all connections of this process."""
         self.engine.dispose()
@@ -108,7 +121,7 @@ class Database:
     def read(self) -> Iterator[Session]:
         """Open a unit that sees one consistent snapshot and writes nothing."""
         options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        with _translated(), self._connected(options) as session:
+        with self.translated(), self._connected(options) as session:
             try:
                 yield session
             finally:
@@ -118,7 +131,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open a unit that may write; it commits at the end and rolls back on any exception."""
-        with self._turn(), _translated(), self._connected({"gateway_write": True}) as session:
+        with self._turn(), self.translated(), self._connected({"gateway_write": True}) as session:
             with self.waits():  # SQLite's BEGIN IMMEDIATE waits for other processes
                 transaction = session.begin()
             with transaction:
@@ -136,6 +149,16 @@ class Database:
     def _remote(self) -> AbstractContextManager[None]:
         """Surround what is a round trip on PostgreSQL and nothing on SQLite."""
         return nullcontext() if self.is_sqlite else self.waits()
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn driver errors into the store's own; everything else passes unchanged."""
+        try:
+            yield
+        except PoolTimeout as error:
+            raise StoreBusy("The database is busy; nothing was changed.") from error
+        except DBAPIError as error:
+            raise store_error(error, self.name) or error from error
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -244,7 +267,7 @@ def _wait_for_answers(database: Database) -> None:
 
 
 def _make_private(path: Path) -> None:
-    if str(path) in ("", ":memory:") or path.exists():
+    if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
@@ -256,37 +279,10 @@ def _prepare_sqlite(engine: Engine) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         for pragma in _PRAGMAS:
             connection.execute(pragma)
+        if connection.execute(_IS_OURS).fetchone()[0]:
+            connection.execute("PRAGMA journal_mode=WAL")
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("gateway_write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn driver errors into the store's own; everything else passes unchanged."""
-    try:
-        yield
-    except PoolTimeout as error:
-        raise StoreBusy("The database is busy; nothing was changed.") from error
-    except DBAPIError as error:
-        raise _store_error(error) or error from error
-
-
-def _store_error(error: DBAPIError) -> StoreError | None:
-    reason = str(error.orig)
-    cause: Any = error.orig
-    if any(sign in reason for sign in _FULL) or getattr(cause, "errno", 0) == errno.ENOSPC:
-        return StoreFull("No space is left for the database; nothing was changed.")
-    if "locked" in reason or error.connection_invalidated or _is_lost(cause):
-        return StoreBusy("The database is busy or unreachable; nothing was changed.")
-    if isinstance(error, OperationalError):
-        return StoreError("The database refused the operation; nothing was changed.")
-    return None
-
-
-def _is_lost(cause: Any) -> bool:
-    """Tell whether PostgreSQL went away or asks for a repeat (classes 08, 40, 53, 57)."""
-    state = getattr(cause, "sqlstate", None)
-    return isinstance(state, str) and state[:2] in ("08", "40", "53", "57")

@@ -72,6 +72,12 @@ def list_keys(session: Session, *, subaccount_id: str | None = None) -> list[Api
     return [_key(row) for row in session.execute(query)]
 
 
+def count_unbound_admins(session: Session) -> int:
+    """Return how many keys may do everything: admin keys that are bound to no subaccount."""
+    unbound = select(api_keys.c.scopes).where(api_keys.c.subaccount_id.is_(None))
+    return sum("admin" in scopes.split() for scopes in session.execute(unbound).scalars())
+
+
 def delete_key(session: Session, key_id: str, *, subaccount_id: str | None = None) -> None:
     """Revoke an API key at once; raises :class:`NotFound`."""
     statement = delete(api_keys).where(api_keys.c.id == key_id)

@@ -162,6 +162,16 @@ secrets = Table(
     Column("ciphertext", LargeBinary, nullable=False),
 )
 
+# What proves that a key is the one this database's secrets and indexes were made with (R45).
+key_checks = Table(
+    "key_checks",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("check_value", LargeBinary, nullable=False),
+    Column("makes_indexes", Boolean, nullable=False),  # blind indexes are made with this key
+    Column("created_at", BigInteger, nullable=False),
+)
+
 upstream_calendars = Table(
     "upstream_calendars",
     metadata,
@@ -377,3 +387,16 @@ conflicts = Table(
     Column("resolution", Text),
     Index(None, "principal_id", "created_at", "id"),
 )
+
+# --- triggers ----------------------------------------------------------------------------------
+
+_SIGNALS = frozenset(
+    f"signal_{table}_{event}"
+    for table in ("collections", "connections", "holds", "principals", "upstream_calendars")
+    for event in ("insert", "delete", "update")
+)
+
+
+def triggers_of(dialect: str) -> frozenset[str]:
+    """Name the triggers that migrations make on this kind of database: what they do is there."""
+    return _SIGNALS if dialect == "sqlite" else _SIGNALS | {"signal_api_keys_any"}

@@ -1,6 +1,7 @@
 """The migrations make exactly the tables the code uses, on both databases."""
 
 import re
+from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,12 +10,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import ProgrammingError
 
-from gateway.store import booking_tables
+from gateway.core.errors import SchemaMismatch
 from gateway.store.engine import Database
-from gateway.store.schema import current_revision, head_revision, is_current, migrate
+from gateway.store.schema import check_schema, find_schema_problem, head_revision, migrate
+from gateway.store.structure import differences, expected_structure, metadata, read_structure
 
-metadata = booking_tables.holds.metadata
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+VERSIONS = ROOT / "gateway" / "store" / "migrations" / "versions"
+FROZEN = {
+    "0001_first_schema.py": "eea31fd5233978ac",
+    "0002_change_signals.py": "23f9d4eae13ac4eb",
+    "0003_objects_without_start.py": "813568550a5035bb",
+}
 
 
 def test_migrations_and_tables_agree(database: Database) -> None:
@@ -24,14 +32,24 @@ def test_migrations_and_tables_agree(database: Database) -> None:
 
 
 def test_migrate_is_repeatable(database: Database) -> None:
-    assert is_current(database)
-    assert migrate(database) == head_revision(database) == current_revision(database)
+    assert find_schema_problem(database) is None
+    assert migrate(database) == head_revision()
+
+
+def test_the_first_migrations_are_frozen() -> None:
+    """Databases were made with them: a change of the schema is a new migration."""
+    found = {
+        path.name: sha256(path.read_bytes()).hexdigest()[:16]
+        for path in sorted(VERSIONS.glob("000[1-3]_*.py"))
+    }
+    assert found == FROZEN
 
 
 def test_an_empty_database_is_not_current(tmp_path: Path) -> None:
     empty = Database(f"sqlite:///{tmp_path / 'new' / 'empty.sqlite3'}")
-    assert current_revision(empty) is None
-    assert not is_current(empty)
+    with pytest.raises(SchemaMismatch, match="gateway init") as found:
+        check_schema(empty)
+    assert found.value.code == "not-initialised"
     assert (tmp_path / "new" / "empty.sqlite3").stat().st_mode & 0o777 == 0o600
     empty.close()
 
@@ -48,10 +66,13 @@ def test_the_role_of_the_caldav_process_cannot_read_secrets(
     migrate(postgresql_database)
     with postgresql_database.read() as session:
         session.exec_driver_sql(f"SET ROLE {role}")
+        assert differences(expected_structure(session.dialect), read_structure(session)) == []
         assert session.exec_driver_sql("SELECT count(*) FROM objects").scalar() == 0
-        with pytest.raises(ProgrammingError, match="permission denied for table secrets"):
-            session.exec_driver_sql("SELECT * FROM secrets")
-        session.rollback()
+        for table in ("secrets", "key_checks"):
+            with pytest.raises(ProgrammingError, match=f"permission denied for table {table}"):
+                session.exec_driver_sql(f"SELECT * FROM {table}")
+            session.rollback()
+            session.exec_driver_sql(f"SET ROLE {role}")
         session.exec_driver_sql("RESET ROLE")
     with postgresql_database.write() as session:
         session.exec_driver_sql(f"DROP OWNED BY {role}")
