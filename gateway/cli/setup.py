@@ -10,7 +10,7 @@ from gateway.core.errors import Conflict, KeyMismatch
 from gateway.settings import Settings
 from gateway.store import keys
 from gateway.store.accounts import KEYRING_VARIABLE, Keyring
-from gateway.store.engine import Database, database_exists
+from gateway.store.engine import Database
 from gateway.store.key_checks import (
     bind_keyring,
     check_keyring,
@@ -19,6 +19,7 @@ from gateway.store.key_checks import (
 )
 from gateway.store.schema import find_schema_problem
 from gateway.store.schema import migrate as migrate_schema
+from gateway.store.urls import database_exists
 
 ADMIN_SCOPES = frozenset({"admin"})
 

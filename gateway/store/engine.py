@@ -28,19 +28,18 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
-    make_url,
     select,
     text,
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from gateway.core.errors import NotFound, StoreBusy, StoreError
+from gateway.core.errors import NotFound, StoreBusy
 from gateway.store.failures import store_error
 from gateway.store.tables import principals
+from gateway.store.urls import parse_database_url
 
 T = TypeVar("T")
 
@@ -54,12 +53,6 @@ _IS_OURS = """
 """
 """Whether SQLite's file is new or a gateway's: of any other not even the journal is changed."""
 
-_DRIVERS = {
-    "sqlite": "sqlite",
-    "postgresql": "postgresql+psycopg",
-    "postgres": "postgresql+psycopg",
-}
-_OWN_DRIVERS = ("sqlite+pysqlite", "postgresql+psycopg")
 _PRAGMAS = (
     "PRAGMA synchronous=NORMAL",
     "PRAGMA foreign_keys=ON",
