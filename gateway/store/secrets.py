@@ -141,7 +141,7 @@ class Keyring:
         nonce, sealed = ciphertext[1 : 1 + _NONCE_BYTES], ciphertext[1 + _NONCE_BYTES :]
         try:
             return self._cipher(key_id).decrypt(nonce, sealed, _binding(owner_id, field))
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # or too short to be a ciphertext at all
             raise StoreError("A stored secret does not belong to this row or key.") from None
 
     def blind_index(self, value: str, *, purpose: str) -> bytes:

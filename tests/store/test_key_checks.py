@@ -165,11 +165,8 @@ def test_a_database_without_check_values_gets_them_when_a_key_proves_itself(
 ) -> None:
     with place.database.write() as session:
         session.execute(delete(key_checks))
-        damaged = select(secrets.c.owner_id).where(secrets.c.field == "email").scalar_subquery()
         session.execute(  # one damaged secret proves nothing
-            update(secrets)
-            .where(secrets.c.owner_id == damaged, secrets.c.field == "email")
-            .values(ciphertext=b"\x01damaged")
+            update(secrets).where(secrets.c.field == "email").values(ciphertext=b"\x01damaged")
         )
     other = Keyring({next(iter(keyring.key_ids)): b"7" * 32}, next(iter(keyring.key_ids)))
     for foreign in (other, Keyring.create(tmp_path / "other.json")):
