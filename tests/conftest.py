@@ -83,6 +83,22 @@ def database(request: pytest.FixtureRequest) -> Database:
     return request.getfixturevalue(f"{request.param}_database")
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database of either kind without any table: for tests of the migrations."""
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path / 'empty.sqlite3'}")
+        yield database
+        database.close()
+        return
+    url, name = request.getfixturevalue("postgresql_url"), f"empty_{uuid4().hex[:12]}"
+    _administer(url, f'CREATE DATABASE "{name}"')
+    database = Database(_with_name(url, name))
+    yield database
+    database.close()
+    _administer(url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
 @pytest.fixture
 def keyring(tmp_path: Path) -> Keyring:
     """A fresh keyring in a file of mode 0600."""

@@ -6,6 +6,7 @@ from gateway.api.people import find_own, home_path
 from gateway.api.routing import AnyCall, Call, Result
 from gateway.api.schemas import NoQuery
 from gateway.api.schemas_calendars import (
+    AccountProblem,
     CalendarList,
     CalendarOptions,
     CalendarOut,
@@ -20,9 +21,10 @@ from gateway.api.times import render_instant, render_known
 from gateway.core.errors import NotFound
 from gateway.services import roles
 from gateway.store.accounts import Connection, find_connection, update_connection
-from gateway.store.calendars import UpstreamCalendar, list_calendars
+from gateway.store.calendars import UpstreamCalendar, list_calendars, member_detail
 from gateway.store.collections import find_mirror, list_collections
 from gateway.store.engine import Session, lock_principal
+from gateway.store.members import unread_of_account
 from gateway.store.objects import bump_generation
 
 Plain = Call[NoQuery, None]
@@ -48,7 +50,10 @@ def show_calendar(calendar: UpstreamCalendar, mirror: str | None) -> CalendarOut
         detail=calendar.detail,
         all_day=calendar.all_day,
         state=calendar.state,
-        problem=calendar.problem,
+        problem=calendar.told_problem,
+        problem_detail=calendar.problem_detail or member_detail(calendar),
+        catching_up=calendar.catching_up,
+        set_aside=calendar.set_aside,
         synced_at=render_known(calendar.synced_at),
         progress_done=calendar.progress_done,
         progress_total=calendar.progress_total,
@@ -68,6 +73,43 @@ def show_calendars(session: Session, connection: Connection) -> list[CalendarOut
     ]
 
 
+def show_problems(session: Session, connection: Connection) -> list[AccountProblem]:
+    """Shape what is wrong with the calendars in use of an account, and with members of them."""
+    known = [one for one in list_calendars(session, connection.id) if one.role != "none"]
+    problems = [
+        AccountProblem(
+            calendar=one.id, member=None, code=one.problem, detail=one.problem_detail, since=None
+        )
+        for one in known
+        if one.problem is not None
+    ]
+    if any(one.has_unread_members for one in known):
+        problems += [
+            AccountProblem(
+                calendar=row.upstream_calendar_id,
+                member=row.name,
+                code=row.problem,
+                detail=row.detail,
+                since=render_instant(row.first_seen_at),
+            )
+            for row in unread_of_account(session, connection.id)
+        ]
+    return problems
+
+
+def _synced_at(session: Session, connection: Connection) -> int | None:
+    """Return when the calendar in use that is furthest behind was found current."""
+    times = [
+        one.synced_at
+        for one in list_calendars(session, connection.id)
+        if one.role in ("linked", "conflict") and one.state != "gone"
+    ]
+    known = [time for time in times if time is not None]
+    if len(known) < len(times):
+        return None
+    return min(known, default=connection.synced_at)
+
+
 def show_connection(session: Session, connection: Connection) -> ConnectionOut:
     """Shape an account with its calendars."""
     return ConnectionOut(
@@ -78,7 +120,8 @@ def show_connection(session: Session, connection: Connection) -> ConnectionOut:
         trust_for_s=connection.trust_for_s,
         created_at=render_instant(connection.created_at),
         polled_at=render_known(connection.polled_at),
-        synced_at=render_known(connection.synced_at),
+        synced_at=render_known(_synced_at(session, connection)),
+        problems=show_problems(session, connection),
         calendars=show_calendars(session, connection),
     )
 

@@ -31,6 +31,8 @@ class CalendarOut(Answer):
     ``linkable``: appointments may go there. ``conflictable``: it may block availability.
     ``refusal`` says why not. ``blocks``: its busy time counts. ``detail``: what is kept of its
     events. ``all_day``: how its all-day events count. ``caldav``: path of its mirror.
+    ``catching_up`` and ``set_aside`` count its members that iCloud lists and does not hand over:
+    younger than a quarter of an hour, and older.
     """
 
     id: str
@@ -47,14 +49,34 @@ class CalendarOut(Answer):
     all_day: AllDay
     state: Literal["never", "syncing", "ok", "failed", "gone"]
     problem: str | None
+    problem_detail: str | None
+    catching_up: int
+    set_aside: int
     synced_at: TimeText | None
     progress_done: int
     progress_total: int | None
     caldav: str | None
 
 
+class AccountProblem(Answer):
+    """Something of an account that could not be read: a calendar, or one member of it by name.
+
+    ``since`` is when that was seen first, of members only.
+    """
+
+    calendar: str
+    member: str | None
+    code: str
+    detail: str | None
+    since: TimeText | None
+
+
 class ConnectionOut(Answer):
-    """The iCloud account of a person; ``state`` tells whether it is polled."""
+    """The iCloud account of a person; ``state`` tells whether it is polled.
+
+    ``problem`` is the account's own; ``problems`` are those of its calendars in use. ``synced_at``
+    is when the calendar in use that is furthest behind was found current.
+    """
 
     id: str
     state: Literal["ok", "credential-revoked", "paused", "disconnected"]
@@ -64,6 +86,7 @@ class ConnectionOut(Answer):
     created_at: TimeText
     polled_at: TimeText | None
     synced_at: TimeText | None
+    problems: list[AccountProblem]
     calendars: list[CalendarOut]
 
 

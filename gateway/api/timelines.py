@@ -78,7 +78,8 @@ class Rendered:
         """Return the ETag and the JSON up to the sources; pages ask a few windows many times."""
         timeline = self.timeline
         rows = timeline.between(window)
-        complete = _UNKNOWN not in timeline.kinds[rows.start : rows.stop]
+        complete = not timeline.is_catching_up
+        complete = complete and _UNKNOWN not in timeline.kinds[rows.start : rows.stop]
         held = [
             name for start, end, name in timeline.holds if start < window[1] and end > window[0]
         ]

@@ -149,7 +149,9 @@ def show_calendar(calendar: UpstreamCalendar) -> dict[str, Any]:
         "synced_at": calendar.synced_at,
         "progress_done": calendar.progress_done,
         "progress_total": calendar.progress_total,
-        "problem": calendar.problem,
+        "problem": calendar.told_problem,
+        "catching_up": calendar.catching_up,
+        "set_aside": calendar.set_aside,
     }
 
 
@@ -157,7 +159,8 @@ def _state(calendar: UpstreamCalendar) -> str:
     """Say how a calendar stands; of a first sync under way also how far it is."""
     if calendar.state == "syncing" and calendar.progress_total is not None:
         return f"syncing, {calendar.progress_done} of {calendar.progress_total}"
-    return calendar.state
+    problem = calendar.told_problem
+    return calendar.state if problem is None else f"{calendar.state}, {problem}"
 
 
 def print_calendars(listed: list[UpstreamCalendar]) -> None:

@@ -12,7 +12,7 @@ from gateway.cli.doctor_writes import compare_writes
 from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_settings
 from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stdout, table
 from gateway.settings import Settings
-from gateway.store import accounts, calendars, objects, outbox, principals
+from gateway.store import accounts, calendars, members, objects, outbox, principals
 from gateway.store.engine import Session
 
 ALIVE_WITHIN_S = 4
@@ -123,7 +123,8 @@ def _account_findings(
         code = connection.problem or connection.state
         found.append(Finding(code, principal_id, connection.problem_detail or connection.state))
     accounts.load_credential(session, gateway.key, connection.id)  # proves that the key fits
-    for calendar in calendars.list_calendars(session, connection.id):
+    known = calendars.list_calendars(session, connection.id)
+    for calendar in known:
         if calendar.role not in ("linked", "conflict"):
             continue
         age = None if calendar.synced_at is None else now - calendar.synced_at
@@ -132,6 +133,13 @@ def _account_findings(
             found.append(Finding(calendar.problem or calendar.state, calendar.id, detail))
         elif age is not None and age > gateway.settings.fresh_for_s:
             found.append(Finding("source-stale", calendar.id, f"last read {age} s ago"))
+    if not any(calendar.set_aside for calendar in known):
+        return found
+    found += [
+        Finding(row.problem, f"{row.upstream_calendar_id}/{row.name}", row.detail)
+        for row in members.unread_of_account(session, connection.id)
+        if row.state == "set-aside"
+    ]
     return found
 
 

@@ -7,6 +7,7 @@ from gateway.lookalike.accounts import Kind
 from gateway.lookalike.answers import bare, html, xml
 from gateway.lookalike.call import Answer, Call
 from gateway.lookalike.properties import Node, calendar_href, render_node, resource_href
+from gateway.lookalike.reports import listed_error
 
 _FALLBACK = [m.dav("resourcetype"), m.dav("displayname"), m.dav("getetag")]
 
@@ -40,7 +41,14 @@ def answer_propfind(call: Call, place: str) -> Answer:
         return bare(404)
     if depth == "1" and place not in ("principal", "home") and call.on("empty-multistatus"):
         return xml(m.multistatus([]))
-    return xml(m.multistatus([render_node(call, node, wanted) for node in listed]))
+    return xml(m.multistatus([_rendered(call, node, wanted) for node in listed]))
+
+
+def _rendered(call: Call, node: Node, wanted: list[str]) -> str:
+    error = listed_error(call, node.resource.name) if node.resource is not None else None
+    if error is not None:
+        return m.status_response(node.href, f"HTTP/1.1 {error} Error")
+    return render_node(call, node, wanted)
 
 
 def _discover(call: Call, wanted: list[str]) -> Answer:

@@ -173,6 +173,14 @@ QUIRKS: tuple[Quirk, ...] = (
         after="seconds since the write (default 5)",
     ),
     _fault(
+        15,
+        "ghost",
+        "Some members are listed for good and never handed over: reading one gives an error.",
+        member="its name, or several with commas between (default: every member)",
+        status="of its row and of a GET (default 404); 0: not a word in multiget, 404 to a GET",
+        listed="`error`: sync-collection and listings give its row that status too",
+    ),
+    _fault(
         16,
         "multiget-fewer",
         "multiget leaves members out of its answer without a word.",

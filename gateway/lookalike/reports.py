@@ -60,6 +60,22 @@ def visible(call: Call, resource: Resource) -> tuple[bytes, str] | None:
     return resource.data, resource.etag
 
 
+def ghost_status(call: Call, name: str) -> int | None:
+    """Return the status that stands for a member that is never handed over, or None; 0: silence."""
+    if not call.on("ghost"):
+        return None
+    named = call.param("ghost", "member")
+    if named is not None and name not in str(named).split(","):
+        return None
+    return int(call.param("ghost", "status", 404))
+
+
+def listed_error(call: Call, name: str) -> int | None:
+    """Return the status with which a listing names a member, when that is an error."""
+    status = ghost_status(call, name)
+    return status if status and call.param("ghost", "listed") == "error" else None
+
+
 # -- sync-collection ---------------------------------------------------------------------------
 
 
@@ -119,6 +135,9 @@ def _sync_member(call: Call, calendar: Calendar, name: str, deleted: bool) -> st
     resource = calendar.resources.get(name)
     if deleted or resource is None:
         return m.status_response(href, _NOT_FOUND)
+    error = listed_error(call, name)
+    if error is not None:
+        return m.status_response(href, f"HTTP/1.1 {error} Error")
     etag = f'<getetag xmlns="DAV:">{m.escape(resource.etag)}</getetag>'
     return m.response(href, m.propstat(etag, _OK))
 
@@ -204,6 +223,10 @@ def _multiget(call: Call, calendar: Calendar, root: etree._Element) -> Answer:
         path = unquote(urlsplit(href).path)
         name = path.removeprefix(base) if path.startswith(base) else ""
         resource = calendar.resources.get(name)
+        ghost = ghost_status(call, name) if resource else None
+        if ghost is not None:
+            parts += [m.status_response(href, f"HTTP/1.1 {ghost} Error")] if ghost else []
+            continue
         rendered = _render(call, calendar, resource, wanted) if resource else None
         parts.append(rendered or m.status_response(href, _NOT_FOUND))
     return xml(m.multistatus(parts))

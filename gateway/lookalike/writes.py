@@ -7,7 +7,7 @@ from gateway.lookalike.bodies import guests_of, organizer_of, refusal_status, re
 from gateway.lookalike.call import Answer, Call
 from gateway.lookalike.contents import Resource
 from gateway.lookalike.ical import Component, MalformedBodyError, parse_body
-from gateway.lookalike.reports import visible
+from gateway.lookalike.reports import ghost_status, visible
 
 
 def answer_get(call: Call) -> Answer:
@@ -16,6 +16,9 @@ def answer_get(call: Call) -> Answer:
     if resource is None:
         return bare(404)
     _drift(call, resource)
+    ghost = ghost_status(call, resource.name)
+    if ghost is not None:
+        return bare(ghost or 404)
     shown = visible(call, call.resource or resource)
     if shown is None:
         return bare(404)

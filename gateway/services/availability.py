@@ -15,6 +15,7 @@ from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval, complement, intersect, merge
 from gateway.store.bookings import Hold, holds_in
 from gateway.store.busy import Reason, Source, busy_rows, list_sources, reasons_in
+from gateway.store.calendars import member_problem
 from gateway.store.engine import Session
 from gateway.store.objects import get_coverage, get_generation
 from gateway.store.principals import Principal
@@ -31,7 +32,8 @@ class SourceState:
     """What is known about one source; ``problem`` is a stable code or None.
 
     ``unknown`` is the part of the asked window in which the source says nothing, merged: outside
-    its known busy time that part is neither busy nor free.
+    its known busy time that part is neither busy nor free. ``catching_up``: a member that iCloud
+    lists could not be read yet (R9), so what is known may lack something anywhere.
     """
 
     calendar: str
@@ -41,6 +43,7 @@ class SourceState:
     age_s: int | None
     problem: str | None
     unknown: tuple[Interval, ...] = ()
+    catching_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class FreeBusy:
     """Merged busy time of one principal; times are UTC epoch seconds, ends exclusive.
 
     ``busy`` holds ``(start, end, status)``, sorted and without overlaps. ``complete`` is false
-    exactly when part of the window is unknown, whatever the policies made of it. ``holds`` are the
+    exactly when part of the window is unknown, whatever the policies made of it, or a source is
+    catching up. ``holds`` are the
     ids of the living holds in the window: they end without a new ``revision``.
     """
 
@@ -78,7 +82,7 @@ def free_busy(
     """Merge what blocks the principal in ``window`` over all sources, with the truth about each.
 
     Raises :class:`Conflict` ``availability-unknown`` when ``on_unknown`` is ``fail`` and part of
-    the window is unknown.
+    the answer is not complete.
     """
     sources = list_sources(session, principal.id)
     states = source_states(session, principal.id, sources, window, now=now, fresh_for_s=fresh_for_s)
@@ -86,7 +90,8 @@ def free_busy(
     rows = _rows(session, principal.id, window, sources, held)
     rows += [(*span, FBType.UNKNOWN) for state in states for span in state.unknown]
     exact = coalesce_rows(rows, window)
-    complete = all(status != "unknown" for _, _, status in exact)
+    complete = not any(state.catching_up for state in states)
+    complete = complete and all(status != "unknown" for _, _, status in exact)
     if on_unknown == "fail" and not complete:
         raise _unknown(states)
     policy: Literal["block", "tentative", "ignore"] = (
@@ -127,7 +132,7 @@ def _rows(
 
 
 def _unknown(states: list[SourceState]) -> PassingConflict:
-    names = ", ".join(state.calendar for state in states if state.unknown)
+    names = ", ".join(state.calendar for state in states if state.unknown or state.catching_up)
     reason = f" Sources without current data: {names}." if names else ""
     return PassingConflict(
         f"Part of the asked time is unknown, and on_unknown is fail.{reason}",
@@ -197,6 +202,7 @@ def _source_state(
         age_s=age,
         problem=_problem(source, state) or problem,
         unknown=_unknown_of(source, age, window, beyond),
+        catching_up=source.catching_up > 0 and source.state != "gone",
     )
 
 
@@ -241,7 +247,8 @@ def _problem(source: Source, state: State) -> str | None:
         return "calendar-gone"
     if source.connection_state not in (None, "ok"):
         return source.connection_state
-    return {"stale": "stale", "never": "never-synced", "syncing": "first-sync"}.get(state)
+    of_age = {"stale": "stale", "never": "never-synced", "syncing": "first-sync"}.get(state)
+    return of_age or member_problem(source.catching_up, source.set_aside)
 
 
 # --- why ---

@@ -151,8 +151,10 @@ def _remembered(
     states = timeline.states(window, now=question.now, fresh_for_s=question.fresh_for_s)
     if states is None:
         return None
+    if timeline.is_catching_up and question.on_unknown == "fail":
+        return None
     busy: list[Interval] = []
-    complete = True
+    complete = not timeline.is_catching_up
     for number in timeline.between(window):
         start, end, status = timeline.row(number)
         if status == "unknown":

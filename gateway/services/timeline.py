@@ -49,6 +49,11 @@ class Timeline:
     holds: tuple[tuple[int, int, str], ...]
     valid_until: int
 
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether a source has members that could not be read yet: no answer is complete (R9)."""
+        return any(source.catching_up and source.state != "gone" for source in self.sources)
+
     def holds_window(self, window: Interval) -> bool:
         """Tell whether the rows say all there is about ``window``."""
         return _within(window, self.span)

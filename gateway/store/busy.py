@@ -33,7 +33,8 @@ class Source:
     ``role`` is ``linked``, ``conflict``, ``platform`` or ``local``; ``synced_at`` is UTC epoch
     seconds of the last good sync, None when there was none; local sources are always current.
     ``trust_for_s`` is how long stale data of the connection is believed, None for local ones.
-    ``reached`` is the span that a running first sync has mirrored already.
+    ``reached`` is the span that a running first sync has mirrored already. ``catching_up`` and
+    ``set_aside`` count its members that could not be read (R9).
     """
 
     collection_id: str
@@ -45,6 +46,8 @@ class Source:
     trust_for_s: int | None = None
     connection_state: str | None = None
     reached: Interval | None = None
+    catching_up: int = 0
+    set_aside: int = 0
 
 
 _ROLES = ("platform", "linked", "conflict", "local")
@@ -66,6 +69,8 @@ def list_sources(session: Session, principal_id: str, *, blocking: bool = True) 
             trust_for_s=row.trust_for_s,
             connection_state=row.connection_state,
             reached=None if row.reached_until is None else (row.reached_from, row.reached_until),
+            catching_up=row.catching_up or 0,
+            set_aside=row.set_aside or 0,
         )
         for row in session.execute(_sources(blocking), {"b_principal": principal_id})
     ]
@@ -95,6 +100,8 @@ def _sources(blocking: bool) -> Select[Any]:
             connections.c.state.label("connection_state"),
             upstream.reached_from,
             upstream.reached_until,
+            upstream.catching_up,
+            upstream.set_aside,
         )
         .select_from(
             collections.outerjoin(upstream_calendars).outerjoin(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from gateway.core.errors import NotFound
 from gateway.core.rows import AllDay
@@ -14,12 +14,39 @@ from gateway.store.tables import collections, objects, upstream_calendars
 Role = Literal["none", "linked", "conflict", "tracked"]
 
 
+CATCHING_UP = "catching-up"
+SET_ASIDE = "member-set-aside"
+
+
+def member_problem(catching_up: int, set_aside: int) -> str | None:
+    """Return the code of a calendar's unread members, by their counts (R9)."""
+    return CATCHING_UP if catching_up else SET_ASIDE if set_aside else None
+
+
+def member_detail(calendar: "UpstreamCalendar") -> str | None:
+    """Say in a sentence what the matter with its unread members is."""
+    if calendar.catching_up:
+        return (
+            f"iCloud lists {calendar.catching_up} objects of this calendar and does not hand them "
+            "over yet; they are asked for again."
+        )
+    if calendar.set_aside:
+        return (
+            f"iCloud lists {calendar.set_aside} objects of this calendar and does not hand them "
+            "over; they are asked for again every day. Open and save them on a device, or delete "
+            "them there."
+        )
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamCalendar:
     """A collection of the iCloud account; times are UTC epoch seconds.
 
     ``state`` is ``never``, ``syncing``, ``ok``, ``failed`` or ``gone``. ``listed_*`` is what the
     last home listing said, ``ctag`` and ``sync_token`` belong to the last complete pull.
+    ``catching_up`` and ``set_aside`` count its members that cannot be read (R9), ``retry_at`` is
+    when the next of them is asked for again.
     """
 
     id: str
@@ -49,6 +76,19 @@ class UpstreamCalendar:
     progress_total: int | None
     reached_from: int | None
     reached_until: int | None
+    catching_up: int = 0
+    set_aside: int = 0
+    retry_at: float | None = None
+
+    @property
+    def has_unread_members(self) -> bool:
+        """Whether some of its members cannot be read (R9)."""
+        return bool(self.catching_up or self.set_aside)
+
+    @property
+    def told_problem(self) -> str | None:
+        """The code that people are told: its own problem, else that of its members."""
+        return self.problem or member_problem(self.catching_up, self.set_aside)
 
     @property
     def linkable(self) -> bool:
@@ -157,6 +197,18 @@ def has_unread(session: Session, connection_id: str) -> bool:
         upstream_calendars.c.missing_since.is_(None),
     )
     return session.execute(query.limit(1)).first() is not None
+
+
+def next_retry(session: Session, connection_id: str) -> float | None:
+    """Return when the next member of a calendar in use that could not be read is due again."""
+    query = select(func.min(upstream_calendars.c.retry_at)).where(
+        upstream_calendars.c.connection_id == connection_id,
+        upstream_calendars.c.role.in_(("linked", "conflict", "tracked")),
+        upstream_calendars.c.kind == "calendar",
+        upstream_calendars.c.state == "ok",
+        upstream_calendars.c.missing_since.is_(None),
+    )
+    return session.execute(query).scalar()
 
 
 def delete_calendars(session: Session, connection_id: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import bindparam, exists, or_, select, update
+from sqlalchemy import bindparam, exists, func, or_, select, update
 
 from gateway.core.errors import NotFound
 from gateway.store.accounts import COLUMNS, Connection, Credential, Keyring, connection_of
@@ -25,7 +25,8 @@ class OpenedAccount:
     """All that a run needs to know of an account before it asks iCloud.
 
     ``is_settled``: every calendar in use was read completely and none is missing, so a listing
-    with the digest of the last one means that nothing happened.
+    with the digest of the last one means that nothing happened. ``retry_at``: when the next member
+    that could not be read is asked for again.
     """
 
     connection: Connection
@@ -35,6 +36,7 @@ class OpenedAccount:
     has_errand: bool
     listing_digest: str | None
     is_settled: bool
+    retry_at: float | None
     credential: Credential | None = field(repr=False)
 
 
@@ -49,6 +51,17 @@ _UNSETTLED = exists().where(
     or_(_IN_USE & _UNREAD, _calendar.missing_since.is_not(None)),
 )
 
+_RETRY_AT = (
+    select(func.min(_calendar.retry_at))
+    .where(
+        _calendar.connection_id == connections.c.id,
+        _IN_USE,
+        _calendar.state == "ok",
+        _calendar.missing_since.is_(None),
+    )
+    .scalar_subquery()
+)
+
 _OPENED = (
     select(
         *COLUMNS,
@@ -60,6 +73,7 @@ _OPENED = (
         .label("has_errand"),
         connections.c.listing_digest,
         _UNSETTLED.label("is_unsettled"),
+        _RETRY_AT.label("retry_at"),
         _email.c.key_id.label("email_key"),
         _email.c.ciphertext.label("email"),
         _password.c.key_id.label("password_key"),
@@ -116,6 +130,7 @@ def _opened(row: Any, keyring: Keyring) -> OpenedAccount:
         has_errand=row.has_errand,
         listing_digest=row.listing_digest,
         is_settled=not row.is_unsettled,
+        retry_at=row.retry_at,
         credential=credential,
     )
 

@@ -150,6 +150,10 @@ connections = Table(
     Column("synced_at", BigInteger),
     Column("reconciled_at", BigInteger),
     Column("probes_left", Integer, nullable=False, default=0),
+    # What was asked in the last minute, handed on with the lease (see gateway.upstream.budget).
+    Column("recent_requests", Text),
+    # Until then somebody waits to read this account: its holder pushes nothing meanwhile.
+    Column("wanted_until", Float, nullable=False, server_default="0"),
 )
 
 # Ciphertexts only. On PostgreSQL the role of the CalDAV process has no right on this table.
@@ -207,7 +211,28 @@ upstream_calendars = Table(
     # A first sync reads the near future first: all of this span is mirrored already (R25).
     Column("reached_from", BigInteger),
     Column("reached_until", BigInteger),
+    # Counts of unread_members by state, and when the next of them is due.
+    Column("catching_up", Integer, nullable=False, server_default="0"),
+    Column("set_aside", Integer, nullable=False, server_default="0"),
+    Column("retry_at", Float),
     UniqueConstraint("connection_id", "path"),
+)
+
+# Members that iCloud lists and does not hand over (R9).
+unread_members = Table(
+    "unread_members",
+    metadata,
+    Column("upstream_calendar_id", Text, owned_by("upstream_calendars.id"), primary_key=True),
+    Column("name_key", LargeBinary, primary_key=True),  # SHA-256: names have any length
+    Column("name", Text, nullable=False),  # last segment upstream, decoded
+    Column("etag", Text),
+    # Whether iCloud says that it is there: only then a 404 proves nothing.
+    Column("listed", Boolean, nullable=False),
+    Column("state", Text, nullable=False),  # catching-up | set-aside
+    Column("reason", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("first_seen_at", BigInteger, nullable=False),
+    Column("due_at", Float, nullable=False),
 )
 
 # --- what is served here -----------------------------------------------------------------------

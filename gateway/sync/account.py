@@ -19,6 +19,7 @@ from gateway.store import accounts, calendars, outbox, runs
 from gateway.store.accounts import Connection
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.engine import Session, lock_principal
+from gateway.store.members import RETRY_DELAYS_S
 from gateway.store.runs import IdleEnd, OpenedAccount
 from gateway.sync import outcome
 from gateway.sync.context import SyncContext
@@ -28,6 +29,7 @@ from gateway.sync.pull import (
     PULLED_ROLES,
     Run,
     Superseded,
+    is_due_again,
     needs_pull,
     note_failure,
     pull_calendar,
@@ -124,6 +126,8 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport) -> bool:
     reconcile = _is_reconcile_due(connection, context.now())
     ending = outcome.success(context, connection)
     is_same = opened.is_settled and answer.digest == opened.listing_digest
+    is_same = is_same and not _is_retry_due(run, opened)
+    _bring_forward(ending, opened.retry_at, now=context.clock())
     if reconcile:
         ending["reconciled_at"] = context.now()
     elif is_same and await context.endings.note(IdleEnd(connection, ending), now=context.now()):
@@ -131,7 +135,7 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport) -> bool:
     listed = read_listing(answer, run.connection.home_path or "/")
     ending["listing_digest"] = answer.digest
     known, todo, ended = await context.store.write(
-        _note_listing, connection, listed, reconcile, context.owner, ending, now=context.now()
+        _note_listing, run, listed, reconcile, ending, now=context.now()
     )
     if not todo:
         return ended
@@ -142,12 +146,25 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport) -> bool:
     )
 
 
+def _is_retry_due(run: Run, opened: OpenedAccount) -> bool:
+    """Whether some member that could not be read is asked for again now (R9)."""
+    if opened.retry_at is None:
+        return False
+    return run.catch_up or opened.retry_at <= run.context.clock()
+
+
+def _bring_forward(ending: dict[str, object], retry_at: float | None, *, now: float) -> None:
+    """Let the account be due when the next unread member is, should that be sooner."""
+    due_at = ending["next_sync_at"]
+    if retry_at is not None and isinstance(due_at, float):
+        ending["next_sync_at"] = min(due_at, max(retry_at, now + RETRY_DELAYS_S[0]))
+
+
 def _note_listing(
     session: Session,
-    connection: Connection,
+    run: Run,
     listed: tuple[Listed, ...],
     reconcile: bool,
-    owner: str,
     ending: dict[str, object],
     *,
     now: int,
@@ -156,9 +173,12 @@ def _note_listing(
 
     Returns all calendars, those to pull, and whether the end was written.
     """
+    connection, owner = run.connection, run.context.owner
     lock_principal(session, connection.principal_id)
     known = apply_listing(session, connection.id, listed, now=now)
-    todo = [c for c in known if needs_pull(c) or (reconcile and _is_quiet(c))]
+    todo = [
+        c for c in known if needs_pull(c) or (reconcile and _is_quiet(c)) or is_due_again(run, c)
+    ]
     ended = not todo and _end(session, connection, _quiet(known, todo), owner, ending, now=now)
     return known, todo, ended
 
@@ -175,6 +195,7 @@ def _close(
     lock_principal(session, connection.principal_id)
     if calendars.has_unread(session, connection.id):
         ending = {**ending, "next_sync_at": 0.0}  # roles were changed while the run was under way
+    _bring_forward(ending, calendars.next_retry(session, connection.id), now=now)
     return _end(session, connection, quiet, owner, ending, now=now)
 
 
@@ -238,12 +259,12 @@ async def _pull_one(run: Run, calendar: UpstreamCalendar, *, reconcile: bool) ->
     except Superseded as error:
         # The listing is noted at the end of the run: without this it would say that all is read.
         await run.context.store.write(calendars.relist_calendar, calendar.id)
-        return CalendarReport(calendar.id, calendar.name, problem=error.code)
+        return CalendarReport(calendar.id, calendar.name, problem=error.code, detail=error.detail)
     except UpstreamError as error:
         if isinstance(error, CredentialRejected | UpstreamThrottled) or error.status is None:
             raise
         await run.context.store.write(note_failure, run.connection.principal_id, calendar, error)
-        return CalendarReport(calendar.id, calendar.name, problem=error.code)
+        return CalendarReport(calendar.id, calendar.name, problem=error.code, detail=error.detail)
 
 
 def _observe(run: Run, report: SyncReport) -> None:

@@ -4,7 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from gateway.core.errors import UpstreamUnreachable
+from gateway.core.errors import (
+    CredentialRejected,
+    UpstreamError,
+    UpstreamThrottled,
+    UpstreamUnreachable,
+)
+from gateway.store.members import Unread
 from gateway.sync.plan import Held, Plan
 from gateway.sync.prepare import RawObject
 from gateway.upstream.client import UpstreamClient
@@ -12,37 +18,45 @@ from gateway.upstream.quirks import MULTIGET_BATCH
 from gateway.upstream.reports import Fetched
 
 _SINGLE_GETS = 10
+_MOST_REFUSALS = 16
+"""Answers to one batch that may be refused before the whole batch is: enough to find two members
+that spoil the answer for the forty-eight beside them."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """Members as fetched: with bodies, proved gone, not answered for, not readable yet."""
+    """Members as fetched: with bodies, proved gone, refused one by one, not asked for singly.
+
+    ``unread`` says of each that could not be read why (R9); it was asked for by name.
+    """
 
     size: int = 0
     found: list[RawObject] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
+    unread: dict[str, Unread] = field(default_factory=dict)
+    unasked: list[str] = field(default_factory=list)
 
     @property
     def is_complete(self) -> bool:
-        """Whether every member was read as it was listed."""
-        return not self.silent and not self.unread
+        """Whether every member was asked for, and the calendar may move on."""
+        return not self.unasked
 
     def distrust(self, plan: Plan, held: Held) -> None:
         """Sort out what contradicts the listing: reads were seen to lag behind it.
 
-        A member listed a moment ago that is 404 now, or comes in another version, was not read
-        as listed: the old token stays and the next run asks again. The version we hold already
-        is not written once more.
+        A member listed a moment ago that is 404 now, or comes in another version, was not read as
+        listed: it is asked for again. The version we hold already is not written once more.
         """
         for name in [name for name in self.gone if name in plan.versions]:
             self.gone.remove(name)
-            self.unread.append(name)
+            self.unread[name] = Unread(plan.versions[name], True, "not-found")
+        for name, unread in self.unread.items():
+            if name in plan.versions:
+                self.unread[name] = Unread(plan.versions[name], True, unread.reason)
         for raw in list(self.found):
             listed = plan.versions.get(raw.name)
             if listed is not None and raw.etag is not None and raw.etag != listed:
-                self.unread.append(raw.name)
+                self.unread[raw.name] = Unread(listed, True, "older-version")
                 if held.is_current(raw.name, raw.etag):
                     self.found.remove(raw)
 
@@ -70,8 +84,9 @@ async def fetch_members(client: UpstreamClient, path: str, names: Sequence[str])
     """Fetch members of a collection; multiget may leave some out, those are asked for again."""
     answered: dict[str, Fetched] = {}
     silent = list(names)
+    refusals: list[str] = []
     while silent:
-        got = await _multiget(client, path, silent)
+        got = await _multiget(client, path, silent, refusals)
         answered.update((name, got[name]) for name in silent if name in got)
         left = [name for name in silent if name not in got]
         stuck = len(left) == len(silent)
@@ -79,35 +94,66 @@ async def fetch_members(client: UpstreamClient, path: str, names: Sequence[str])
         if stuck:
             break
     for name in silent[:_SINGLE_GETS]:
-        answered[name] = await client.get(path + name)
+        answered[name] = await _get(client, path, name)
     return _sorted_out(names, answered)
 
 
-async def _multiget(client: UpstreamClient, path: str, names: Sequence[str]) -> dict[str, Fetched]:
-    """Multiget; an answer that cannot be read is asked for in halves, at last one by one.
+async def _multiget(
+    client: UpstreamClient, path: str, names: Sequence[str], refusals: list[str]
+) -> dict[str, Fetched]:
+    """Multiget; an answer that is refused or cannot be read is asked for in halves, at last singly.
 
-    One object beyond the XML parser's limits (10 MB) must not hide the forty-nine beside it.
+    One object beyond the XML parser's limits (10 MB), or one that the server stumbles over, must
+    not hide the forty-nine beside it. ``refusals`` counts: when too much is refused, all is.
     """
     try:
         return await client.multiget(path, list(names))
-    except UpstreamUnreachable as error:
-        if error.status != 207:
+    except UpstreamError as error:
+        if not _is_about_members(error) or len(refusals) == _MOST_REFUSALS:
             raise
+        if error.status != 207:
+            refusals.append(error.code)
     if len(names) == 1:
-        return {names[0]: await client.get(path + names[0])}
+        return {names[0]: await _get(client, path, names[0])}
     middle = len(names) // 2
-    first = await _multiget(client, path, names[:middle])
-    return first | await _multiget(client, path, names[middle:])
+    first = await _multiget(client, path, names[:middle], refusals)
+    return first | await _multiget(client, path, names[middle:], refusals)
+
+
+def _is_about_members(error: UpstreamError) -> bool:
+    """Whether a refusal of a multiget may be due to one of its members."""
+    if isinstance(error, CredentialRejected | UpstreamThrottled) or error.status is None:
+        return False
+    return error.status in (207, 403) or error.status >= 500
+
+
+async def _get(client: UpstreamClient, path: str, name: str) -> Fetched:
+    """GET one member; what is refused of it alone is told by its status, 413 when too large."""
+    try:
+        return await client.get(path + name)
+    except UpstreamError as error:
+        if isinstance(error, CredentialRejected | UpstreamThrottled) or error.status is None:
+            raise
+        too_large = isinstance(error, UpstreamUnreachable) and error.status == 207
+        return Fetched(name, 413 if too_large else error.status)
 
 
 def _sorted_out(names: Sequence[str], answered: dict[str, Fetched]) -> Batch:
     batch = Batch(size=len(names))
     for name in names:
         fetched = answered.get(name)
-        if fetched is not None and fetched.body is not None:
+        if fetched is None:
+            batch.unasked.append(name)
+        elif fetched.body is not None:
             batch.found.append(RawObject(name, fetched.etag, fetched.body))
-        elif fetched is not None and fetched.status in (404, 410):
+        elif fetched.status in (404, 410):
             batch.gone.append(name)
         else:
-            batch.silent.append(name)
+            batch.unread[name] = Unread(None, False, _reason(fetched.status))
     return batch
+
+
+def _reason(status: int) -> str:
+    if status == 413:
+        return "too-large"
+    return "no-answer" if 200 <= status < 300 else f"refused-{status}"

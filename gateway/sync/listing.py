@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.core.errors import UpstreamUnreachable
-from gateway.store import calendars, collections, erasing, objects, outbox
+from gateway.store import calendars, collections, erasing, members, objects, outbox
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.engine import Session
 from gateway.upstream.discovery import Listed
@@ -139,6 +139,7 @@ def _let_go(session: Session, known: UpstreamCalendar, *, now: int) -> None:
         detail="The calendar this appointment was pushed to is not in iCloud any more.",
         now=now,
     )
+    members.forget_members(session, known.id)
     mirror = collections.find_mirror(session, known.id)
     if mirror is not None:
         # An empty one takes its place: devices with an old token read it afresh.

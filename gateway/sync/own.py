@@ -35,6 +35,7 @@ from gateway.upstream.client import UpstreamClient
 from gateway.upstream.quirks import MULTIGET_BATCH
 
 GUESTS = "guests-added-upstream"
+LISTED_UNREADABLE = "incomplete-answer"
 _ATTEMPTS = 3
 
 
@@ -283,7 +284,7 @@ async def check_unlisted(client: UpstreamClient, path: str, name: str) -> None:
         return
     if name in listed:
         raise UpstreamUnreachable(
-            "iCloud lists an object that cannot be read yet.", code="incomplete-answer", status=207
+            "iCloud lists an object that cannot be read yet.", code=LISTED_UNREADABLE, status=207
         )
 
 

@@ -4,24 +4,27 @@ A sync-collection answer is believed, a listing only half: what it lacks is a su
 for that very href proves it gone (R11).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gateway.core.errors import SyncTokenExpired, UpstreamUnreachable
-from gateway.store import collections, objects, outbox
+from gateway.store import collections, members, objects, outbox
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.collections import Collection
 from gateway.store.engine import Session
+from gateway.store.members import UnreadMember
 from gateway.store.outbox import LedgerRow
 from gateway.upstream.client import UpstreamClient
 
 _MAX_PAGES = 1000
+MOST_AT_ONCE = 100
+"""Unread members asked for again in one run over one calendar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """What is here of one calendar: {upstream name: (name, etag)} and our own pushes.
 
-    ``unsure`` came to be here after the token we hold was given.
+    ``unsure`` came to be here after the token we hold was given; ``unread`` could not be read.
     """
 
     mirror: Collection | None
@@ -29,6 +32,7 @@ class Held:
     own: dict[str, LedgerRow]
     own_uids: dict[str, LedgerRow]
     unsure: frozenset[str] = frozenset()
+    unread: dict[str, UnreadMember] = field(default_factory=dict)
 
     def is_current(self, name: str, etag: str | None) -> bool:
         """Whether this very version is here already."""
@@ -41,20 +45,22 @@ class Held:
     def present(self) -> frozenset[str]:
         """Names that should be upstream: mirrored ones, and our own that arrived there."""
         own = {name for name, row in self.own.items() if row.upstream_etag}
-        return frozenset(self.etags.keys() | own)
+        return frozenset(self.etags.keys() | own | self.unread.keys())
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What upstream says: versions there, names proved gone, names that may be gone.
 
-    ``token`` is what the mirror has reached once all of it is written.
+    ``token`` is what the mirror has reached once all of it is written. ``whole``: all members were
+    listed.
     """
 
     versions: dict[str, str | None]
     removed: frozenset[str] = frozenset()
     suspects: frozenset[str] = frozenset()
     token: str | None = None
+    whole: bool = False
 
 
 def load_held(session: Session, principal_id: str, calendar: UpstreamCalendar) -> Held:
@@ -72,7 +78,41 @@ def load_held(session: Session, principal_id: str, calendar: UpstreamCalendar) -
         own=own,
         own_uids=outbox.ledger_uids(session, principal_id),
         unsure=frozenset(unsure),
+        unread=members.list_unread(session, calendar.id) if calendar.has_unread_members else {},
     )
+
+
+def _has_moved(calendar: UpstreamCalendar) -> bool:
+    """Whether the home's listing says that something happened since the last complete pull."""
+    if calendar.listed_ctag is not None:
+        return calendar.listed_ctag != calendar.ctag
+    return calendar.listed_token not in (None, calendar.sync_token)
+
+
+def catch_up(held: Held, *, now: float, everything: bool = False) -> Plan:
+    """Return the plan that asks again for unread members that are due, or that are catching up.
+
+    It believes in what was listed: a 404 to a listed name is no proof. An own object that is not
+    to be found may have been moved, so that is looked into each time.
+    """
+    due = [
+        row
+        for row in held.unread.values()
+        if row.due_at <= now or (everything and row.state == members.CATCHING)
+    ][:MOST_AT_ONCE]
+    listed = {row.name: row.etag for row in due if row.listed and row.name not in held.own}
+    return Plan(listed, suspects=frozenset(row.name for row in due) - listed.keys())
+
+
+def merged(plan: Plan, again: Plan) -> Plan:
+    """Return ``plan`` with what else is asked for again; what ``plan`` knows is newer."""
+    asked = again.suspects | again.versions.keys()
+    versions = dict(plan.versions)
+    if not plan.whole:
+        versions |= {n: etag for n, etag in again.versions.items() if n not in plan.removed}
+        versions |= plan.versions
+    suspects = (plan.suspects | asked) - versions.keys() - plan.removed
+    return replace(plan, versions=versions, suspects=suspects)
 
 
 async def make_plan(
@@ -87,7 +127,7 @@ async def make_plan(
             if reconcile:
                 return await _compared_plan(client, calendar.path, held, calendar.sync_token)
             plan = await _sync_plan(client, calendar.path, calendar.sync_token)
-            if plan.versions or plan.removed or calendar.listed_ctag in (None, calendar.ctag):
+            if plan.versions or plan.removed or not _has_moved(calendar):
                 # What came and went since the token need not be told (RFC 6578 3.5.2). What we
                 # pushed or a pull that broke off read meanwhile may be of that kind.
                 suspects = held.unsure - plan.versions.keys() - plan.removed
@@ -101,7 +141,7 @@ async def make_plan(
     except SyncTokenExpired:
         return await _listing_plan(client, calendar, held, token=calendar.listed_token)
     suspects = held.present() - plan.versions.keys() - plan.removed
-    return Plan(plan.versions, plan.removed, suspects, plan.token)
+    return Plan(plan.versions, plan.removed, suspects, plan.token, whole=True)
 
 
 async def _sync_plan(client: UpstreamClient, path: str, token: str | None) -> Plan:
@@ -134,7 +174,7 @@ async def _compared_plan(client: UpstreamClient, path: str, held: Held, token: s
     versions = {name: etag for name, etag in listed.items() if name not in plan.removed}
     versions |= plan.versions
     suspects = held.present() - versions.keys() - plan.removed
-    return Plan(versions, plan.removed, suspects, plan.token)
+    return Plan(versions, plan.removed, suspects, plan.token, whole=True)
 
 
 async def _listing_plan(
@@ -142,7 +182,8 @@ async def _listing_plan(
 ) -> Plan:
     """List all members with ETags; what is missing there is only a suspect."""
     versions = await client.members(calendar.path)
-    return Plan(versions, suspects=held.present() - versions.keys(), token=token)
+    suspects = held.present() - versions.keys()
+    return Plan(versions, suspects=suspects, token=token, whole=True)
 
 
 def names_to_fetch(plan: Plan, held: Held, calendar: UpstreamCalendar) -> list[str]:

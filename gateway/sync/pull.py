@@ -6,25 +6,34 @@ sync-collection answer, or a 404 for that very href.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, UpstreamUnreachable
 from gateway.core.instances import BusyRules, default_window
 from gateway.core.intervals import Interval
 from gateway.observe import logger
-from gateway.store import accounts, calendars, collections, objects
+from gateway.store import accounts, calendars, collections, members, objects
 from gateway.store.accounts import Connection
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.collections import Collection
 from gateway.store.engine import Session, lock_principal
+from gateway.store.members import Unread
 from gateway.store.objects import PreparedObject
 from gateway.store.principals import get_principal
 from gateway.sync.context import SyncContext
 from gateway.sync.fetch import Batch, fetch_all
 from gateway.sync.near import NEAR_FROM, Near, find_near
-from gateway.sync.own import find_own, take_deletion, take_version
-from gateway.sync.plan import Held, Plan, load_held, make_plan, names_to_fetch
+from gateway.sync.own import LISTED_UNREADABLE, find_own, take_deletion, take_version
+from gateway.sync.plan import (
+    Held,
+    Plan,
+    catch_up,
+    load_held,
+    make_plan,
+    merged,
+    names_to_fetch,
+)
 from gateway.sync.prepare import MirrorRules, RawObject, Ready
 from gateway.sync.report import CalendarReport, Progress
 from gateway.upstream.client import UpstreamClient
@@ -34,6 +43,7 @@ MIRRORED_ROLES = ("linked", "conflict")
 PULLED_ROLES = ("linked", "conflict", "tracked")
 FIRST_STATES = ("never", "syncing")
 INCOMPLETE = "incomplete-answer"
+CATCHING = members.CATCHING
 LOG_EVERY = 1000
 """Objects of a first sync between two lines in the log."""
 
@@ -55,6 +65,8 @@ class Run:
     client: UpstreamClient
     zone: ZoneInfo
     on_progress: Callable[[Progress], None] | None = None
+    catch_up: bool = False
+    """Ask again for all members that are catching up, due or not: somebody waits for them."""
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -75,6 +87,30 @@ def needs_pull(calendar: UpstreamCalendar) -> bool:
     return calendar.listed_token is None or calendar.listed_token != calendar.sync_token
 
 
+def is_due_again(run: Run, calendar: UpstreamCalendar) -> bool:
+    """Whether members of a calendar in use that could not be read are to be asked for again."""
+    in_use = calendar.role in PULLED_ROLES and calendar.kind == "calendar"
+    if not in_use or calendar.state != "ok" or calendar.missing_since is not None:
+        return False
+    due = calendar.retry_at is not None and calendar.retry_at <= run.context.clock()
+    return due or (run.catch_up and calendar.catching_up > 0)
+
+
+@dataclass
+class _Pulled:
+    """What one pull found out about members: read or proved gone, and unread ones (R9)."""
+
+    read: set[str] = field(default_factory=set)
+    unread: dict[str, Unread] = field(default_factory=dict)
+    complete: bool = True
+
+    def note(self, batch: Batch) -> None:
+        """Count a batch that was dealt with."""
+        self.unread |= batch.unread
+        self.read |= {raw.name for raw in batch.found} | set(batch.gone)
+        self.complete = self.complete and batch.is_complete
+
+
 async def pull_calendar(
     run: Run, calendar: UpstreamCalendar, *, reconcile: bool = False
 ) -> CalendarReport:
@@ -86,29 +122,39 @@ async def pull_calendar(
     held = await run.context.store.read(load_held, run.connection.principal_id, calendar)
     if held.mirror is None and calendar.role in MIRRORED_ROLES:
         raise Superseded("This calendar has no mirror yet.")
-    plan = await make_plan(run.client, calendar, held, reconcile=reconcile)
+    plan = await _plan(run, calendar, held, reconcile=reconcile)
     wanted = names_to_fetch(plan, held, calendar)
     near = await _near(run, calendar, wanted)
     await run.context.store.write(_note_start, run.connection.principal_id, calendar, len(wanted))
-    complete = True
+    pulled = _Pulled()
+    if calendar.role == "tracked":  # of which nothing but our own is wanted any more
+        pulled.read |= held.unread.keys() - held.own.keys()
     done = 0
     if near.is_reached(done):
         await _tell_reached(run, calendar, near)
     async for batch in fetch_all(run.client, calendar.path, near.first(wanted)):
         batch.distrust(plan, held)
-        report.own += await _take_own(run, calendar, held, batch)
+        pulled.note(batch)
+        report.own += await _take_own(run, calendar, held, batch, pulled)
         await _mirror_batch(run, calendar, held, batch, report)
-        complete = complete and batch.is_complete
         done += batch.size
-        if near.is_reached(done) and complete:
+        if near.is_reached(done) and pulled.complete and not pulled.unread:
             await _tell_reached(run, calendar, near)
         _tell(run, calendar, done, len(wanted))
-    await _finish(run, calendar, held, plan, report, complete=complete)
+    await _finish(run, calendar, held, plan, pulled, report)
     if calendar.state in FIRST_STATES:
-        _log.info("first sync ended", calendar=calendar.id, done=done, complete=complete)
+        _log.info("first sync ended", calendar=calendar.id, done=done, complete=pulled.complete)
     if reconcile and not needs_pull(calendar):
         report.repaired = report.changed + report.removed
     return report
+
+
+async def _plan(run: Run, calendar: UpstreamCalendar, held: Held, *, reconcile: bool) -> Plan:
+    """What changed, and what is asked for again; one that did not move is not asked what did."""
+    again = catch_up(held, now=run.context.clock(), everything=run.catch_up)
+    if not reconcile and not needs_pull(calendar):
+        return replace(again, token=calendar.sync_token)
+    return merged(await make_plan(run.client, calendar, held, reconcile=reconcile), again)
 
 
 async def _near(run: Run, calendar: UpstreamCalendar, wanted: Sequence[str]) -> Near:
@@ -135,7 +181,9 @@ def _tell(run: Run, calendar: UpstreamCalendar, done: int, total: int) -> None:
 # --- writing ---
 
 
-async def _take_own(run: Run, calendar: UpstreamCalendar, held: Held, batch: Batch) -> int:
+async def _take_own(
+    run: Run, calendar: UpstreamCalendar, held: Held, batch: Batch, pulled: _Pulled
+) -> int:
     """Hand our own pushed objects to :mod:`gateway.sync.own`; they are never mirrored."""
     taken = 0
     foreign: list[RawObject] = []
@@ -148,9 +196,20 @@ async def _take_own(run: Run, calendar: UpstreamCalendar, held: Held, batch: Bat
             taken += 1
     batch.found = foreign
     for name in [name for name in batch.gone if name in held.own]:
-        await take_deletion(run.context, run.connection, run.client, held.own[name])
-        taken += 1
+        taken += await _take_deletion(run, held, name, pulled)
     return taken
+
+
+async def _take_deletion(run: Run, held: Held, name: str, pulled: _Pulled) -> bool:
+    """Follow or cancel; where a listing and a read contradict each other, ask again later."""
+    try:
+        await take_deletion(run.context, run.connection, run.client, held.own[name])
+    except UpstreamUnreachable as error:
+        if error.code != LISTED_UNREADABLE:
+            raise
+        pulled.unread[name] = Unread(None, False, "not-found")
+        return False
+    return True
 
 
 async def _mirror_batch(
@@ -284,42 +343,45 @@ async def _finish(
     calendar: UpstreamCalendar,
     held: Held,
     plan: Plan,
+    pulled: _Pulled,
     report: CalendarReport,
-    *,
-    complete: bool,
 ) -> None:
-    """Delete what is proved gone and, when nothing is missing, store the token (R11)."""
+    """Delete what is proved gone and, when nothing is left to ask for, store the token (R11)."""
     for name in sorted(plan.removed & held.own.keys()):
-        await take_deletion(run.context, run.connection, run.client, held.own[name])
-        report.own += 1
+        report.own += await _take_deletion(run, held, name, pulled)
     gone = [held.etags[name][0] for name in plan.removed if name in held.etags]
-    report.problem = None if complete else INCOMPLETE
-    report.removed += await run.context.store.write(
+    pulled.read |= plan.removed
+    removed, after = await run.context.store.write(
         _write_end,
         run,
         calendar,
-        held.mirror.id if held.mirror else None,
+        held,
         gone,
+        pulled,
         token=plan.token,
-        complete=complete,
         now=run.context.now(),
     )
+    report.removed += removed
+    report.catching_up, report.set_aside = after.catching_up, after.set_aside
+    report.problem = after.problem or (CATCHING if after.catching_up else None)
+    report.detail = after.problem_detail
 
 
 def _write_end(
     session: Session,
     run: Run,
     calendar: UpstreamCalendar,
-    mirror_id: str | None,
+    held: Held,
     gone: Sequence[str],
+    pulled: _Pulled,
     *,
     token: str | None,
-    complete: bool,
     now: int,
-) -> int:
-    mirror = _lock_mirror(session, run, calendar, mirror_id)
+) -> tuple[int, UpstreamCalendar]:
+    mirror = _lock_mirror(session, run, calendar, held.mirror.id if held.mirror else None)
     removed = _remove(session, mirror, gone, now=now) if mirror is not None else 0
-    if complete:
+    changes: dict[str, object]
+    if pulled.complete:
         changes = {
             "state": "ok",
             "problem": None,
@@ -335,10 +397,21 @@ def _write_end(
             "problem": INCOMPLETE,
             "problem_detail": "iCloud listed objects it did not hand out; asking again.",
         }
-    if complete and (calendar.state != "ok" or calendar.problem is not None):
+    if pulled.complete and (calendar.state != "ok" or calendar.problem is not None):
         objects.bump_generation(session, run.connection.principal_id)
     calendars.update_calendar(session, calendar.id, **changes)
-    return removed
+    if pulled.unread or held.unread:
+        aside = members.settle_members(
+            session,
+            calendar.id,
+            read=pulled.read,
+            unread=pulled.unread,
+            held=len(held.etags),
+            now=now,
+        )
+        if aside:
+            _log.warning("members set aside", calendar=calendar.id, members=len(aside))
+    return removed, calendars.get_calendar(session, calendar.id)
 
 
 def note_failure(

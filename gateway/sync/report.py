@@ -18,6 +18,7 @@ class CalendarReport:
     """What one pull did to one mirror; ``problem`` is a stable code, None when all went well.
 
     ``unclear`` of the changed objects could not be understood: they are kept, their time unknown.
+    ``catching_up`` and ``set_aside`` count the members that iCloud lists and does not hand over.
     """
 
     calendar_id: str
@@ -27,7 +28,10 @@ class CalendarReport:
     own: int = 0
     repaired: int = 0
     unclear: int = 0
+    catching_up: int = 0
+    set_aside: int = 0
     problem: str | None = None
+    detail: str | None = None
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 from xml.sax.saxutils import escape
 
 from lxml import etree
@@ -32,6 +32,9 @@ _HEAD = '<?xml version="1.0" encoding="utf-8"?>\n'
 _NEEDS_CARE = re.compile(r"[%?#\\]|//")
 # RFC 3986 3.3: what may stand in a path segment as it is, the rest is percent-encoded.
 _SEGMENT_SAFE = "!$&'()*+,;=:@-._~"
+_ESCAPE = re.compile("(%[0-9A-Fa-f]{2})")
+# What of a decoded segment stays encoded: surrogates stand for bytes that are not UTF-8.
+_UNSAFE = re.compile("%(?=[0-9A-Fa-f]{2})|[\x00-\x1f/\x7f\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class Multistatus:
 class SyncChanges:
     """What a sync-collection answer says: {name: etag}, removed names, the next token.
 
-    ``truncated`` means there is more behind ``token`` (RFC 6578 3.6).
+    A member with an error row (403, 5xx) is there and has no ETag. ``truncated`` means there is
+    more behind ``token`` (RFC 6578 3.6).
     """
 
     changed: Mapping[str, str | None]
@@ -89,14 +93,32 @@ class Fetched:
 
 
 def decode_path(path: str) -> str:
-    """Return a path with each segment decoded; an encoded slash stays encoded."""
-    return "/".join(unquote(part).replace("/", "%2F") for part in path.split("/"))
+    """Return a path with each segment decoded as far as it can be told from others and stored.
+
+    An encoded slash, control characters and bytes that are not UTF-8 stay encoded, and so does a
+    percent sign that would otherwise look like the beginning of one of these: two names are
+    equal exactly when their hrefs mean the same resource (RFC 3986 6.2.2.2).
+    """
+    return "/".join(_decode_segment(part) if "%" in part else part for part in path.split("/"))
+
+
+def _decode_segment(segment: str) -> str:
+    text = unquote_to_bytes(segment).decode("utf-8", "surrogateescape")
+    return _UNSAFE.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", text)
 
 
 def encode_path(path: str) -> str:
     """Undo :func:`decode_path` for use in a request."""
-    encoded = "/".join(quote(part, safe=_SEGMENT_SAFE) for part in path.split("/"))
-    return encoded.replace("%252F", "%2F")
+    return "/".join(_encode_segment(part) for part in path.split("/"))
+
+
+def _encode_segment(segment: str) -> str:
+    if "%" not in segment:
+        return quote(segment, safe=_SEGMENT_SAFE)
+    parts = _ESCAPE.split(segment)  # every other one is an escape, which stays
+    return "".join(
+        part if index % 2 else quote(part, safe=_SEGMENT_SAFE) for index, part in enumerate(parts)
+    )
 
 
 def path_of(href: str) -> str:
@@ -267,24 +289,36 @@ def sync_changes(answer: Multistatus | LongMultistatus, collection_path: str) ->
     for entry in answer.entries:
         if entry.path.rstrip("/") == own or not entry.name:
             truncated = truncated or entry.status == 507
+            _check_collection(entry)
         elif entry.status in (404, 410):
             removed.add(entry.name)
-        elif entry.status is None or 200 <= entry.status < 300:
+        else:
             changed[entry.name] = entry.text(f"{DAV}getetag")
     gone = frozenset(removed - changed.keys())
     return SyncChanges(changed, gone, answer.sync_token, truncated)
 
 
+def _check_collection(entry: Entry) -> None:
+    """Raise :class:`UpstreamUnreachable` when the collection itself could not be read."""
+    if entry.status is not None and entry.status >= 400 and entry.status not in (404, 507):
+        raise UpstreamUnreachable("iCloud could not read this calendar.", status=207)
+
+
 def listed_members(
     answer: Multistatus | LongMultistatus, collection_path: str
 ) -> dict[str, str | None]:
-    """Return {name: etag} of a Depth 1 PROPFIND or a calendar-query; sub-collections left out."""
+    """Return {name: etag} of a Depth 1 PROPFIND or a calendar-query; sub-collections left out.
+
+    A member with an error row (403, 5xx) is there and has no ETag.
+    """
     own = collection_path.rstrip("/")
-    return {
-        entry.name: entry.text(f"{DAV}getetag")
-        for entry in answer.entries
-        if entry.name and entry.path.rstrip("/") != own and entry.status in (None, 200)
-    }
+    listed: dict[str, str | None] = {}
+    for entry in answer.entries:
+        if entry.path.rstrip("/") == own or not entry.name:
+            _check_collection(entry)
+        elif entry.status not in (404, 410):
+            listed[entry.name] = entry.text(f"{DAV}getetag")
+    return listed
 
 
 def crlf(body: bytes) -> bytes:

@@ -73,7 +73,7 @@ UNREAD = told("upstream-unreachable", idle="")
 THROTTLED = told("upstream-throttled")
 FORBIDDEN = told("upstream-forbidden", push_pending="upstream-forbidden upstream-refused")
 REJECTED = told("credential-rejected credential-revoked")
-LATE = told("incomplete-answer", idle="")
+LATE = told("catching-up", idle="")
 REFUSED_412 = told(push_pending="upstream-precondition upstream-refused")
 PUSHING = ("push pending",)
 
@@ -88,6 +88,7 @@ CASES = [
     Case("sync-truncated", {"limit": 3}),
     Case("lag", {"after": 5}, told=LATE),
     Case("lag", {"after": 900}, told=LATE),
+    Case("ghost", {}, {"seconds": 600}, told=LATE),
     Case("multiget-fewer"),
     Case("multiget-fewer", {"keep": 0}),
     Case("old-range-403"),

@@ -146,7 +146,7 @@ class Person(Site):
         connection = self.connection()
         codes = {connection.problem, *(errand.reason for errand in self.errands())}
         known = self.read(calendars.list_calendars, self.connection_id)
-        codes |= {calendar.problem for calendar in known if calendar.role != "none"}
+        codes |= {calendar.told_problem for calendar in known if calendar.role != "none"}
         if connection.state != "ok":
             codes.add(connection.state)
         return {code for code in codes if code is not None}

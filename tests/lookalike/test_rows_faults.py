@@ -100,6 +100,24 @@ async def test_row_15_listed_but_not_yet_readable(phone, clock):
     assert b"SUMMARY:Newer" in fresh.body
 
 
+@pytest.mark.parametrize("status", [0, 403, 404, 500])
+async def test_row_15_a_ghost_is_listed_and_never_handed_over(phone, status):
+    switch(phone, "ghost", member="a.ics", status=status)
+    ghost, good = (f"{phone.home}work/{name}" for name in ("a.ics", "b.ics"))
+    etags = {ghost: (await phone.put("work", "a.ics", event("a"))).headers["ETag"]}
+    await phone.put("work", "b.ics", event("b"))
+    assert (await phone.sync("work")).rows()[ghost][f"{D}getetag"].text == etags[ghost]
+    rows = (await phone.multiget("work", "a.ics", "b.ics")).rows()
+    assert rows.keys() == ({ghost, good} if status else {good})
+    assert rows.get(ghost) == (f"HTTP/1.1 {status} Error" if status else None)
+    assert (await phone.ask("GET", ghost)).status == (status or 404)
+    assert (await phone.ask("GET", good)).status == 200
+    switch(phone, "ghost", member="a.ics", status=500, listed="error")
+    assert (await phone.sync("work")).rows()[ghost] == "HTTP/1.1 500 Error"
+    listing = await phone.propfind(f"{phone.home}work/", TYPES, depth="1")
+    assert listing.rows()[ghost] == "HTTP/1.1 500 Error"
+
+
 # -- throttling --------------------------------------------------------------------------------
 
 

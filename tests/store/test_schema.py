@@ -6,13 +6,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import ProgrammingError
 
 from gateway.core.errors import SchemaMismatch
 from gateway.store.engine import Database
-from gateway.store.schema import check_schema, find_schema_problem, head_revision, migrate
+from gateway.store.schema import _config, check_schema, find_schema_problem, head_revision, migrate
 from gateway.store.structure import differences, expected_structure, metadata, read_structure
 
 ROOT = Path(__file__).parents[2]
@@ -82,3 +83,37 @@ def test_the_role_of_the_caldav_process_cannot_read_secrets(
 def test_every_table_is_explained() -> None:
     headings = re.findall(r"^### `(\w+)`", (DOCS / "schema.md").read_text(), re.MULTILINE)
     assert sorted(headings) == sorted(metadata.tables)
+
+
+def test_unread_members_come_to_a_database_with_rows(empty_database: Database) -> None:
+    """0004: calendars that are there have no unread members, and connections asked nothing yet."""
+    command.upgrade(_config(empty_database), "0003")
+    with empty_database.write() as session:
+        for statement in _ROWS_OF_0003:
+            session.exec_driver_sql(statement)
+    migrate(empty_database)
+    with empty_database.read() as session:
+        calendar = session.exec_driver_sql(
+            "SELECT name, catching_up, set_aside, retry_at FROM upstream_calendars"
+        ).one()
+        connection = session.exec_driver_sql(
+            "SELECT state, recent_requests, wanted_until FROM connections"
+        ).one()
+        difference = compare_metadata(MigrationContext.configure(session), metadata)
+    assert tuple(calendar) == ("Home", 0, 0, None)
+    assert tuple(connection) == ("ok", None, 0)
+    assert difference == []
+
+
+_ROWS_OF_0003 = (
+    "INSERT INTO subaccounts (id, name, created_at) VALUES ('s', 'Acme', 1)",
+    "INSERT INTO principals (id, subaccount_id, name, time_zone, created_at)"
+    " VALUES ('p', 's', 'Robin', 'UTC', 1)",
+    "INSERT INTO connections (id, principal_id, state, addresses, trust_for_s, created_at,"
+    " next_sync_at, active_until, lease_until, failures, probes_left)"
+    " VALUES ('c', 'p', 'ok', '[]', 86400, 1, 0, 0, 0, 0, 0)",
+    "INSERT INTO upstream_calendars (id, connection_id, path, name, kind, writable, transparent,"
+    " role, blocks, all_day_blocks, detail, state, progress_done)"
+    " VALUES ('u', 'c', '/1/home/', 'Home', 'calendar', TRUE, FALSE, 'linked', TRUE, FALSE,"
+    " 'full', 'ok', 0)",
+)

@@ -82,10 +82,41 @@ def test_a_token_is_escaped_and_hrefs_are_encoded() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/a/b/", "/111/cal@x/ü ä.ics", "/a/50%25.ics", "/a/with%2Fslash.ics", "/q?/x#y"]
+    "path", ["/a/b/", "/111/cal@x/ü ä.ics", "/a/50%.ics", "/a/with%2Fslash.ics", "/q?/x#y"]
 )
 def test_paths_survive_encoding(path: str) -> None:
     assert decode_path(encode_path(path)) == path
+
+
+@pytest.mark.rule("R9")
+@pytest.mark.parametrize(
+    "href",
+    [
+        "/a/b%2Fc.ics",  # a slash in a name
+        "/a/b%252Fc.ics",  # the three characters %2F in a name
+        "/a/b%25252Fc.ics",
+        "/a/50%2541.ics",
+        "/a/b%00c.ics",
+        "/a/b%0Ac.ics",
+        "/a/caf%E9.ics",  # bytes that are not UTF-8
+        "/a/%ED%A0%80.ics",
+        "/a/caf%C3%A9.ics",
+        "/a/100%25.ics",
+    ],
+)
+def test_what_is_asked_for_is_what_was_listed(href: str) -> None:
+    decoded = path_of(href)
+    assert encode_path(decoded) == href
+    assert decoded.isprintable()
+    assert decoded.count("/") == 2
+
+
+def test_names_that_differ_stay_apart() -> None:
+    hrefs = ["b%2Fc", "b%252Fc", "b%25252Fc", "b%2fc", "b%252fc", "%41", "%2541", "%25%34%31"]
+    decoded = [decode_path(f"/a/{href}.ics") for href in hrefs]
+    assert decoded[0] == decoded[3]
+    assert decoded[6] == decoded[7]
+    assert len(set(decoded)) == 6
 
 
 def test_hrefs_in_every_spelling_are_the_same_path() -> None:
