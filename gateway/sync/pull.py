@@ -380,38 +380,59 @@ def _write_end(
 ) -> tuple[int, UpstreamCalendar]:
     mirror = _lock_mirror(session, run, calendar, held.mirror.id if held.mirror else None)
     removed = _remove(session, mirror, gone, now=now) if mirror is not None else 0
-    changes: dict[str, object]
-    if pulled.complete:
-        changes = {
-            "state": "ok",
-            "problem": None,
-            "problem_detail": None,
-            "ctag": calendar.listed_ctag,
-            "sync_token": token or calendar.listed_token,
-            "synced_at": now,
-            "reached_from": None,
-            "reached_until": None,
-        }
-    else:
-        changes = {
-            "problem": INCOMPLETE,
-            "problem_detail": "iCloud listed objects it did not hand out; asking again.",
-        }
-    if pulled.complete and (calendar.state != "ok" or calendar.problem is not None):
-        objects.bump_generation(session, run.connection.principal_id)
-    calendars.update_calendar(session, calendar.id, **changes)
-    if pulled.unread or held.unread:
-        aside = members.settle_members(
+    _settle(session, calendar, held, pulled, now=now)
+    after = calendars.get_calendar(session, calendar.id)
+    if pulled.complete and _is_readable(calendar, after, pulled):
+        if calendar.state != "ok" or calendar.problem is not None:
+            objects.bump_generation(session, run.connection.principal_id)
+        calendars.update_calendar(
             session,
             calendar.id,
-            read=pulled.read,
-            unread=pulled.unread,
-            held=len(held.etags),
-            now=now,
+            state="ok",
+            problem=None,
+            problem_detail=None,
+            ctag=calendar.listed_ctag,
+            sync_token=token or calendar.listed_token,
+            synced_at=now,
+            reached_from=None,
+            reached_until=None,
         )
-        if aside:
-            _log.warning("members set aside", calendar=calendar.id, members=len(aside))
+    elif not pulled.complete:
+        calendars.update_calendar(
+            session,
+            calendar.id,
+            problem=INCOMPLETE,
+            problem_detail="iCloud listed objects it did not hand out; asking again.",
+        )
     return removed, calendars.get_calendar(session, calendar.id)
+
+
+def _settle(
+    session: Session, calendar: UpstreamCalendar, held: Held, pulled: _Pulled, *, now: int
+) -> None:
+    """Keep the rows of members that could not be read, and say when some are set aside (R9)."""
+    if not pulled.unread and not held.unread:
+        return
+    aside = members.settle_members(
+        session,
+        calendar.id,
+        read=pulled.read,
+        unread=pulled.unread,
+        held=len(held.etags),
+        now=now,
+    )
+    if aside:
+        _log.warning("members set aside", calendar=calendar.id, members=len(aside))
+
+
+def _is_readable(calendar: UpstreamCalendar, after: UpstreamCalendar, pulled: _Pulled) -> bool:
+    """Whether a first sync read more than it could not: else its time stays unknown (R25).
+
+    A calendar just written is listed at once and read late; its few bad members, if that is what
+    they are, are set aside after a quarter of an hour.
+    """
+    read = len(pulled.read - pulled.unread.keys())
+    return calendar.state not in FIRST_STATES or after.catching_up <= read
 
 
 def note_failure(

@@ -27,7 +27,7 @@ WHOLE = "GATEWAY_TEST_WHOLE_MATRIX" in os.environ
 
 FAULT_S = 1200
 HEALED_WITHIN_S = 3 * HOUR
-MOST_REQUESTS = 45
+MOST_REQUESTS = 50
 """What one account may ask during a fault of twenty minutes, whatever goes wrong."""
 
 

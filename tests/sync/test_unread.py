@@ -232,3 +232,22 @@ async def test_ghosts_leave_with_their_calendar(site: Site) -> None:
     await site.sync()
     assert unread(site, "Work") == {}
     assert availability(site).complete
+
+
+async def test_a_first_sync_that_reads_next_to_nothing_is_not_over(fresh_site: Site) -> None:
+    """Reads that lag behind the listing of a new calendar leave its time unknown, not free."""
+    site = fresh_site
+    for number in range(3):
+        site.account.put("home", event(f"e{number}"))
+    site.fault("ghost", calendar="home")
+    await site.connect()
+    site.roles()
+    await site.sync()
+    home = site.calendar("home")
+    assert (home.state, home.told_problem) == ("syncing", "catching-up")
+    assert any(status == "unknown" for _, _, status in availability(site).busy)
+    site.clock.advance(SET_ASIDE_AFTER_S)
+    await site.sync()
+    home = site.calendar("home")
+    assert (home.state, home.told_problem) == ("ok", "member-set-aside")
+    assert availability(site).complete
