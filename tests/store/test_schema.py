@@ -86,7 +86,7 @@ def test_every_table_is_explained() -> None:
 
 
 def test_unread_members_come_to_a_database_with_rows(empty_database: Database) -> None:
-    """0007: calendars that are there have no unread members, and connections asked nothing yet."""
+    """0008: calendars that are there have no unread members, and connections asked nothing yet."""
     command.upgrade(_config(empty_database), "0003")
     with empty_database.write() as session:
         for statement in _ROWS_OF_0003:
