@@ -41,7 +41,7 @@ def insert(database: Database, table: str, **values: object) -> None:
 
 @pytest.mark.rule("R35")
 def test_of_appointments_that_shared_an_external_id_the_first_keeps_it(empty: Database) -> None:
-    command.upgrade(_config(empty), "0005")
+    command.upgrade(_config(empty), "0006")
     for subaccount in ("acme", "bolt"):
         insert(empty, "subaccounts", id=subaccount, name=subaccount, created_at=1)
         person = {"name": "x", "time_zone": "UTC", "created_at": 1}
