@@ -1,11 +1,22 @@
 """Logs and metrics: structured lines that carry ids, never credentials, titles or addresses."""
 
+import errno
 import logging
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    start_http_server,
+)
 
 _QUIET = (
     "alembic",
@@ -122,3 +133,68 @@ def metrics() -> Metrics:
     if not _metrics:
         _metrics.append(Metrics())
     return _metrics[0]
+
+
+MORE_PORTS = 20
+"""So many ports after the one that is set are tried: each process of a machine takes its own."""
+
+
+@contextmanager
+def serving_metrics(bind: str) -> Iterator[str | None]:
+    """Serve the metrics of this process at ``host:port`` in a thread; yields the URL.
+
+    A port that is taken is another process of ours: the next free one is tried. None when there is
+    none, or when ``bind`` is empty: metrics never keep a part from starting.
+    """
+    started = _start_metrics(bind) if bind else None
+    if started is None:
+        yield None
+        return
+    server, thread = started
+    try:
+        host, port = server.server_address[:2]
+        url = f"http://[{host}]:{port}/metrics" if ":" in host else f"http://{host}:{port}/metrics"
+        logger("metrics").info("metrics", url=url)
+        yield url
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _start_metrics(bind: str) -> tuple[Any, threading.Thread] | None:
+    host, _, text = bind.rpartition(":")
+    first = int(text)
+    for port in range(first, first + MORE_PORTS + 1) if first else (0,):
+        try:
+            return start_http_server(port, host.strip("[]"), registry=metrics().registry)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                reason = error.strerror or type(error).__name__
+                logger("metrics").warning("no metrics", bind=bind, reason=reason)
+                return None
+    logger("metrics").warning("no metrics", bind=bind, reason=f"{MORE_PORTS + 1} ports are taken")
+    return None
+
+
+class Neighbours:
+    """Warns once of each neighbour that names clients and is not in ``trusted_proxies``.
+
+    A proxy that is not listed makes everybody behind it one client: one of them locks all out.
+    """
+
+    MOST = 20
+
+    def __init__(self, part: str, trusted: frozenset[str]) -> None:
+        self._log = logger(part)
+        self._trusted = trusted
+        self._warned: set[str] = set()
+
+    def note(self, peer: str) -> None:
+        """Take note of X-Forwarded-For from a peer."""
+        if peer in self._trusted or peer in self._warned or len(self._warned) >= self.MOST:
+            return
+        self._warned.add(peer)
+        self._log.warning(
+            "X-Forwarded-For is ignored: its sender is not in trusted_proxies", neighbour=peer
+        )

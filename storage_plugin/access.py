@@ -14,6 +14,7 @@ from radicale.pathutils import strip_path
 from radicale.rights import BaseRights
 
 from gateway.core.errors import StoreError
+from gateway.store.failure_counter import WAIT_MS
 from gateway.store.principals import Login, is_seen_stale, note_login_seen, verify_login
 from storage_plugin.state import Gateway, current_state, default_gateway
 from storage_plugin.throttle import LoginThrottle
@@ -48,7 +49,7 @@ class Auth(BaseAuth):
         agent, now = current_state().user_agent, int(time.time())
         if not is_seen_stale(login, user_agent=agent, now=now):
             return
-        with suppress(StoreError), self._gateway.database.write() as session:
+        with suppress(StoreError), self._gateway.database.write(wait_ms=WAIT_MS) as session:
             note_login_seen(session, login.id, user_agent=agent, now=now)
 
     def _sleep_for_constant_exec_time(self, time_ns_begin: int) -> None:

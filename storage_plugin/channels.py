@@ -22,8 +22,8 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher, WSGITask
 
+from gateway.core.addresses import network_of
 from storage_plugin.middleware import TOO_MANY, Application
-from storage_plugin.throttle import network_of
 
 AT_ONCE = 2
 """Requests of one login that are answered at a time; others of that login wait."""

@@ -12,6 +12,8 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
+from gateway.core.addresses import client_of
+from gateway.observe import Neighbours
 from storage_plugin.gate import Gate
 
 Environ = dict[str, Any]
@@ -61,6 +63,7 @@ class Middleware:
         self._application = application
         self._max_body = max_body
         self._trusted = frozenset(trusted_proxies)
+        self._neighbours = Neighbours("caldav", self._trusted)
         self._gate = gate or Gate()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -80,13 +83,16 @@ class Middleware:
         return self._complete(environ, start_response)
 
     def _believe_proxy(self, environ: Environ) -> None:
-        if environ.get("REMOTE_ADDR", "") not in self._trusted:
+        peer = environ.get("REMOTE_ADDR", "")
+        if peer not in self._trusted:
+            if "HTTP_X_FORWARDED_FOR" in environ:
+                self._neighbours.note(peer)
             for name in _PROXY_HEADERS:
                 environ.pop(name, None)
             return
-        client = environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
-        if client:
-            environ["REMOTE_ADDR"] = client
+        environ["REMOTE_ADDR"] = client_of(
+            peer, environ.get("HTTP_X_FORWARDED_FOR", ""), self._trusted
+        )
         if environ.get("HTTP_X_FORWARDED_PROTO") == "https":
             environ["wsgi.url_scheme"] = "https"
 

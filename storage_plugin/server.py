@@ -12,6 +12,7 @@ from typing import Any
 import radicale.config
 from radicale.log import logger as radicale_logger
 
+from gateway.observe import serving_metrics
 from gateway.settings import Settings
 from gateway.store.engine import Database
 from storage_plugin.access import Auth, Rights
@@ -81,9 +82,10 @@ def serve_socket(
             most=_connections(),
             trusted=settings.trusted_proxies,
         )
-        if ready is not None:
-            ready(url_of(listener))
-        server.run()  # type: ignore[no-untyped-call]
+        with serving_metrics(settings.metrics_bind):
+            if ready is not None:
+                ready(url_of(listener))
+            server.run()  # type: ignore[no-untyped-call]
     finally:
         database.close()
 

@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
+from aiohttp import web
 
 from gateway.api.times import render_known
 from gateway.core.intervals import Interval
@@ -49,3 +50,11 @@ def make_etag(window: Interval, digest: str, *, complete: bool, holds: Sequence[
     """
     held = hashlib.blake2b(orjson.dumps(holds), digest_size=6).hexdigest() if holds else ""
     return f'W/"{digest}.{window[0]:x}.{window[1]:x}{"" if complete else "u"}{held}"'
+
+
+def has_etag(request: web.Request, etag: str) -> bool:
+    """Tell whether If-None-Match names the answer (weak comparison, RFC 9110 13.1.2)."""
+    given = request.headers.get("If-None-Match", "")
+    opaque = etag.removeprefix("W/")
+    listed = (part.strip().removeprefix("W/") for part in given.split(","))
+    return given.strip() == "*" or opaque in listed

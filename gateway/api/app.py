@@ -10,10 +10,13 @@ from aiohttp import web
 
 from gateway.api.activity import Activity
 from gateway.api.frame import MAX_BODY
+from gateway.api.guesses import Guesses
 from gateway.api.limits import Limits, share
-from gateway.api.openapi import DOCUMENT, build_document, dump_document
+from gateway.api.openapi import build_document, dump_document
+from gateway.api.pages import PAGES, Pages
 from gateway.api.ports import SyncService
 from gateway.api.reach import Reach
+from gateway.api.readiness import Readiness
 from gateway.api.routes import ROUTES
 from gateway.api.routing import mount, mount_rest
 from gateway.api.state import STATE, ApiState
@@ -23,7 +26,9 @@ from gateway.api.turns import OncePerTurn
 from gateway.settings import Settings
 from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
+from gateway.store.failure_counter import FailureCounter
 from gateway.store.live import open_live
+from gateway.store.schema import find_schema_problem
 from gateway.store.threads import StoreThreads
 
 
@@ -56,8 +61,10 @@ def build_api(
         Limits(settings.requests_per_minute),
         Limits(settings.public_requests_per_minute),
         Reach(sync, threads),
+        Guesses(FailureCounter(database, clock), frozenset(settings.trusted_proxies)),
+        Readiness(lambda: find_schema_problem(database)),
     )
-    app[DOCUMENT] = _document()
+    app[PAGES] = Pages(_document())
     app.cleanup_ctx.append(_background)
     mount(app, ROUTES)
     mount_rest(app)
@@ -84,5 +91,6 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, state.reach.close(), return_exceptions=True)
+    await asyncio.to_thread(state.guesses.close)
     state.live.close()
     state.threads.close()

@@ -7,6 +7,9 @@ key was changed since, which is asked on every call. A revocation holds at once.
 
 from functools import cache
 
+from aiohttp import web
+
+from gateway.api.guesses import Guesses
 from gateway.api.schemas import Scope
 from gateway.core.errors import NotAllowed, NotAuthenticated
 from gateway.store.keys import ApiKey, find_key
@@ -18,21 +21,28 @@ _LONGEST_KEY = 200
 MOST_REMEMBERED = 10_000
 
 
-async def authenticate(header: str, live: Live, threads: StoreThreads) -> ApiKey:
+async def authenticate(
+    request: web.Request, live: Live, threads: StoreThreads, guesses: Guesses
+) -> ApiKey:
     """Return the key of ``Authorization: Bearer …``; raises :class:`NotAuthenticated`.
 
-    It is remembered in ``live.keys`` under the header as it was sent: look there first.
+    It is remembered in ``live.keys`` under the header as it was sent: look there first. Raises
+    :class:`TooManyRequests` without a look at the database when the caller guesses.
     """
+    header = request.headers.get("Authorization", "")
     scheme, _, secret = header.partition(" ")
     secret = secret.strip()
     if scheme.lower() != "bearer" or not secret:
         raise NotAuthenticated("Send an API key: Authorization: Bearer KEY.")
     if not secret.isascii() or len(secret) > _LONGEST_KEY:
         raise NotAuthenticated("The API key is unknown or revoked.")
+    guesses.check(request, secret)
     remembered = live.keys
     key = live.read_key(secret) or await threads.read(find_key, secret)
     if key is None:
+        guesses.wrong(request, secret)
         raise NotAuthenticated("The API key is unknown or revoked.")
+    guesses.right(secret)
     if len(header) <= _LONGEST_KEY:
         if len(remembered) >= MOST_REMEMBERED:
             remembered.clear()

@@ -43,6 +43,8 @@ def framed(route: str, endpoint: Endpoint) -> Endpoint:
             given = new_request_id()
         request[REQUEST_ID] = given
         try:
+            if "X-Forwarded-For" in headers:
+                request.app[STATE].guesses.note_forwarded(request)
             if "Content-Encoding" in headers or "Expect" in headers:
                 _check_head(request)
             response = await endpoint(request)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from aiohttp import web
 
-from gateway.api.answers import digest_question, digest_states, make_etag, render_source
+from gateway.api.answers import digest_question, digest_states, has_etag, make_etag, render_source
 from gateway.api.people import find_own
 from gateway.api.ready import ReadyAnswer
 from gateway.api.routing import Call, Result
@@ -108,7 +108,7 @@ async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
 
 
 def _conditional(request: web.Request, etag: str, body: bytes) -> ReadyAnswer:
-    known = "If-None-Match" in request.headers and _has(request, etag)
+    known = "If-None-Match" in request.headers and has_etag(request, etag)
     return ReadyAnswer(etag, None if known else body)
 
 
@@ -124,14 +124,6 @@ def weak_etag(found: FreeBusy, group_by: str | None) -> str:
     )
     window = (found.start, found.end)
     return make_etag(window, digest, complete=found.complete, holds=found.holds)
-
-
-def _has(request: web.Request, etag: str) -> bool:
-    """Tell whether If-None-Match names the answer (weak comparison, RFC 9110 13.1.2)."""
-    given = request.headers.get("If-None-Match", "")
-    opaque = etag.removeprefix("W/")
-    listed = (part.strip().removeprefix("W/") for part in given.split(","))
-    return given.strip() == "*" or opaque in listed
 
 
 async def post_freebusy(call: Call[NoQuery, FreeBusyRequest]) -> Result:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
@@ -13,8 +12,6 @@ from gateway.api.problems import PROBLEM_JSON, TITLES
 from gateway.api.replay import HEADER
 from gateway.api.routing import JSON, Route
 from gateway.api.schemas import Problem, Query
-
-DOCUMENT = web.AppKey("openapi", bytes)
 
 Names = Mapping[tuple[Any, JsonSchemaMode], Mapping[str, Any]]
 

@@ -19,6 +19,7 @@ import orjson
 from aiohttp import web
 
 from gateway.api import schemas_public as shapes
+from gateway.api.answers import has_etag
 from gateway.api.freebusy import check_window
 from gateway.api.people import find_own
 from gateway.api.reach import is_beyond
@@ -62,7 +63,7 @@ async def get_public_freebusy(call: Call[shapes.FreeBusyUrlQuery, None]) -> Resu
         "Referrer-Policy": "no-referrer",
         "X-Robots-Tag": "noindex",
     }
-    if _is_known(call.request, headers["ETag"]):
+    if has_etag(call.request, headers["ETag"]):
         return web.Response(status=304, headers=headers)
     if media == JSON:
         body = orjson.dumps(_render_json(rows, window, complete=complete))
@@ -77,9 +78,12 @@ async def get_public_freebusy(call: Call[shapes.FreeBusyUrlQuery, None]) -> Resu
 
 
 def _find_token(session: Session, call: AnyCall) -> FreeBusyToken:
-    token = schedules.find_token(session, call.path("token"))
+    secret = call.path("token")
+    token = schedules.find_token(session, secret)
     if token is None:
+        call.api.guesses.wrong(call.request, secret)
         raise NotFound("There is no such free/busy address.")
+    call.api.guesses.right(secret)
     return token
 
 
@@ -140,14 +144,6 @@ def _quality(accept: str, media: str) -> float:
             weight = re.search(r"(?:^|;)\s*q=([01](?:\.\d{0,3})?)\s*$", parameters)
             quality = float(weight[1]) if weight else 1.0
     return quality
-
-
-def _is_known(request: web.Request, etag: str) -> bool:
-    given = request.headers.get("If-None-Match", "")
-    opaque = etag.removeprefix("W/")
-    return given.strip() == "*" or opaque in (
-        part.strip().removeprefix("W/") for part in given.split(",")
-    )
 
 
 def _render_json(rows: list[BusyRow], window: Interval, *, complete: bool) -> dict[str, Any]:

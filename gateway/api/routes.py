@@ -357,9 +357,27 @@ STATUS = (
 OPERATIONS = (
     Route("GET", "/healthz", system.get_health, "Is it alive", "Operations", None),
     Route("GET", "/readyz", system.get_readiness, "Is it ready", "Operations", None),
-    Route("GET", "/metrics", system.get_metrics, "Metrics", "Operations", None, media="text/plain"),
-    Route("GET", "/openapi.json", system.get_openapi, "This document", "Operations", None),
-    Route("GET", "/docs", system.get_docs, "This page", "Operations", None, media="text/html"),
+    Route(
+        "GET",
+        "/openapi.json",
+        system.get_openapi,
+        "This document",
+        "Operations",
+        None,
+        conditional=True,
+        limited=True,
+    ),
+    Route(
+        "GET",
+        "/docs",
+        system.get_docs,
+        "This page",
+        "Operations",
+        None,
+        media="text/html",
+        conditional=True,
+        limited=True,
+    ),
 )
 
 ROUTES: tuple[Route, ...] = (

@@ -111,6 +111,7 @@ class Route:
     media type of an answer without a model. ``conditional`` answers know If-None-Match,
     ``upstream`` ones ask iCloud. ``problems`` are codes worth documenting. ``recall`` is asked
     before the handler and without waiting for anything: it answers from memory, or not (None).
+    ``limited`` public answers are limited by the caller's address.
     """
 
     method: str
@@ -129,6 +130,7 @@ class Route:
     upstream: bool = False
     problems: tuple[str, ...] = field(default=())
     recall: Recall | None = None
+    limited: bool = False
 
 
 PATH_PARAMETER = "[A-Za-z0-9_-]{1,64}"
@@ -155,21 +157,27 @@ def _endpoint(
     has_body = route.method in _WITH_BODY
     recall, live = route.recall, api.live
     is_public = route.scope is None and "{token}" in route.path
-    limits = api.public_limits if is_public else api.limits
+    limits = api.public_limits if route.scope is None else api.limits
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
         key = None
         now = api.clock()
         if route.scope is not None:
             api.refresh()
-            header = request.headers.get("Authorization", "")
-            key = live.keys.get(header) or await authenticate(header, live, api.threads)
+            key = live.keys.get(request.headers.get("Authorization", ""))
+            if key is None:
+                key = await authenticate(request, live, api.threads, api.guesses)
             check_scope(key, route.scope)
             api.activity.note_key(key)
             if limits.quota:
                 request[RATE_LIMIT] = limits.policy, limits.take(key.id, now)
-        elif is_public and limits.quota:
-            caller = name_public(request.match_info["token"])
+        elif is_public:
+            api.guesses.check(request, request.match_info["token"])
+            if limits.quota:
+                caller = name_public(request.match_info["token"])
+                request[RATE_LIMIT] = limits.policy, limits.take(caller, now)
+        elif route.limited and limits.quota:
+            caller = f"address {api.guesses.network(request)}"
             request[RATE_LIMIT] = limits.policy, limits.take(caller, now)
         query = _parse_query(route.query, request.rel_url.raw_query_string)
         if recall is not None and key is not None:

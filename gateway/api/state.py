@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.api.activity import Activity
+from gateway.api.guesses import Guesses
 from gateway.api.limits import Limits
 from gateway.api.ports import SyncService
 from gateway.api.reach import Reach
+from gateway.api.readiness import Readiness
 from gateway.api.timelines import TimelineCache
 from gateway.api.turns import OncePerTurn
 from gateway.settings import Settings
@@ -36,6 +38,8 @@ class ApiState:
     limits: Limits
     public_limits: Limits
     reach: Reach
+    guesses: Guesses
+    readiness: Readiness
 
 
 STATE = web.AppKey("state", ApiState)

@@ -23,6 +23,7 @@ from gateway.cli.options import (
 from gateway.cli.output import JsonFlag, announce, fail, refusals, show
 from gateway.cli.processes import Child, UntilStdinCloses, stop_event, stop_with_parent
 from gateway.cli.sidecar import open_sidecar
+from gateway.observe import serving_metrics
 from gateway.settings import Settings
 
 ApiBind = Annotated[str | None, typer.Option("--api-bind", help="host:port of the API.")]
@@ -68,6 +69,7 @@ async def _serve_all(gateway: Opened, config: Path | None, *, as_json: bool) -> 
         sidecar = await stack.enter_async_context(
             open_sidecar(gateway.settings, gateway.database, gateway.key)
         )
+        stack.enter_context(serving_metrics(gateway.settings.metrics_bind))
         api_url = await stack.enter_async_context(sidecar.api())
         worker = await stack.enter_async_context(sidecar.running_worker())
         ready = {"api": api_url, "caldav": caldav.ready["caldav"]}
@@ -126,6 +128,7 @@ async def _serve_part(gateway: Opened, part: str, *, as_json: bool) -> str | Non
         sidecar = await stack.enter_async_context(
             open_sidecar(gateway.settings, gateway.database, gateway.key)
         )
+        stack.enter_context(serving_metrics(gateway.settings.metrics_bind))
         if part == "api":
             url = await stack.enter_async_context(sidecar.api())
             announce("api", as_json)(url)

@@ -122,12 +122,18 @@ class Database:
                     session.rollback()
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """Open a unit that may write; it commits at the end and rolls back on any exception."""
-        with self._turn(), self.translated(), self._connected({"gateway_write": True}) as session:
+    def write(self, *, wait_ms: int = BUSY_TIMEOUT_MS) -> Iterator[Session]:
+        """Open a unit that may write; it commits at the end and rolls back on any exception.
+
+        Raises :class:`StoreBusy` when others write for longer than ``wait_ms``.
+        """
+        options = {"gateway_write": True, "gateway_wait_ms": wait_ms}
+        with self._turn(wait_ms), self.translated(), self._connected(options) as session:
             with self.waits():  # SQLite's BEGIN IMMEDIATE waits for other processes
                 transaction = session.begin()
             with transaction:
+                if not self.is_sqlite and wait_ms != BUSY_TIMEOUT_MS:
+                    session.exec_driver_sql(f"SET LOCAL lock_timeout = {int(wait_ms)}")
                 yield session
                 with self.waits():
                     transaction.commit()
@@ -154,7 +160,7 @@ class Database:
             raise store_error(error, self.name) or error from error
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, wait_ms: int) -> Iterator[None]:
         """Let the threads of a process write to SQLite one by one.
 
         They would wait in SQLite, which polls: with many writers some lose every time, until the
@@ -164,7 +170,7 @@ class Database:
             yield
             return
         with self.waits():
-            has_turn = self._writing.acquire(timeout=BUSY_TIMEOUT_MS / 1000)
+            has_turn = self._writing.acquire(timeout=wait_ms / 1000)
         if not has_turn:
             raise StoreBusy("The database is busy; nothing was changed.")
         try:
@@ -277,5 +283,16 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("gateway_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = connection.get_execution_options()
+        if not options.get("gateway_write"):
+            connection.exec_driver_sql("BEGIN")
+            return
+        wait_ms = options.get("gateway_wait_ms", BUSY_TIMEOUT_MS)
+        if wait_ms == BUSY_TIMEOUT_MS:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={int(wait_ms)}")
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")

@@ -5,7 +5,7 @@ as they count.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import bindparam, delete, func, insert, select, union_all
 
@@ -45,11 +45,18 @@ def blocked_keys(session: Session, *, now: int) -> Mapping[bytes, int]:
     return {bytes(key): at + WINDOW_S for key, at in found}
 
 
-def note_failure(session: Session, keys: tuple[bytes, bytes], *, now: int) -> None:
-    """Count one failed login, and forget those that count no more."""
+Failure = tuple[int, bytes, bytes]
+"""When it was, in UTC epoch seconds, and the two keys of :func:`keys_of`."""
+
+
+def note_failures(session: Session, failures: Sequence[Failure], *, now: int) -> None:
+    """Count failed logins, and forget those that count no more."""
     session.execute(delete(login_failures).where(login_failures.c.at <= now - WINDOW_S))
-    row = {"id": new_id("fail"), "at": now, "address_key": keys[0], "name_key": keys[1]}
-    session.execute(insert(login_failures).values(row))
+    rows = [
+        {"id": new_id("fail"), "at": at, "address_key": address_key, "name_key": name_key}
+        for at, address_key, name_key in failures
+    ]
+    session.execute(insert(login_failures), rows)
 
 
 def _hash(text: str) -> bytes:

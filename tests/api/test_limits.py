@@ -124,8 +124,10 @@ async def test_answers_tell_what_is_left_and_429_when_to_go_on(
     for address, left in (("a", 1), ("a", 0), ("b", 1)):
         answer = await client.get(f"/freebusy/{address}")
         assert (answer.status, answer.headers["RateLimit"][:12]) == (404, f'"minute";r={left}')
-    for path in ("/healthz", "/openapi.json"):
+    for path in ("/healthz", "/readyz"):
         assert "RateLimit" not in (await client.get(path)).headers
+    pages = [(await client.get(path)).status for path in ("/openapi.json", "/docs", "/docs")]
+    assert pages == [200, 200, 429]
     place.clock.now = MINUTE + WINDOW_S
     assert (await caller.send("GET", "/v1/principals")).status == 200
 

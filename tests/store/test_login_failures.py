@@ -9,7 +9,7 @@ from gateway.store.login_failures import (
     WINDOW_S,
     blocked_keys,
     keys_of,
-    note_failure,
+    note_failures,
 )
 from gateway.store.tables import login_failures
 
@@ -20,7 +20,7 @@ NOW = 1_800_000_000
 def fail(database: Database, address: str, name: str, times: int, *, now: int = NOW) -> None:
     for _ in range(times):
         with database.write() as session:
-            note_failure(session, keys_of(address, name), now=now)
+            note_failures(session, [(now, *keys_of(address, name))], now=now)
 
 
 def wait(database: Database, address: str, name: str, *, now: int = NOW) -> int:
