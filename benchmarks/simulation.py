@@ -97,7 +97,8 @@ class SimulatedWorker(Worker):
         async with claimed(self.context, connection.id) as lease:
             began = self.clock.now
             await self.clock.sleep(self.random.uniform(*POLL_S))
-            ending = IdleEnd(connection, outcome.success(self.context, connection))
+            due = self.context.clock() + outcome.poll_delay(self.context, connection)
+            ending = IdleEnd(connection, due)
             lease.released = await self.context.endings.note(ending, now=self.context.now())
             self.polls.append(Poll(connection.id, began, self.clock.now))
 

@@ -42,6 +42,8 @@ class Rendered:
         self.version = version
         self.zone = ZoneInfo(timeline.time_zone)
         self.on_growth: Callable[[int], None] | None = None
+        self._verified_at = 0
+        self._is_judged_late = False
         self._texts: list[bytes | None] = [None] * len(timeline.starts)
         self._middle = (
             f'"time_zone":"{timeline.time_zone}","revision":{timeline.revision},"complete":'
@@ -53,6 +55,14 @@ class Rendered:
             _ENTRY_BYTES + _SOURCE_BYTES * len(timeline.sources) + _ROW_BYTES * len(self._texts)
         )
 
+    def note_verified(self, at: int | None) -> None:
+        """Take in that a poll found all calendars current: ages begin anew, the rest stands."""
+        if at is None or at <= self._verified_at:
+            return
+        self._verified_at = at
+        self.timeline = self.timeline.verified(at)
+        self._is_judged_late = True
+
     def answer(self, window: Interval, *, now: int, fresh_for_s: int) -> tuple[str, bytes] | None:
         """Return the weak ETag and the JSON of the answer, or None: ask the long way."""
         timeline = self.timeline
@@ -63,10 +73,13 @@ class Rendered:
             judged is None
             or not judged.since <= now < judged.until
             or judged.fresh_for_s != fresh_for_s
+            or self._is_judged_late
         ):
+            before = judged
             judged = self._judged = self._judge(now, fresh_for_s)
-            self._sources = (-1, b"")
-            self._forget_windows()
+            self._sources, self._is_judged_late = (-1, b""), False
+            if before is None or before.digest != judged.digest:
+                self._forget_windows()
         if judged.digest is None:
             return None
         known = self._windows.get(window) or self._render(window, judged.digest)
@@ -227,6 +240,7 @@ class TimelineCache:
         timeline = entry.timeline
         if entry.version != version or now >= timeline.valid_until:
             return None
+        entry.note_verified(self._live.verified_at(principal_id))
         if not timeline.holds_window(window) and timeline.span != timeline.coverage:
             return None
         self._entries.move_to_end(principal_id)

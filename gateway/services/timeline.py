@@ -8,7 +8,7 @@ caller asks the long way.
 
 from array import array
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.core.busy import STRENGTH, BusyRow, coalesce_spans
 from gateway.core.fbtype import FBType
@@ -65,6 +65,10 @@ class Timeline:
     def row(self, number: int) -> BusyRow:
         """Return one row."""
         return self.starts[number], self.ends[number], STRENGTH[self.kinds[number]]
+
+    def verified(self, at: int) -> "Timeline":
+        """Return the same busy time with calendars that were found current at ``at`` (R25)."""
+        return replace(self, sources=tuple(source.verified(at) for source in self.sources))
 
     def states(self, window: Interval, *, now: int, fresh_for_s: int) -> list[SourceState] | None:
         """Return the states of the sources, or None when one of them leaves time unknown."""

@@ -6,7 +6,7 @@ Nothing here parses iCalendar. A read is one indexed range scan: no row is longe
 
 from collections.abc import Collection as AbstractCollection
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy import Select, and_, bindparam, false, func, or_, select, true
 from gateway.core.fbtype import BLOCKING, FBType
 from gateway.core.intervals import Interval
 from gateway.store.engine import Session, joined
+from gateway.store.freshness import synced_at
 from gateway.store.objects import PIECE_S, get_coverage
 from gateway.store.tables import (
     collections,
@@ -48,6 +49,15 @@ class Source:
     reached: Interval | None = None
     catching_up: int = 0
     set_aside: int = 0
+
+    def verified(self, at: int) -> "Source":
+        """Return the source as it is when a poll found all calendars of its account current.
+
+        The same as :func:`gateway.store.freshness.synced_at` says in the database.
+        """
+        if self.synced_at is None or self.synced_at >= at or self.state in ("gone", "never"):
+            return self
+        return replace(self, synced_at=at)
 
 
 _ROLES = ("platform", "linked", "conflict", "local")
@@ -94,7 +104,7 @@ def _sources(blocking: bool) -> Select[Any]:
             collections.c.kind,
             upstream.role,
             upstream.state,
-            upstream.synced_at,
+            synced_at(),
             upstream.problem,
             connections.c.trust_for_s,
             connections.c.state.label("connection_state"),

@@ -9,7 +9,8 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from gateway.core.errors import NotFound
 from gateway.core.rows import AllDay
 from gateway.store.engine import Session, new_id
-from gateway.store.tables import collections, objects, upstream_calendars
+from gateway.store.freshness import synced_at
+from gateway.store.tables import collections, connections, objects, upstream_calendars
 
 Role = Literal["none", "linked", "conflict", "tracked"]
 
@@ -101,18 +102,18 @@ class UpstreamCalendar:
         return self.refusal in (None, "calendar-read-only")
 
 
-_COLUMNS = tuple(upstream_calendars.c[name] for name in UpstreamCalendar.__dataclass_fields__)
+_COLUMNS = tuple(
+    synced_at() if name == "synced_at" else upstream_calendars.c[name]
+    for name in UpstreamCalendar.__dataclass_fields__
+)
+_SELECT = select(*_COLUMNS).select_from(upstream_calendars.join(connections))
 
 
-_LIST = (
-    select(*_COLUMNS)
-    .where(upstream_calendars.c.connection_id == bindparam("b_connection"))
-    .order_by(
-        upstream_calendars.c.display_order.is_(None),
-        upstream_calendars.c.display_order,
-        upstream_calendars.c.name,
-        upstream_calendars.c.id,
-    )
+_LIST = _SELECT.where(upstream_calendars.c.connection_id == bindparam("b_connection")).order_by(
+    upstream_calendars.c.display_order.is_(None),
+    upstream_calendars.c.display_order,
+    upstream_calendars.c.name,
+    upstream_calendars.c.id,
 )
 
 
@@ -124,7 +125,7 @@ def list_calendars(session: Session, connection_id: str) -> list[UpstreamCalenda
 
 def get_calendar(session: Session, calendar_id: str) -> UpstreamCalendar:
     """Return one upstream calendar; raises :class:`NotFound`."""
-    row = session.execute(select(*_COLUMNS).where(upstream_calendars.c.id == calendar_id)).first()
+    row = session.execute(_SELECT.where(upstream_calendars.c.id == calendar_id)).first()
     if row is None:
         raise NotFound("There is no such calendar.")
     return UpstreamCalendar(*row)
@@ -229,7 +230,7 @@ def add_progress(session: Session, calendar_id: str, done: int) -> None:
 
 def calendars_by_id(session: Session, ids: Sequence[str]) -> dict[str, UpstreamCalendar]:
     """Return the calendars with these ids that exist."""
-    query = select(*_COLUMNS).where(upstream_calendars.c.id.in_(ids))
+    query = _SELECT.where(upstream_calendars.c.id.in_(ids))
     return {row.id: UpstreamCalendar(*row) for row in session.execute(query)}
 
 

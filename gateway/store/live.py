@@ -1,7 +1,8 @@
 """What a reader that keeps answers in memory must ask before it trusts one.
 
 ``version`` names the state an answer about a principal depends on: busy time, sources and
-their states, holds, time zone. Equal versions mean equal answers (but for the passing of time). On
+their states, holds, time zone. Equal versions mean equal answers (but for the passing of time, and
+for ``verified_at``: when all calendars were last found current, which moves on all day). On
 SQLite it is a row, read with the plain driver in some microseconds, so it is right at once in every
 process. On PostgreSQL it is a counter raised by notifications: right within milliseconds, and void
 (None) while the listening connection is down or silent. Nothing here is trusted by a booking.
@@ -17,6 +18,7 @@ import psycopg
 
 from gateway.observe import logger
 from gateway.store.engine import GENERATION_CHANNEL, Database
+from gateway.store.freshness import VERIFIED
 from gateway.store.keys import ApiKey
 from gateway.store.principals import hash_secret
 
@@ -29,6 +31,10 @@ _KEEPALIVE_S = 10.0
 _DEAF_AFTER_S = 3.0
 """A connection whose other end vanished says nothing for a quarter of an hour, errors included."""
 
+_READ_VERSION = (
+    "SELECT generation, source_generation, verified_at FROM generations"
+    " LEFT JOIN connections USING (principal_id) WHERE principal_id = ?"
+)
 _log = logger("live")
 
 
@@ -44,6 +50,13 @@ class Live(Protocol):
 
     def version(self, principal_id: str) -> Version | None:
         """Return the version of a principal's state; None when it cannot be known cheaply."""
+        ...
+
+    def verified_at(self, principal_id: str) -> int | None:
+        """Return when a poll last found all calendars of a principal current, as far as is known.
+
+        Asked after :meth:`version`; None or a time that is known already adds nothing.
+        """
         ...
 
     @property
@@ -84,7 +97,7 @@ class SqliteLive:
         )
         self._connection.execute("PRAGMA busy_timeout=50")
         self._seen: object = None
-        self._versions: dict[str, Version] = {}
+        self._read: dict[str, tuple[Version, int | None]] = {}
         self._keys: dict[str, ApiKey] = {}
 
     def refresh(self) -> None:
@@ -94,26 +107,29 @@ class SqliteLive:
         except sqlite3.Error:
             seen = None
         if seen is None or seen != self._seen:
-            self._seen, self._versions, self._keys = seen, {}, {}
+            self._seen, self._read, self._keys = seen, {}, {}
 
     def version(self, principal_id: str) -> Version | None:
         """Return both generations of the principal."""
-        known = self._versions.get(principal_id)
-        if known is None:
-            known = self._read_version(principal_id)
-            if known is not None:
-                self._versions[principal_id] = known
-        return known
+        known = self._known(principal_id)
+        return None if known is None else known[0]
 
-    def _read_version(self, principal_id: str) -> Version | None:
-        try:
-            row: Version | None = self._connection.execute(
-                "SELECT generation, source_generation FROM generations WHERE principal_id = ?",
-                (principal_id,),
-            ).fetchone()
-        except sqlite3.Error:
-            return None
-        return row
+    def verified_at(self, principal_id: str) -> int | None:
+        """Return what the connection of the principal says."""
+        known = self._known(principal_id)
+        return None if known is None else known[1]
+
+    def _known(self, principal_id: str) -> tuple[Version, int | None] | None:
+        known = self._read.get(principal_id)
+        if known is None:
+            try:
+                row = self._connection.execute(_READ_VERSION, (principal_id,)).fetchone()
+            except sqlite3.Error:
+                return None
+            if row is None:
+                return None
+            known = self._read[principal_id] = ((row[0], row[1]), row[2])
+        return known
 
     @property
     def keys(self) -> dict[str, ApiKey]:
@@ -147,6 +163,7 @@ class PostgresqlLive:
         self._epoch = 0
         self._heard_until = float("-inf")
         self._counts: dict[str, int] = {}
+        self._verified: dict[str, int] = {}
         self._keys: dict[str, ApiKey] = {}
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="generation-listener", daemon=True)
@@ -165,6 +182,10 @@ class PostgresqlLive:
         if not self._listening:
             return None
         return self._epoch, self._counts.get(principal_id, 0)
+
+    def verified_at(self, principal_id: str) -> int | None:
+        """Return the last time that was heard of, in this connection's life."""
+        return self._verified.get(principal_id)
 
     @property
     def keys(self) -> dict[str, ApiKey]:
@@ -198,7 +219,7 @@ class PostgresqlLive:
             connection.execute(f"LISTEN {GENERATION_CHANNEL}")
             # What was heard before is void: changes may have been missed in between.
             self._epoch += 1
-            self._counts, self._keys = {}, {}
+            self._counts, self._verified, self._keys = {}, {}, {}
             self._heard_until = time.monotonic()
             while not self._closed.is_set():
                 asked_at = time.monotonic()
@@ -210,6 +231,11 @@ class PostgresqlLive:
                 self._heard_until = asked_at  # what came with the answer is read by now
 
     def _hear(self, payload: str) -> None:
+        word, *named = payload.split()
+        if word == VERIFIED:
+            at, *principal_ids = named
+            self._verified.update(dict.fromkeys(principal_ids, int(at)))
+            return
         self._counts[payload] = self._counts.get(payload, 0) + 1
         if payload == KEYS:
             self._keys = {}

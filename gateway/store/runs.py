@@ -4,7 +4,7 @@ Building a statement costs several times its execution on SQLite, so what one po
 with one statement and written with few.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, exists, func, or_, select, update
 from gateway.core.errors import NotFound
 from gateway.store.accounts import COLUMNS, Connection, Credential, Keyring, connection_of
 from gateway.store.engine import Session
-from gateway.store.objects import bump_generation
+from gateway.store.freshness import tell_verified
 from gateway.store.tables import connections, outbox, principals, secrets, upstream_calendars
 
 _email = secrets.alias("email")
@@ -140,10 +140,16 @@ _TOUCH = (
     .where(upstream_calendars.c.id.in_(bindparam("b_ids", expanding=True)))
     .values(synced_at=bindparam("b_now"))
 )
+_IS_SETTLED = select(connections.c.id).where(connections.c.id == bindparam("b_id"), ~_UNSETTLED)
+
+
+def is_settled(session: Session, connection_id: str) -> bool:
+    """Tell whether every calendar in use was read completely and none is missing."""
+    return session.execute(_IS_SETTLED, {"b_id": connection_id}).first() is not None
 
 
 def touch_synced(session: Session, calendar_ids: Sequence[str], *, now: int) -> None:
-    """Say that these calendars were found unchanged: their mirrors are current."""
+    """Say that these calendars were found unchanged, when the same cannot be said of all in use."""
     session.execute(_TOUCH, {"b_ids": list(calendar_ids), "b_now": now})
 
 
@@ -169,63 +175,54 @@ def note_run(session: Session, connection_id: str, /, *, owner: str, **changes: 
 
 @dataclass(frozen=True, slots=True)
 class IdleEnd:
-    """The end of a run that found nothing new, with what it writes on the connection."""
+    """The end of a run that found nothing new on a healthy account, and when it is due again."""
 
     connection: Connection
-    changes: Mapping[str, Any]
+    next_sync_at: float
 
 
-_LOCK_MANY = (
-    select(principals.c.id)
-    .where(principals.c.id.in_(bindparam("b_ids", expanding=True)))
-    .order_by(principals.c.id)
+_HOLD_MANY = (
+    select(connections.c.id)
+    .where(connections.c.id.in_(bindparam("b_ids", expanding=True)))
+    .order_by(connections.c.id)
     .with_for_update()
 )
 _SETTLED = select(connections.c.id).where(
     connections.c.id.in_(bindparam("b_ids", expanding=True)),
     connections.c.lease_owner == bindparam("b_owner"),
-    _POLLED,
+    connections.c.state == "ok",
+    connections.c.problem.is_(None),
     ~_UNSETTLED,
 )
-_TOUCH_ALL = (
-    update(upstream_calendars)
-    .where(
-        _calendar.connection_id.in_(bindparam("b_ids", expanding=True)),
-        _IN_USE,
-        _calendar.state == "ok",
+_NOTE_IDLE = (
+    update(connections)
+    .where(connections.c.id == bindparam("b_id"))
+    .values(
+        next_sync_at=bindparam("b_due"),
+        polled_at=bindparam("b_now"),
+        synced_at=bindparam("b_now"),
+        verified_at=bindparam("b_now"),
+        lease_owner=None,
+        lease_until=0,
     )
-    .values(synced_at=bindparam("b_now"))
 )
 
 
 def note_idle(session: Session, ends: Sequence[IdleEnd], *, owner: str, now: int) -> set[str]:
     """Write the ends of runs that found nothing new; only ages change. Returns their ids.
 
-    Left out are accounts whose lease was lost, that a person paused, and those with something to
-    read after all because roles were changed meanwhile. The principals are locked here.
+    One row each, in columns no signal watches. Left out are accounts whose lease was lost, that a
+    person paused, that had a problem, and those with something to read after all because roles
+    were changed meanwhile: who changes them writes the connection's row last, and waits for the
+    locks taken here or is seen behind them.
     """
-    session.execute(_LOCK_MANY, {"b_ids": [end.connection.principal_id for end in ends]})
-    ids = {end.connection.id for end in ends}
-    settled = session.execute(_SETTLED, {"b_ids": list(ids), "b_owner": owner})
+    due = {end.connection.id: end.next_sync_at for end in ends}
+    session.execute(_HOLD_MANY, {"b_ids": list(due)})
+    settled = session.execute(_SETTLED, {"b_ids": list(due), "b_owner": owner})
     done = {row.id for row in settled}
-    if not done:
-        return done
-    written = [end for end in ends if end.connection.id in done]
-    session.execute(
-        _NOTE,
-        [
-            {
-                "b_id": end.connection.id,
-                "b_owner": owner,
-                "lease_owner": None,
-                "lease_until": 0,
-                **end.changes,
-            }
-            for end in written
-        ],
-    )
-    session.execute(_TOUCH_ALL, {"b_ids": list(done), "b_now": now})
-    for end in written:
-        if end.connection.state != "ok":
-            bump_generation(session, end.connection.principal_id)
+    if done:
+        rows = [{"b_id": one, "b_due": due[one], "b_now": now} for one in sorted(done)]
+        session.execute(_NOTE_IDLE, rows)
+        verified = {end.connection.principal_id for end in ends if end.connection.id in done}
+        tell_verified(session, sorted(verified), at=now)
     return done

@@ -148,6 +148,9 @@ connections = Table(
     # Digest of the home listing after which nothing was left to do: the same again is an idle poll.
     Column("listing_digest", Text),
     Column("synced_at", BigInteger),
+    # When every calendar in use was last found current. One row of a poll that found nothing new:
+    # calendars are as fresh as this without being written (gateway.store.freshness).
+    Column("verified_at", BigInteger),
     Column("reconciled_at", BigInteger),
     Column("probes_left", Integer, nullable=False, default=0),
     # What was asked in the last minute, handed on with the lease (see gateway.upstream.budget).

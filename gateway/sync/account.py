@@ -122,27 +122,29 @@ async def _push(run: Run) -> int:
 async def _pull(run: Run, opened: OpenedAccount, report: SyncReport) -> bool:
     """List and pull what moved; returns whether the end was written, the lease given back."""
     context, connection = run.context, run.connection
+    asked_at = context.now()  # whoever is found current was so then
     answer = await _ask(run)
     reconcile = _is_reconcile_due(connection, context.now())
     ending = outcome.success(context, connection)
-    is_same = opened.is_settled and answer.digest == opened.listing_digest
-    is_same = is_same and not _is_retry_due(run, opened)
     _bring_forward(ending, opened.retry_at, now=context.clock())
+    due_at = ending["next_sync_at"]
     if reconcile:
         ending["reconciled_at"] = context.now()
-    elif is_same and await context.endings.note(IdleEnd(connection, ending), now=context.now()):
-        return True
+    elif isinstance(due_at, float) and _is_idle(run, opened, answer):
+        idle = IdleEnd(connection, due_at)
+        if await context.endings.note(idle, now=asked_at):
+            return True
     listed = read_listing(answer, run.connection.home_path or "/")
     ending["listing_digest"] = answer.digest
     known, todo, ended = await context.store.write(
-        _note_listing, run, listed, reconcile, ending, now=context.now()
+        _note_listing, run, listed, reconcile, ending, now=asked_at
     )
     if not todo:
         return ended
     for calendar in todo:
         report.calendars.append(await _pull_one(run, calendar, reconcile=reconcile))
     return await context.store.write(
-        _close, connection, _quiet(known, todo), context.owner, ending, now=context.now()
+        _close, connection, _quiet(known, todo), context.owner, ending, now=asked_at
     )
 
 
@@ -158,6 +160,14 @@ def _bring_forward(ending: dict[str, object], retry_at: float | None, *, now: fl
     due_at = ending["next_sync_at"]
     if retry_at is not None and isinstance(due_at, float):
         ending["next_sync_at"] = min(due_at, max(retry_at, now + RETRY_DELAYS_S[0]))
+
+
+def _is_idle(run: Run, opened: OpenedAccount, answer: Answer) -> bool:
+    """Whether an account in good health has nothing to tell: its home is listed as it was."""
+    is_well = opened.connection.state == "ok" and opened.connection.problem is None
+    if _is_retry_due(run, opened):
+        return False
+    return is_well and opened.is_settled and answer.digest == opened.listing_digest
 
 
 def _note_listing(
@@ -208,7 +218,9 @@ def _end(
     *,
     now: int,
 ) -> bool:
-    if quiet:
+    if runs.is_settled(session, connection.id):
+        ending = {**ending, "verified_at": now}
+    elif quiet:
         runs.touch_synced(session, quiet, now=now)
     return outcome.note_success(session, connection, owner, ending)
 

@@ -83,7 +83,14 @@ def _changes(known: UpstreamCalendar, item: Listed) -> dict[str, Any]:
     if known.missing_since is not None or known.state == "gone":
         changes["missing_since"] = None
     if known.state == "gone":
-        changes.update(state="never", sync_token=None, ctag=None, problem=None, problem_detail=None)
+        changes.update(
+            state="never",
+            sync_token=None,
+            ctag=None,
+            synced_at=None,  # its mirror was emptied
+            problem=None,
+            problem_detail=None,
+        )
     return changes
 
 
@@ -127,6 +134,7 @@ def _let_go(session: Session, known: UpstreamCalendar, *, now: int) -> None:
         session,
         known.id,
         state="gone",
+        synced_at=known.synced_at,  # later polls find the others current, not this one
         problem="calendar-gone",
         problem_detail="This calendar is not in iCloud any more; its time was freed.",
         sync_token=None,

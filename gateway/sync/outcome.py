@@ -6,6 +6,7 @@ from gateway.core.errors import CredentialRejected, GatewayError, UpstreamThrott
 from gateway.store import accounts, leases, runs
 from gateway.store.accounts import Connection
 from gateway.store.engine import Session
+from gateway.store.freshness import tell_verified
 from gateway.store.objects import bump_generation
 from gateway.sync.context import SyncContext
 from gateway.upstream.quirks import THROTTLE_CEILING_S, THROTTLE_FLOOR_S
@@ -65,6 +66,9 @@ def note_success(
     done = runs.note_run(session, connection.id, owner=owner, **changes)
     if done and connection.state != "ok":
         bump_generation(session, connection.principal_id)
+    verified_at = changes.get("verified_at")
+    if done and isinstance(verified_at, int):
+        tell_verified(session, [connection.principal_id], at=verified_at)
     return done
 
 

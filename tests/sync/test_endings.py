@@ -8,7 +8,7 @@ from tests.sync.conftest import Site
 
 async def test_nobody_waits_for_a_writer_that_was_stopped(site: Site) -> None:
     endings = site.context.endings
-    end = IdleEnd(site.connection(), {})
+    end = IdleEnd(site.connection(), site.clock.time + 240)
     waiting = [asyncio.ensure_future(endings.note(end, now=1)) for _ in range(2)]
     await asyncio.sleep(0.001)
     assert endings._writer is not None

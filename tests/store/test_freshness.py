@@ -1,0 +1,76 @@
+"""The migration that takes polls out of the signals: times stand, and only new values are told."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from alembic import command
+
+from gateway.store import calendars
+from gateway.store.engine import Database
+from gateway.store.keys import create_key
+from gateway.store.live import Live, PostgresqlLive, open_live
+from gateway.store.schema import _config, migrate
+from tests.store.conftest import NOW, Place
+
+BEFORE = "0004"
+
+CHANGES = (
+    ("UPDATE upstream_calendars SET state = 'ok', synced_at = 500", False),
+    ("UPDATE connections SET state = 'ok', verified_at = 900", False),
+    ("UPDATE upstream_calendars SET synced_at = 501", True),
+    ("UPDATE connections SET state = 'paused'", True),
+)
+
+
+@pytest.mark.rule("R23")
+def test_a_signal_is_raised_by_a_new_value_alone(place: Place) -> None:
+    database = place.database
+    command.downgrade(_config(database), BEFORE)
+    _run(database, "UPDATE upstream_calendars SET state = 'ok', synced_at = 500")
+    migrate(database)
+    assert _synced_at(place) == 500
+    live = open_live(database)
+    try:
+        _until(live, lambda: live.version(place.principal.id) is not None)
+        for change, is_told in CHANGES:
+            before = live.version(place.principal.id)
+            _run(database, change)
+            _settle(database, live)
+            assert (live.version(place.principal.id) != before) is is_told, change
+    finally:
+        live.close()
+    assert _synced_at(place) == 900
+    command.downgrade(_config(database), BEFORE)
+    with database.read() as session:
+        query = "SELECT synced_at FROM upstream_calendars"
+        assert session.exec_driver_sql(query).scalar() == 900
+
+
+def _run(database: Database, statement: str) -> None:
+    with database.write() as session:
+        session.exec_driver_sql(statement)
+
+
+def _synced_at(place: Place) -> int | None:
+    with place.database.read() as session:
+        return calendars.get_calendar(session, place.calendar_id).synced_at
+
+
+def _settle(database: Database, live: Live) -> None:
+    """Wait until everything written so far has been heard of: notifications come in order."""
+    live.refresh()
+    if isinstance(live, PostgresqlLive):
+        heard = live.version("keys")
+        with database.write() as session:
+            create_key(session, name="s", scopes=frozenset(), subaccount_id=None, now=NOW)
+        _until(live, lambda: live.version("keys") != heard)
+
+
+def _until(live: Live, check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    live.refresh()
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+        live.refresh()
