@@ -13,7 +13,7 @@ from gateway.store.live import Live, PostgresqlLive, open_live
 from gateway.store.schema import _config, migrate
 from tests.store.conftest import NOW, Place
 
-BEFORE = "0004"
+BEFORE = "0008"
 
 CHANGES = (
     ("UPDATE upstream_calendars SET state = 'ok', synced_at = 500", False),

@@ -7,8 +7,8 @@ current. The signals of 0002 are raised when a watched value changes, not when i
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
