@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable
 
 import pytest
-from alembic import command
 
 from gateway.store import calendars
 from gateway.store.engine import Database
 from gateway.store.keys import create_key
 from gateway.store.live import Live, PostgresqlLive, open_live
-from gateway.store.schema import _config, migrate
+from gateway.store.schema import migrate
 from tests.store.conftest import NOW, Place
+from tests.store.test_migrations import downgrade
 
 BEFORE = "0008"
 
@@ -26,7 +26,7 @@ CHANGES = (
 @pytest.mark.rule("R23")
 def test_a_signal_is_raised_by_a_new_value_alone(place: Place) -> None:
     database = place.database
-    command.downgrade(_config(database), BEFORE)
+    downgrade(database, BEFORE)
     _run(database, "UPDATE upstream_calendars SET state = 'ok', synced_at = 500")
     migrate(database)
     assert _synced_at(place) == 500
@@ -41,7 +41,7 @@ def test_a_signal_is_raised_by_a_new_value_alone(place: Place) -> None:
     finally:
         live.close()
     assert _synced_at(place) == 900
-    command.downgrade(_config(database), BEFORE)
+    downgrade(database, BEFORE)
     with database.read() as session:
         query = "SELECT synced_at FROM upstream_calendars"
         assert session.exec_driver_sql(query).scalar() == 900

@@ -12,7 +12,7 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-# As in 0002: table, columns whose change counts, how to find the principal of a row.
+# As in 0002, and what is asked for again (R9): table, columns whose change counts, principal.
 WATCHED = (
     ("collections", ("kind", "transparent"), "NEW.principal_id"),
     ("connections", ("state", "trust_for_s"), "NEW.principal_id"),
@@ -44,8 +44,9 @@ def downgrade() -> None:
 
 def _renew_triggers(*, only_changes: bool) -> None:
     sqlite = op.get_bind().dialect.name == "sqlite"
-    for table, columns, principal in WATCHED:
+    for table, watched, principal in WATCHED:
         name = f"signal_{table}_update"
+        columns = watched if only_changes else [one for one in watched if one != "catching_up"]
         when = ""
         if only_changes:
             differs = "IS NOT" if sqlite else "IS DISTINCT FROM"
