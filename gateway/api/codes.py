@@ -41,6 +41,7 @@ CODES: Mapping[str, str] = {
     "invalid": "The value has the wrong type or form; the text says which is right.",
     "invalid-json": "The body is not JSON.",
     "invalid-request": "The request is wrong; `errors` lists each culprit.",
+    "last-admin-key": "The last key that may do everything; `gateway keys` makes another.",
     "local-time-invalid": "Not a local time from 00:00 to 24:00.",
     "method-not-allowed": "The address does not know that method.",
     "missing": "A field or parameter that is needed is not there.",

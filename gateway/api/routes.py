@@ -202,6 +202,7 @@ PEOPLE = (
         "Keys",
         "admin",
         status=204,
+        problems=("last-admin-key",),
     ),
 )
 

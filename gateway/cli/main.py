@@ -24,6 +24,7 @@ COMMANDS = {
     "sync": "watch:sync",
     "freebusy": "watch:freebusy",
     "logins": "people:logins",
+    "keys": "keys:keys",
     "pushes": "pushes:pushes",
     "doctor": "doctor:doctor",
     "busy": "busy:busy",

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Row
 
-from gateway.core.errors import NotFound
+from gateway.core.errors import Conflict, NotFound
 from gateway.store.engine import Session, chunks, new_id
 from gateway.store.principals import get_subaccount, hash_secret
 from gateway.store.tables import api_keys
@@ -74,17 +74,43 @@ def list_keys(session: Session, *, subaccount_id: str | None = None) -> list[Api
 
 def count_unbound_admins(session: Session) -> int:
     """Return how many keys may do everything: admin keys that are bound to no subaccount."""
-    unbound = select(api_keys.c.scopes).where(api_keys.c.subaccount_id.is_(None))
-    return sum("admin" in scopes.split() for scopes in session.execute(unbound).scalars())
+    return len(_unbound_admins(session))
+
+
+def revoke_key(session: Session, key_id: str, *, subaccount_id: str | None = None) -> None:
+    """Revoke a key for somebody who holds one; the last that may do everything stays (R46).
+
+    All such keys are locked first: two admins who revoke each other's at once leave one. Raises
+    :class:`NotFound`, and :class:`Conflict` ``last-admin-key``.
+    """
+    if subaccount_id is None:
+        _lock_unbound(session)
+        if _unbound_admins(session) == {key_id}:
+            raise Conflict(
+                "This is the last key that may do everything; make another first, here or with"
+                " `gateway keys --add admin` on the machine.",
+                code="last-admin-key",
+            )
+    delete_key(session, key_id, subaccount_id=subaccount_id)
 
 
 def delete_key(session: Session, key_id: str, *, subaccount_id: str | None = None) -> None:
-    """Revoke an API key at once; raises :class:`NotFound`."""
+    """Revoke a key at once, whichever it is; raises :class:`NotFound`."""
     statement = delete(api_keys).where(api_keys.c.id == key_id)
     if subaccount_id is not None:
         statement = statement.where(api_keys.c.subaccount_id == subaccount_id)
     if not session.execute(statement).rowcount:
         raise NotFound("There is no such key.")
+
+
+def _lock_unbound(session: Session) -> None:
+    unbound = select(api_keys.c.id).where(api_keys.c.subaccount_id.is_(None))
+    session.execute(unbound.order_by(api_keys.c.id).with_for_update()).all()
+
+
+def _unbound_admins(session: Session) -> frozenset[str]:
+    unbound = select(api_keys.c.id, api_keys.c.scopes).where(api_keys.c.subaccount_id.is_(None))
+    return frozenset(row.id for row in session.execute(unbound) if "admin" in row.scopes.split())
 
 
 def _key(row: Row[Any]) -> ApiKey:

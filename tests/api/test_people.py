@@ -111,6 +111,21 @@ async def test_a_key_works_until_it_is_revoked(place: Place) -> None:
     assert (await place.caller("new").get(path, **window))[0] == 401
 
 
+@pytest.mark.rule("R46")
+async def test_the_last_key_that_may_do_everything_stays(place: Place) -> None:
+    bound = {"name": "bound", "scopes": ["admin"], "subaccount": place.ann.subaccount_id}
+    assert (await place.admin.post("/v1/keys", bound))[0] == 201
+    listed = (await place.admin.get("/v1/keys"))[1]["keys"]
+    (last,) = (k["id"] for k in listed if k["subaccount"] is None and "admin" in k["scopes"])
+    status, problem = await place.admin.call("DELETE", f"/v1/keys/{last}")
+    assert (status, problem["code"]) == (409, "last-admin-key")
+    assert "gateway keys --add admin" in problem["detail"]
+    another = {"name": "another", "scopes": ["admin", "platform"]}
+    assert (await place.admin.post("/v1/keys", another))[0] == 201
+    assert await place.admin.call("DELETE", f"/v1/keys/{last}") == (204, None)
+    assert (await place.admin.get("/v1/keys"))[0] == 401
+
+
 async def test_a_bound_admin_never_gives_more_than_it_has(place: Place) -> None:
     bound = place.caller("acme-admin")
     body = {"name": "k", "scopes": ["admin"], "subaccount": place.bob.subaccount_id}

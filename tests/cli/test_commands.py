@@ -319,3 +319,24 @@ def test_roles_say_how_all_day_events_count(environment: dict[str, str]) -> None
     code, document, _ = run_gateway(*arguments, f"{name}=block", environment=environment)
     assert (code, document["calendars"][0]["all_day"]) == (0, "block")
     assert run_gateway(*arguments, f"{name}=never", environment=environment)[0] == 2
+
+
+@pytest.mark.rule("R46")
+def test_keys_are_made_and_revoked_on_the_machine(environment: dict[str, str]) -> None:
+    run_gateway("init", environment=environment)
+    code, listed, _ = run_gateway("keys", environment=environment)
+    (first,) = listed["keys"]
+    assert (code, first["scopes"], first["subaccount"]) == (0, "admin", None)
+    code, left, _ = run_gateway("keys", "--remove", first["id"], environment=environment)
+    assert (code, left) == (0, {"keys": []})
+    code, made, _ = run_gateway("keys", "--add", "admin", "--label", "new", environment=environment)
+    assert (code, made["key"][:3]) == (0, "gw_")
+    assert [(key["id"], key["name"]) for key in made["keys"]] == [(made["id"], "new")]
+    for wrong, code in (
+        (("--add", "platform"), "subaccount-required"),
+        (("--add", "platform", "--subaccount", "sub_x"), "not-found"),
+        (("--remove", "key_x"), "not-found"),
+    ):
+        found = run_gateway("keys", *wrong, environment=environment)
+        assert (found[0], found[1]["error"]["code"]) == (1, code)
+    assert run_gateway("keys", "--add", "root", environment=environment)[0] == 2
