@@ -32,8 +32,7 @@ def migrate(database: Database) -> str:
     if problem is not None and problem.code not in ("not-initialised", "schema-outdated"):
         raise problem
     if problem is not None:
-        config = _config()
-        config.attributes["engine"] = database.engine
+        config = _config(database)
         config.attributes["verify"] = _check_migrated
         with database.translated():
             _upgrade(config)
@@ -122,9 +121,10 @@ def _read_versions(session: Session, found: Structure) -> list[str]:
     return list(session.execute(text("SELECT version_num FROM alembic_version")).scalars())
 
 
-def _config() -> Config:
+def _config(database: Database | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["engine"] = None if database is None else database.engine
     return config
 
 
