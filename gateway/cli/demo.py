@@ -7,9 +7,7 @@ of both. It makes a subaccount with three principals: two connected and synced, 
 import asyncio
 import json
 import os
-import shutil
 import socket
-import tempfile
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -19,12 +17,11 @@ from typing import Annotated, Any
 import aiohttp
 import typer
 
+from gateway.cli.demo_folder import DemoFolder, demo_folder, forget_settings
 from gateway.cli.demo_job import run_job
 from gateway.cli.output import REFUSED, refusals, show, stdout
 from gateway.cli.processes import Child, stop_event
-from gateway.cli.setup import initialise
 from gateway.core.errors import GatewayError
-from gateway.settings import Settings
 
 POLL_S = 5
 """The demo polls its look-alike this often, so that a change shows while one watches."""
@@ -100,7 +97,7 @@ class Api:
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Do the main job, print it, end.")] = False,
     data: Annotated[
-        Path | None, typer.Option(help="Data folder to keep; default a temporary one.")
+        Path | None, typer.Option(help="Folder to keep and go on with; default a temporary one.")
     ] = None,
     api_port: Annotated[
         int | None, typer.Option(help="Port of the API; 0 is any free one.", show_default="8080")
@@ -116,18 +113,14 @@ def demo(
     ] = False,
 ) -> None:
     """See the product do its main job on this machine, with an iCloud look-alike as iCloud."""
-    folder = data or Path(tempfile.mkdtemp(prefix="gateway-demo-"))
+    forget_settings()
     ports = {
         "api": _free(8080) if api_port is None else api_port,
         "caldav": _free(5232) if caldav_port is None else caldav_port,
         "lookalike": _free(8180) if lookalike_port is None else lookalike_port,
     }
-    try:
-        with refusals(as_json=as_json):
-            ok = asyncio.run(_run(folder, ports, once=once, as_json=as_json))
-    finally:
-        if data is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    with refusals(as_json=as_json), demo_folder(data) as folder:
+        ok = asyncio.run(_run(folder, ports, once=once, as_json=as_json))
     if not ok:
         raise typer.Exit(REFUSED)
 
@@ -143,7 +136,7 @@ def _free(preferred: int) -> int:
     return preferred
 
 
-async def _run(folder: Path, ports: dict[str, int], *, once: bool, as_json: bool) -> bool:
+async def _run(folder: DemoFolder, ports: dict[str, int], *, once: bool, as_json: bool) -> bool:
     stop = stop_event()
     async with AsyncExitStack() as stack:
         setting_up = asyncio.ensure_future(_set_up(stack, folder, ports))
@@ -160,18 +153,20 @@ async def _run(folder: Path, ports: dict[str, int], *, once: bool, as_json: bool
         return True
 
 
-async def _set_up(stack: AsyncExitStack, folder: Path, ports: dict[str, int]) -> Demo:
+async def _set_up(stack: AsyncExitStack, folder: DemoFolder, ports: dict[str, int]) -> Demo:
     """Start the parts and connect the people; the stack stops everything in reverse order."""
     began = time.monotonic()
-    lookalike = await Child.start("lookalike", "--port", str(ports["lookalike"]))
+    lookalike = await Child.start(
+        "lookalike", "--port", str(ports["lookalike"]), "--keep", str(folder.lookalike)
+    )
     stack.push_async_callback(lookalike.stop)
-    environment = _environment(folder, ports, lookalike.ready["url"])
-    admin_key = _initialise(folder)
+    environment = _environment(folder.path, ports, lookalike.ready["url"])
+    admin_key = folder.admin_key()
     gateway = await Child.start("serve", environment=environment)
     stack.push_async_callback(gateway.stop)
     session = await stack.enter_async_context(aiohttp.ClientSession())
     api = Api(gateway.ready["api"], admin_key, session)
-    people = await _people(api, lookalike.ready["accounts"])
+    people = await _people(api, folder, lookalike.ready["accounts"])
     return Demo(
         api.url,
         gateway.ready["caldav"],
@@ -183,28 +178,24 @@ async def _set_up(stack: AsyncExitStack, folder: Path, ports: dict[str, int]) ->
 
 
 def _environment(folder: Path, ports: dict[str, int], upstream: str) -> dict[str, str]:
-    clean = {name: v for name, v in os.environ.items() if not name.startswith("GATEWAY_")}
-    return clean | {
-        "GATEWAY_DATA_DIR": str(folder.absolute()),
+    return dict(os.environ) | {
+        "GATEWAY_DATA_DIR": str(folder),
         "GATEWAY_UPSTREAM_URL": upstream,
         "GATEWAY_UPSTREAM_ALLOW_LOOPBACK": "true",
         "GATEWAY_API_BIND": f"127.0.0.1:{ports['api']}",
         "GATEWAY_CALDAV_BIND": f"127.0.0.1:{ports['caldav']}",
         "GATEWAY_POLL_ACTIVE_S": str(POLL_S),
         "GATEWAY_POLL_IDLE_S": str(POLL_S),
-        "GATEWAY_LOG_LEVEL": os.environ.get("GATEWAY_LOG_LEVEL", "WARNING"),
+        "GATEWAY_LOG_LEVEL": "WARNING",
     }
 
 
-def _initialise(folder: Path) -> str:
-    """Make a fresh installation in the folder; a kept demo starts over, its look-alike is new."""
-    for name in ("keyring.json", "gateway.sqlite3", "gateway.sqlite3-wal", "gateway.sqlite3-shm"):
-        (folder / name).unlink(missing_ok=True)
-    return initialise(Settings(data_dir=folder)).admin_key
-
-
-async def _people(api: Api, accounts: list[dict[str, str]]) -> list[Person]:
-    subaccount = await api.call("POST", "v1/subaccounts", {"name": "Demo"})
+async def _people(api: Api, folder: DemoFolder, accounts: list[dict[str, str]]) -> list[Person]:
+    """Make the people, or whoever of them is missing yet; each step is remembered when done."""
+    if "subaccount" not in folder.memory:
+        made = await api.call("POST", "v1/subaccounts", {"name": "Demo"})
+        folder.memory["subaccount"] = made["id"]
+        folder.save()
     people = [
         Person(
             account["name"],
@@ -215,37 +206,61 @@ async def _people(api: Api, accounts: list[dict[str, str]]) -> list[Person]:
         for account in accounts
     ]
     for person in people:
-        await _register(api, subaccount["id"], person)
-    await asyncio.gather(*(_connect(api, person) for person in people if person.connected))
+        await _register(api, folder, person)
+    connected = [person for person in people if person.connected]
+    await asyncio.gather(*(_connect(api, folder, person) for person in connected))
     return people
 
 
-async def _register(api: Api, subaccount: str, person: Person) -> None:
-    made = await api.call(
-        "POST",
-        "v1/principals",
-        {"subaccount": subaccount, "name": person.name, "time_zone": person.zone},
-    )
-    person.id = made["id"]
+async def _register(api: Api, folder: DemoFolder, person: Person) -> None:
+    known = folder.person(person.apple["email"])
+    if "id" not in known:
+        wanted = {
+            "subaccount": folder.memory["subaccount"],
+            "name": person.name,
+            "time_zone": person.zone,
+        }
+        known["id"] = (await api.call("POST", "v1/principals", wanted))["id"]
+        folder.save()
+    person.id = known["id"]
     for kind in ("device", "platform"):
-        login = await api.call(
-            "POST", f"v1/principals/{person.id}/logins", {"kind": kind, "label": f"demo {kind}"}
-        )
-        setattr(person, kind, {"login": login["login"], "password": login["password"]})
+        if kind not in known:
+            path = f"v1/principals/{person.id}/logins"
+            login = await api.call("POST", path, {"kind": kind, "label": f"demo {kind}"})
+            known[kind] = {"login": login["login"], "password": login["password"]}
+            folder.save()
+        setattr(person, kind, known[kind])
 
 
-async def _connect(api: Api, person: Person) -> None:
+async def _connect(api: Api, folder: DemoFolder, person: Person) -> None:
     base = f"v1/principals/{person.id}"
-    connection = await api.call("POST", f"{base}/connection", person.apple)
-    by_name = {calendar["name"]: calendar for calendar in connection["calendars"]}
-    linked = next(c for c in connection["calendars"] if c["linkable"])
-    conflicts = [c["id"] for c in by_name.values() if c["conflictable"] and c != linked]
+    known = folder.person(person.apple["email"])
+    if "chosen" not in known:
+        await _choose(api, person)
+        known["chosen"] = True
+        folder.save()
+    await api.call("POST", f"{base}/connection/sync")
+    person.calendars = (await api.call("GET", f"{base}/calendars"))["calendars"]
+    if "schedule" not in known:
+        known["schedule"] = await _offer(api, person)
+        folder.save()
+    person.schedule = known["schedule"]
+
+
+async def _choose(api: Api, person: Person) -> None:
+    """Connect the account, link its first calendar and let the others block."""
+    base = f"v1/principals/{person.id}"
+    try:
+        await api.call("POST", f"{base}/connection", person.apple)
+    except GatewayError as error:
+        if error.code != "principal-already-connected":  # by an interrupted start
+            raise
+    listed = (await api.call("GET", f"{base}/calendars"))["calendars"]
+    linked = next(c for c in listed if c["linkable"])
+    conflicts = [c["id"] for c in listed if c["conflictable"] and c != linked]
     await api.call(
         "PUT", f"{base}/calendar-roles", {"linked": linked["id"], "conflicts": conflicts}
     )
-    await api.call("POST", f"{base}/connection/sync")
-    person.calendars = (await api.call("GET", f"{base}/calendars"))["calendars"]
-    person.schedule = await _offer(api, person)
 
 
 async def _offer(api: Api, person: Person) -> str:

@@ -54,7 +54,7 @@ def initialise(settings: Settings) -> Installation:
             if is_new:
                 replace_unused_keys(session, keyring)
             _, secret = keys.create_key(
-                session, name="first admin", scopes=ADMIN_SCOPES, subaccount_id=None, now=_now()
+                session, name="first admin", scopes=ADMIN_SCOPES, subaccount_id=None, now=now_s()
             )
     finally:
         database.close()
@@ -136,5 +136,6 @@ def migrate(
     show({"schema": revision}, as_json=as_json, text=f"The schema is at revision {revision}.")
 
 
-def _now() -> int:
+def now_s() -> int:
+    """Return the present, UTC epoch seconds."""
     return int(time.time())

@@ -12,12 +12,17 @@ from dataclasses import dataclass, field
 
 from gateway.lookalike.ical import find_kind, find_uid
 
-_etags = itertools.count(1)
+_numbers = [itertools.count(1)]
+
+
+def mint_etags_from(number: int) -> None:
+    """Go on with the ETags of this number, so that none of an earlier process comes again."""
+    _numbers[0] = itertools.count(number)
 
 
 def mint_etag() -> str:
     """Return a new strong ETag: a short opaque quoted token, never given twice by a process."""
-    number, text = next(_etags) * 7919 + 36**5, ""
+    number, text = next(_numbers[0]) * 7919 + 36**5, ""
     while number:
         number, digit = divmod(number, 36)
         text = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + text
@@ -68,7 +73,7 @@ class Contents:
         # name -> (revision, deleted); the newest change is always last in the dict
         self.changes: dict[str, tuple[int, bool]] = {}
         self.change_times: list[float] = [0.0]
-        self._passages: dict[str, list[tuple[int, bool]]] = {}
+        self.passages: dict[str, list[tuple[int, bool]]] = {}
 
     def put(self, name: str, data: bytes, now: float, *, etag: str | None = None) -> Resource:
         """Store bytes under a name, new or not, without any check; return the resource."""
@@ -116,13 +121,13 @@ class Contents:
         self.changes.pop(name, None)
         self.changes[name] = (self.revision, deleted)
         self.change_times.append(now)
-        passages = self._passages.setdefault(name, [])
+        passages = self.passages.setdefault(name, [])
         if not passages or passages[-1][1] != deleted:
             passages.append((self.revision, deleted))
 
     def existed_at(self, name: str, revision: int) -> bool:
         """Whether a name was there at a revision."""
-        known = [deleted for number, deleted in self._passages.get(name, ()) if number <= revision]
+        known = [deleted for number, deleted in self.passages.get(name, ()) if number <= revision]
         return bool(known) and not known[-1]
 
     def changes_since(self, revision: int) -> list[tuple[str, bool]]:

@@ -25,7 +25,7 @@ This page is generated from `gateway/lookalike` by `python -m gateway.lookalike.
     gateway lookalike --port 8123
 
 starts it with demo accounts and prints the addresses and the app-specific passwords
-(`--no-seed` starts it empty, `gateway lookalike --help` lists the options). Sign in with Basic:
+(`--no-seed` starts it empty, `--keep FILE` goes on where it stopped). Sign in with Basic:
 
     curl -u robin@example.com:xxxx-xxxx-xxxx-xxxx -X PROPFIND -H 'Depth: 0' \\
       -d '<d:propfind xmlns:d="DAV:"><d:prop><d:current-user-principal/></d:prop></d:propfind>' \\
