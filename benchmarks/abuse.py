@@ -41,6 +41,7 @@ class World:
     folder: str
     key: str
     principals: tuple[str, ...]
+    mirror: str
     device: tuple[str, str]
     platform: tuple[str, str]
 
@@ -191,6 +192,7 @@ def _start(stack: ExitStack, folder: Path) -> tuple[Victim, World]:
         folder=str(folder),
         key=key,
         principals=(filled.principal_id, *people),
+        mirror=filled.mirrors[0],
         device=filled.device,
         platform=filled.platform,
     )

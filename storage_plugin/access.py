@@ -14,10 +14,13 @@ from radicale.pathutils import strip_path
 from radicale.rights import BaseRights
 
 from gateway.core.errors import StoreError
+from gateway.observe import logger
 from gateway.store.failure_counter import WAIT_MS
 from gateway.store.principals import Login, is_seen_stale, note_login_seen, verify_login
 from storage_plugin.state import Gateway, current_state, default_gateway
 from storage_plugin.throttle import LoginThrottle
+
+_log = logger("caldav")
 
 MIRROR_PREFIX = "mirror-"
 """Names of mirrors begin so; clients cannot make calendars with such a name."""
@@ -38,6 +41,8 @@ class Auth(BaseAuth):
         with self._gateway.database.read() as session:
             found = verify_login(session, login, password)
         if found is None:
+            # No name: people type passwords where names belong. What fail2ban looks for.
+            _log.warning(f"Failed login attempt from {address}")
             self._throttle.note_failure(address, login)
             return ""
         current_state().login = found

@@ -18,15 +18,14 @@ from radicale.app.get import requests_freebusy_view
 from radicale.config import Configuration
 from radicale.pathutils import strip_path
 
-from gateway.core.errors import GatewayError
 from storage_plugin import bodies, freebusy, propfind, proppatch, reports, scheduling, setup
 from storage_plugin.calendars import make_local_calendar, read_wanted, refuse_subscriptions
 from storage_plugin.collection import CalendarItem
 from storage_plugin.conditions import matches_weakly
-from storage_plugin.effort import ClientGone, Effort
-from storage_plugin.errors import DavError, from_gateway_error
+from storage_plugin.effort import Effort
+from storage_plugin.errors import DavError
 from storage_plugin.gate import Gate
-from storage_plugin.handlers import Address, Answer, dav, not_yours, nothing_here
+from storage_plugin.handlers import Address, Answer, as_refusal, dav, not_yours, nothing_here
 from storage_plugin.home import OUTBOX_NAME, Home
 from storage_plugin.state import Gateway, fresh_state
 from storage_plugin.storage import Storage
@@ -63,12 +62,8 @@ class GatewayApplication(WritingMethods, Application):
                 if environ["REQUEST_METHOD"].upper() not in self._methods():
                     raise self._no_such_method()
                 return _with_own_words(super()._handle_request(environ))
-            except DavError as error:
-                refusal = error
-            except GatewayError as error:
-                refusal = from_gateway_error(error)
-            except ClientGone:
-                refusal = DavError(HTTPStatus.SERVICE_UNAVAILABLE, "", "The client is gone.")
+            except Exception as error:  # one that passed Radicale would be logged with its words
+                refusal = as_refusal(error)
         status, headers, body, _request = refusal.response()
         data = str(body).encode()
         head = [*dict(headers).items(), ("Content-Length", str(len(data)))]

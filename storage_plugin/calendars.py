@@ -39,7 +39,8 @@ RESERVED = ("inbox", "outbox")
 MAX_LOCAL_CALENDARS = 100
 MAX_PROPERTY_SIZE = 64 * 1024
 MAX_PROPERTIES_SIZE = 256 * 1024
-"""Of all kept properties of one calendar: every look at a home reads them."""
+MAX_PROPERTIES = 200
+"""All kept properties of one calendar: every look at a home reads them."""
 
 _SUBSCRIPTION_HOSTS = ("calendarserver.org", "apple.com")
 _SUBSCRIPTION_SCHEMES = ("webcal:", "webcals:")
@@ -141,7 +142,7 @@ def change_calendar(session: Session, row: Collection, wanted: Wanted) -> None:
             session,
             row.id,
             display_name=name or row.name,
-            properties=_kept(dead),
+            properties=_kept(dead, before=fresh.properties),
             transparent=transparent,
             now=int(time.time()),
         )
@@ -176,16 +177,27 @@ def _check_room(session: Session, principal_id: str, name: str) -> None:
         )
 
 
-def _kept(dead: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the properties that have a value; raises 507 when they are too large together."""
+def _kept(
+    dead: Mapping[str, str | None], *, before: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the properties that have a value; raises 507 when they are too many or too large.
+
+    A calendar that has more of them from earlier may always lose some.
+    """
     kept = {tag: text for tag, text in dead.items() if text is not None}
-    if sum(len(tag) + len(text) for tag, text in kept.items()) > MAX_PROPERTIES_SIZE:
+    before = before or {}
+    is_many = len(kept) > max(MAX_PROPERTIES, len(before))
+    if is_many or _size(kept) > max(MAX_PROPERTIES_SIZE, _size(before)):
         raise DavError(
             HTTPStatus.INSUFFICIENT_STORAGE,
             "<quota-not-exceeded/>",
-            "The properties of this calendar are too large together.",
+            "The properties of this calendar are too many, or too large together.",
         )
     return kept
+
+
+def _size(properties: Mapping[str, str]) -> int:
+    return sum(len(tag) + len(text) for tag, text in properties.items())
 
 
 def _value(element: Any) -> str:

@@ -198,8 +198,15 @@ class CalendarCollection(BaseCollection):
 
     def serialize(self, vcf_to_ics: bool = False, ShareActions: Any = None) -> str:  # noqa: N803
         """Return the whole calendar as one iCalendar text."""
+        effort = current_state().effort
+
+        def texts() -> Iterator[str]:
+            for item in self.get_all():
+                effort.tick()
+                yield item.serialize()
+
         return export(
-            (item.serialize() for item in self.get_all()),
+            texts(),
             name=self.row.display_name,
             description=self.get_meta("C:calendar-description"),
         )

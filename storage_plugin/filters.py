@@ -19,6 +19,9 @@ _C = "{urn:ietf:params:xml:ns:caldav}"
 _UTC_TIME = re.compile(r"\d{8}T\d{6}Z")
 _VALUE_TIME = re.compile(r"(\d{8})(?:T(\d{6})Z?)?")
 
+MAX_PARTS = 500
+"""Elements of one filter: each is held against every event."""
+
 TimeRange = tuple[int | None, int | None]
 """Start and end in UTC epoch seconds; None is open (RFC 4791 9.9)."""
 
@@ -84,6 +87,8 @@ def read_filters(elements: Iterable[Any]) -> list[CompFilter]:
     """Read ``C:filter`` elements; raises :class:`DavError` ``valid-filter``."""
     found: list[CompFilter] = []
     for element in elements:
+        if sum(1 for _part in element.iter()) > MAX_PARTS:
+            raise _invalid(f"A filter can have {MAX_PARTS} parts.")
         tops = [child for child in element if child.tag == f"{_C}comp-filter"]
         if len(tops) > 1:
             raise _invalid("A filter holds one comp-filter at its top.")

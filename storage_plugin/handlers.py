@@ -12,6 +12,8 @@ from radicale import httputils, types
 from radicale.pathutils import sanitize_path, strip_path
 
 from gateway.core.errors import GatewayError
+from gateway.observe import logger
+from storage_plugin.effort import ClientGone
 from storage_plugin.errors import DavError, from_gateway_error
 
 Answer = types.WSGIResponse
@@ -20,6 +22,7 @@ Handler = Callable[..., Answer]
 MAX_NAME = 1000
 """Bytes of one path segment; a database index cannot hold much more."""
 
+_log = logger("caldav")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -30,12 +33,27 @@ def dav(method: Handler) -> Handler:
     def answer(*args: Any, **kwargs: Any) -> Answer:
         try:
             return method(*args, **kwargs)
-        except DavError as error:
-            return error.response()
-        except GatewayError as error:
-            return from_gateway_error(error).response()
+        except Exception as error:
+            return as_refusal(error).response()
 
     return answer
+
+
+def as_refusal(error: Exception) -> DavError:
+    """Return what an error is answered with; one that nobody foresaw is told to the log.
+
+    Radicale would write the address and the error's words there: file names, login names.
+    """
+    if isinstance(error, DavError):
+        return error
+    if isinstance(error, GatewayError):
+        return from_gateway_error(error)
+    if isinstance(error, ClientGone):
+        return DavError(HTTPStatus.SERVICE_UNAVAILABLE, "", "The client is gone.")
+    _log.error("request failed", exc_info=error)
+    return DavError(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "", "Something went wrong here; the log says what."
+    )
 
 
 def not_yours(user: str, principal_id: str) -> Answer:

@@ -13,12 +13,20 @@ from xml.sax.saxutils import unescape
 
 from radicale import types
 
-from storage_plugin.effort import Effort
 from storage_plugin.errors import DECLARATIONS, DavError
 from storage_plugin.handlers import path_of
 from storage_plugin.multistatus import multistatus, response
-from storage_plugin.properties import C, D, Resource, Viewer, write_properties
+from storage_plugin.properties import (
+    C,
+    D,
+    Resource,
+    Viewer,
+    asked,
+    check_names,
+    write_properties,
+)
 from storage_plugin.propfind import resources_at
+from storage_plugin.state import current_state
 from storage_plugin.storage import Storage
 
 EXPAND = f"{D}expand-property"
@@ -47,6 +55,7 @@ def answer(
         return _searchable()
     if root.tag == SEARCH:
         return multistatus(_search(viewer, resources_at(storage, viewer.home, deep=False), root))
+    check_names([prop.get("name") or "" for prop in root.iter(f"{D}property")])
     expansion = _Expansion(storage, viewer, minimal=minimal)
     return multistatus(expansion.response(resource, root) for resource in resources)
 
@@ -58,7 +67,7 @@ class _Expansion:
         self._storage = storage
         self._viewer = viewer
         self._minimal = minimal
-        self._effort = Effort()
+        self._effort = current_state().effort
 
     def response(self, resource: Resource, wanted: Any) -> str:
         """Write a resource's properties; an href whose own are wanted becomes a response."""
@@ -98,8 +107,9 @@ def _search(viewer: Viewer, own: list[Resource], root: Any) -> Iterable[str]:
     """
     searches = root.findall(f"{D}property-search")
     combine = any if root.get("test") == "anyof" and searches else all
-    asked = [*(prop for props in root.findall(f"{D}prop") for prop in props), *root]
-    tags = list(dict.fromkeys(prop.tag for prop in asked if prop.tag not in _PARTS))
+    named = [*(prop for props in root.findall(f"{D}prop") for prop in props), *root]
+    tags = asked(prop for prop in named if prop.tag not in _PARTS)
+    check_names([prop.tag for search in searches for prop in search.iter()])
     for resource in own:
         if combine(_is_found(resource, viewer, search) for search in searches):
             path = viewer.base_prefix + resource.path

@@ -4,10 +4,12 @@ A property is a function from a resource to inner XML, None where the resource h
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from http import HTTPStatus
+from typing import Any
 
 from gateway.settings import Settings
 from gateway.store.bookings import owner_addresses
@@ -17,6 +19,7 @@ from gateway.store.objects import StoredObject
 from gateway.store.principals import Principal, get_principal
 from storage_plugin.calendars import TRANSPARENCY
 from storage_plugin.collection import CalendarCollection, clark, http_date, quoted
+from storage_plugin.errors import DavError
 from storage_plugin.home import OUTBOX_NAME
 from storage_plugin.multistatus import element, href, text
 from storage_plugin.working_hours import TAGS, read_property
@@ -29,6 +32,10 @@ ORDER = f"{A}calendar-order"
 COLOR = f"{A}calendar-color"
 PLATFORM_COLOR = "#0E61B9FF"
 """What ``platform/`` has until somebody colours it; clients paint an uncoloured one at random."""
+
+MAX_NAMES = 256
+MAX_NAMES_LENGTH = 16 * 1024
+"""Of all properties one request names: each is told for every member, found or not."""
 
 _MAIL = re.compile(r"[^\s/:@]+@[^\s/:@]+")
 _READ = ("<read/>", "<read-current-user-privilege-set/>", "<C:read-free-busy/>")
@@ -49,6 +56,7 @@ class Viewer:
     base_prefix: str
     settings: Settings
     session: Callable[[], Session]
+    _dead: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
     def principal(self) -> Principal:
@@ -66,6 +74,12 @@ class Viewer:
     def orders(self) -> Mapping[str, int]:
         """The places iCloud gives the mirrored calendars, by collection; read once, if at all."""
         return mirror_orders(self.session(), self.principal_id)
+
+    def dead(self, row: Collection) -> Mapping[str, str]:
+        """Return the dead properties of a calendar by Clark name, read once in a request."""
+        if row.id not in self._dead:
+            self._dead[row.id] = {clark(key): value for key, value in row.properties.items()}
+        return self._dead[row.id]
 
     def link(self, path: str) -> str:
         """Write an href element of a path on this server."""
@@ -90,6 +104,23 @@ class Resource:
 Property = Callable[[Resource, Viewer], str | None]
 
 
+def asked(props: Iterable[Any]) -> list[str]:
+    """Return the properties that elements name, each once; raises 413 for more than anybody has."""
+    tags = list(dict.fromkeys(prop.tag for prop in props))
+    check_names(tags)
+    return tags
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise 413 when a request names more properties than anybody has."""
+    if len(names) > MAX_NAMES or sum(map(len, names)) > MAX_NAMES_LENGTH:
+        raise DavError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "",
+            f"A request can name {MAX_NAMES} properties, of {MAX_NAMES_LENGTH} letters together.",
+        )
+
+
 def write_properties(
     resource: Resource, viewer: Viewer, tags: Iterable[str]
 ) -> tuple[str, list[str]]:
@@ -106,28 +137,24 @@ def write_properties(
     return "".join(found), missing
 
 
-def all_tags(resource: Resource) -> list[str]:
+def all_tags(resource: Resource, viewer: Viewer) -> list[str]:
     """Return what ``allprop`` means: the properties of RFC 4918 and the dead ones."""
-    dead = dead_properties(resource.row) if resource.kind == "calendar" else {}
-    return [*_ALLPROP, *dead]
+    if resource.kind != "calendar" or resource.row is None:
+        return list(_ALLPROP)
+    return [*_ALLPROP, *viewer.dead(resource.row)]
 
 
 def names_of(resource: Resource, viewer: Viewer) -> list[str]:
     """Return what ``propname`` lists."""
-    tags = dict.fromkeys([*LIVE, *all_tags(resource)])
+    tags = dict.fromkeys([*LIVE, *all_tags(resource, viewer)])
     missing = set(write_properties(resource, viewer, tags)[1])
     return [tag for tag in tags if tag not in missing]
-
-
-def dead_properties(row: Collection | None) -> Mapping[str, str]:
-    """Return the dead properties of a calendar by Clark name; stored short names are read too."""
-    return {clark(key): value for key, value in row.properties.items()} if row else {}
 
 
 def _dead(resource: Resource, viewer: Viewer, tag: str) -> str | None:
     if resource.kind != "calendar" or resource.row is None:
         return None
-    value = dead_properties(resource.row).get(tag)
+    value = viewer.dead(resource.row).get(tag)
     if value is None and tag == COLOR and resource.row.kind == "platform":
         value = PLATFORM_COLOR
     if value is None and tag == ORDER and resource.row.kind == "mirror":

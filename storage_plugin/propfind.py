@@ -1,6 +1,6 @@
 """PROPFIND (RFC 4918 9.1) on the root, a home, a calendar or an object."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +24,7 @@ from storage_plugin.properties import (
     Resource,
     Viewer,
     all_tags,
+    asked,
     names_of,
     write_properties,
 )
@@ -48,7 +49,7 @@ def answer(
     viewer = viewer_of(storage, base_prefix)
     minimal = prefers_minimal(environ)
     headers = {"Preference-Applied": "return=minimal"} if minimal else {}
-    lines = [_response(resource, viewer, root, minimal=minimal) for resource in resources]
+    lines = list(_responses(resources, viewer, root, minimal=minimal))
     return multistatus(lines, headers={**headers, "Vary": "Brief, Prefer"})
 
 
@@ -86,18 +87,27 @@ def _resource_of(found: BaseCollection | Item) -> Resource:
     return Resource("home", f"/{found.path}/") if found.path else Resource("root", "/")
 
 
-def _response(resource: Resource, viewer: Viewer, root: Any, *, minimal: bool) -> str:
-    path = viewer.base_prefix + resource.path
-    if root is not None and root.find(f"{D}propname") is not None:
-        return response(path, "".join(tag_of(tag).empty for tag in names_of(resource, viewer)))
-    wanted = root.find(f"{D}prop") if root is not None else None
-    if wanted is not None:
-        found, missing = write_properties(resource, viewer, _tags(wanted))
-        return response(path, found, () if minimal else missing)
-    include = root.find(f"{D}include") if root is not None else None
-    tags = dict.fromkeys([*all_tags(resource), *(_tags(include) if include is not None else ())])
-    return response(path, write_properties(resource, viewer, tags)[0])
-
-
-def _tags(props: Iterable[Any]) -> list[str]:
-    return list(dict.fromkeys(prop.tag for prop in props))
+def _responses(
+    resources: list[Resource], viewer: Viewer, root: Any, *, minimal: bool
+) -> Iterator[str]:
+    """Write a response for each resource: what is named, or all, or only the names."""
+    effort = current_state().effort
+    prop, include, only_names = (
+        root.find(f"{D}{name}") if root is not None else None
+        for name in ("prop", "include", "propname")
+    )
+    wanted = asked(prop) if prop is not None else None
+    more = asked(include) if include is not None else []
+    for resource in resources:
+        if only_names is not None:
+            found = "".join(tag_of(t).empty for t in names_of(resource, viewer))
+            missing: list[str] = []
+        elif wanted is not None:
+            found, missing = write_properties(resource, viewer, wanted)
+        else:
+            tags = dict.fromkeys([*all_tags(resource, viewer), *more])
+            found, missing = write_properties(resource, viewer, tags)[0], []
+        path = viewer.base_prefix + resource.path
+        line = response(path, found, () if minimal else missing)
+        effort.tick(len(line))
+        yield line

@@ -25,6 +25,7 @@ from storage_plugin.filters import (
     needs_text,
     ranges_of,
 )
+from storage_plugin.state import current_state
 from storage_plugin.timeranges import alarm_in_range, is_in_range
 
 _FAR = 2**40
@@ -42,7 +43,7 @@ def find_matching(
 
     Raises :class:`DavError` 507 when that costs more than ``effort`` allows.
     """
-    effort = effort or Effort()
+    effort = effort or current_state().effort
     component = component_of(filters)
     if component is not None and component not in row.components:
         return []

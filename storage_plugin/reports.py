@@ -37,10 +37,12 @@ from storage_plugin.properties import (
     D,
     Resource,
     Viewer,
+    asked,
     write_properties,
 )
 from storage_plugin.propfind import resources_at, viewer_of
 from storage_plugin.query import find_matching
+from storage_plugin.state import current_state
 from storage_plugin.storage import Storage
 
 _EXPANDERS = {"VEVENT": expand_text, "VTODO": expand_task}
@@ -64,13 +66,14 @@ class Report:
     calendar: CalendarCollection
     viewer: Viewer
     wanted: Wanted
-    effort: Effort = field(default_factory=Effort)
+    effort: Effort = field(default_factory=lambda: current_state().effort)
 
     def response(self, member: StoredObject) -> str:
         """Write the response of a member."""
         row = self.calendar.row
         resource = Resource("object", f"/{self.calendar.path}/{member.name}", row, member)
         found, missing = write_properties(resource, self.viewer, self.wanted.tags)
+        self.effort.tick(sum(map(len, missing)))
         if self.wanted.with_data:
             found += element(CALENDAR_DATA, text(self._data(member)))
         path = self.viewer.base_prefix + resource.path
@@ -78,6 +81,7 @@ class Report:
 
     def gone(self, name: str) -> str:
         """Write the response of a member that is not there."""
+        self.effort.tick()
         return gone(f"{self.viewer.base_prefix}/{self.calendar.path}/{name}")
 
     def _data(self, member: StoredObject) -> str:
@@ -122,7 +126,7 @@ def answer(
 
 def _read_wanted(root: Any, *, minimal: bool) -> Wanted:
     props = root.find(f"{D}prop")
-    tags = list(dict.fromkeys(prop.tag for prop in props)) if props is not None else []
+    tags = asked(props) if props is not None else []
     data = props.find(CALENDAR_DATA) if props is not None else None
     expand = data.find(f"{C}expand") if data is not None else None
     window = None
@@ -150,6 +154,7 @@ def _multiget(report: Report, root: Any) -> Iterable[str]:
         with_bodies=report.wanted.with_data,
     )
     for path, name in names.items():
+        report.effort.tick()
         member = known.get(name) if name is not None else None
         yield report.response(member) if member is not None else gone(path)
 

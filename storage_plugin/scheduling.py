@@ -29,6 +29,7 @@ from storage_plugin.filters import read_utc
 from storage_plugin.freebusy import MAX_WINDOW_S
 from storage_plugin.handlers import is_usable_name, path_of
 from storage_plugin.multistatus import text
+from storage_plugin.state import current_state
 from storage_plugin.storage import Storage
 
 MAX_ASKED = 100
@@ -127,6 +128,7 @@ def _response(storage: Storage, address: str, people: list[Principal], question:
     if not people:
         status = "<C:request-status>3.7;Invalid calendar user</C:request-status>"
         return f"<C:response>{recipient}{status}</C:response>"
+    current_state().effort.check()
     now, window = storage.now(), question.window
     fresh_for_s = storage.gateway.settings.fresh_for_s
     found = [

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from gateway.store.collections import find_collection, update_collection
+from storage_plugin.calendars import MAX_PROPERTIES
 from storage_plugin.effort import Effort
 from storage_plugin.expansion import MAX_EXPANDED
 from tests.storage_plugin.conftest import DAY0, at
@@ -96,3 +98,129 @@ def test_a_report_that_costs_too_much_says_so(world, monkeypatch, limits):
     monkeypatch.setattr(Effort.__init__, "__defaults__", limits)
     answer = ask()
     assert (answer.status, answer.conditions) == (507, [f"{D}number-of-matches-within-limits"])
+
+
+# --- names and properties ---
+
+MANY = [f"p{number}" for number in range(20_000)]
+
+
+def names(wanted: list[str]) -> str:
+    return "".join(f'<x:{name} xmlns:x="urn:x"/>' for name in wanted)
+
+
+def wrapped(tag: str, inner: str) -> str:
+    declared = 'xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"'
+    return f"<{tag} {declared}>{inner}</{tag}>"
+
+
+SHAPES = {
+    "PROPFIND prop": ("PROPFIND", "d:propfind", "<d:prop>{}</d:prop>"),
+    "PROPFIND include": ("PROPFIND", "d:propfind", "<d:allprop/><d:include>{}</d:include>"),
+    "query": ("REPORT", "c:calendar-query", "<d:prop>{}</d:prop>"),
+    "multiget": ("REPORT", "c:calendar-multiget", "<d:prop>{}</d:prop><d:href>/x</d:href>"),
+    "sync": (
+        "REPORT",
+        "d:sync-collection",
+        "<d:sync-token/><d:sync-level>1</d:sync-level><d:prop>{}</d:prop>",
+    ),
+    "search": ("REPORT", "d:principal-property-search", "<d:prop>{}</d:prop>"),
+    "PROPPATCH": ("PROPPATCH", "d:propertyupdate", "<d:set><d:prop>{}</d:prop></d:set>"),
+    "PROPPATCH remove": (
+        "PROPPATCH",
+        "d:propertyupdate",
+        "<d:remove><d:prop>{}</d:prop></d:remove>",
+    ),
+}
+
+
+@pytest.mark.parametrize("wanted", [MANY, ["p" * 100_000]], ids=["many", "long"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_names_are_bounded_before_anything_is_read(world, shape, wanted):
+    """20,000 names of 116 members were 12 s and 420 MB."""
+    method, tag, inner = SHAPES[shape]
+    for n in range(20):
+        world.mirror_put(f"{n}.ics", event(f"m{n}", at(9), at(10)))
+    path = world.platform_path if method == "PROPPATCH" else world.mirror_path
+    began = time.process_time()
+    answer = world.device.request(
+        method, path, wrapped(tag, inner.format(names(wanted))), Depth="1"
+    )
+    assert (answer.status, answer.conditions) == (413, [])
+    assert time.process_time() - began < 2
+
+
+def test_names_of_an_expansion_are_bounded(world):
+    inner = "".join(f'<d:property name="{name}" namespace="urn:x"/>' for name in MANY)
+    answer = world.device.request("REPORT", world.home, wrapped("d:expand-property", inner))
+    assert answer.status == 413
+
+
+def test_names_of_a_new_calendar_are_bounded(world):
+    inner = f"<d:set><d:prop>{names(MANY)}</d:prop></d:set>"
+    path = f"{world.home}many/"
+    assert world.device.request("MKCALENDAR", path, wrapped("c:mkcalendar", inner)).status == 413
+    assert world.device.propfind(path, "d:displayname").status == 404
+
+
+def test_what_many_members_have_not_is_bounded_together(world, monkeypatch):
+    """Names that are allowed, told for each of many members."""
+    for n in range(60):
+        world.mirror_put(f"{n}.ics", event(f"m{n}", at(9), at(10)))
+    body = wrapped("d:propfind", f"<d:prop>{names([f'p{n}' for n in range(200)])}</d:prop>")
+    assert world.device.propfind(world.mirror_path, depth="1", body=body).status == 207
+    monkeypatch.setattr(Effort.__init__, "__defaults__", (60.0, 200_000))
+    answer = world.device.propfind(world.mirror_path, depth="1", body=body)
+    assert (answer.status, answer.conditions) == (507, [f"{D}number-of-matches-within-limits"])
+
+
+def test_a_calendar_keeps_so_many_properties_and_always_loses_some(world):
+    def patch(step: str, *wanted: str):
+        inner = f"<d:{step}><d:prop>{names(list(wanted))}</d:prop></d:{step}>"
+        body = wrapped("d:propertyupdate", inner)
+        return world.device.request("PROPPATCH", world.platform_path, body).status
+
+    assert patch("set", *MANY[:MAX_PROPERTIES]) == 207
+    assert patch("set", "one-more") == 507
+    assert patch("set", MANY[0]) == 207
+    assert patch("remove", MANY[0]) == 207
+    assert patch("set", "one-more") == 207
+    _store_properties(world, 2 * MAX_PROPERTIES)
+    assert patch("set", "another") == 507
+    assert patch("remove", MANY[0]) == 207
+
+
+def _store_properties(world, count: int) -> None:
+    """As an earlier version kept them."""
+    with world.database.write() as session:
+        row = find_collection(session, world.principal_id, "platform")
+        update_collection(
+            session,
+            row.id,
+            display_name=row.display_name,
+            properties={f"{{urn:x}}{name}": "x" for name in MANY[:count]},
+            transparent=False,
+            now=1,
+        )
+
+
+@pytest.mark.parametrize("body", ["<d:allprop/>", "<d:propname/>"])
+def test_kept_properties_are_read_once_not_once_for_each(world, body):
+    """6,000 of them took 55 s."""
+    _store_properties(world, 6_000)
+    began = time.process_time()
+    answer = world.device.propfind(world.home, depth="1", body=wrapped("d:propfind", body))
+    assert answer.status == 207
+    assert answer.text.count("urn:x") >= 6_000
+    assert time.process_time() - began < 3
+
+
+def test_parts_of_a_filter_are_bounded(world):
+    part = '<c:prop-filter name="X"><c:text-match>a</c:text-match></c:prop-filter>'
+    inner = (
+        "<d:prop><d:getetag/></d:prop><c:filter><c:comp-filter name='VCALENDAR'>"
+        f"<c:comp-filter name='VEVENT'>{part * 1000}</c:comp-filter></c:comp-filter></c:filter>"
+    )
+    body = wrapped("c:calendar-query", inner)
+    answer = world.device.request("REPORT", world.mirror_path, body, Depth="1")
+    assert (answer.status, answer.conditions) == (403, [f"{C}valid-filter"])

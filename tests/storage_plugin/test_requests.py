@@ -2,8 +2,10 @@
 
 import base64
 import time
+import traceback
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.core.errors import StoreBusy, StoreFull
 from gateway.store import tables
@@ -353,16 +355,29 @@ def test_a_busy_or_full_database_is_told_and_nothing_changes(
     assert world.device.get(path).status == status
 
 
-def test_a_secret_never_stands_in_a_log(local_world, caplog):
+def test_a_secret_never_stands_in_a_log(local_world, caplog, monkeypatch):
+    """No login name and no file name either: people type passwords where names belong."""
     world = local_world
     pair = base64.b64encode(f"{world.device.login}:{world.device.secret}".encode()).decode()
-    with caplog.at_level("DEBUG"):
-        world.device.put(
-            f"{world.platform_path}a.ics", event("a", at(9), at(10), summary="Divorce")
-        )
-        world.device.put(f"{world.platform_path}a.ics", b"BEGIN:VCALENDAR\r\nSUMMARY:Divorce\r\n")
+    named, typo = f"{world.platform_path}hunter2.ics", Dav(world.application, "s3cret-name", "x")
+    with caplog.at_level("DEBUG"), capture_logs() as lines:
+        world.device.put(named, event("a", at(9), at(10), summary="Divorce"))
+        world.device.put(named, b"BEGIN:VCALENDAR\r\nSUMMARY:Divorce\r\n")
+        world.device.put(f"{world.mirror_path}hunter2.ics", event("b", at(9), at(10)))
+        world.device.get(f"/{typo.login}/hunter2.ics")
         Dav(world.application, world.device.login, "guess-me").get(world.home)
-    assert "Failed login attempt from" in caplog.text  # what fail2ban looks for
+        typo.get(world.home)
+        monkeypatch.setattr("storage_plugin.writing.bodies.read_body", _broken)
+        assert world.device.put(named, b"").status == 500
+    errors = [traceback.format_exception(line["exc_info"]) for line in lines if "exc_info" in line]
+    text = f"{caplog.text}{lines}{errors}"
+    assert f"Failed login attempt from {typo.address}" in text  # what fail2ban looks for
+    assert "RuntimeError" in text  # what an operator looks for
+    names = (world.device.login, "s3cret-name", "hunter2")
     words = (world.device.secret, pair, "Divorce", "guess-me", "anna@example.org", "Settings(")
-    for word in words:
-        assert word not in caplog.text
+    for word in (*words, *names):
+        assert word not in text
+
+
+def _broken(_environ) -> bytes:
+    raise RuntimeError("a fault nobody foresaw")
