@@ -11,7 +11,7 @@ holds = Table(
     Column("principal_id", Text, owned_by("principals.id"), nullable=False),
     Column("start", BigInteger, nullable=False),
     Column("end", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
     Column("created_at", BigInteger, nullable=False),
     Index(None, "principal_id", "start"),
 )
@@ -56,6 +56,7 @@ schedules = Table(
     Column("rules", Text, nullable=False),  # JSON, seconds and minutes (core.slots.SlotRules)
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Index(None, "created_at", "id"),
     Index(None, "subaccount_id", "created_at", "id"),
 )
 

@@ -129,9 +129,10 @@ _HOLDS_IN = (
 )
 
 
-def delete_expired_holds(session: Session, *, now: int) -> int:
-    """Sweep out holds that expired; returns how many there were."""
-    return session.execute(delete(holds).where(holds.c.expires_at <= now)).rowcount
+def delete_expired_holds(session: Session, *, now: int, limit: int = 1_000) -> int:
+    """Sweep out up to ``limit`` holds that expired; returns how many there were."""
+    expired = select(holds.c.id).where(holds.c.expires_at <= now).limit(limit)
+    return session.execute(delete(holds).where(holds.c.id.in_(expired))).rowcount
 
 
 # --- appointments ---

@@ -8,7 +8,7 @@ caused it, finished only after iCloud's answer is recorded.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import delete, insert, or_, select, update
 
 from gateway.core.errors import NotFound
 from gateway.store.engine import Session, new_id
@@ -174,6 +174,15 @@ def has_errand(session: Session, ledger_id: str) -> bool:
     return session.execute(query).first() is not None
 
 
+_before = outbox.alias("before")
+_EARLIER = (
+    select(_before.c.id)
+    .where(_before.c.ledger_id == outbox.c.ledger_id, _before.c.id < outbox.c.id)
+    .exists()
+)
+"""Whether something else of the same resource has to go first."""
+
+
 def due_errands(
     session: Session, connection_id: str, *, now: float, limit: int = 20
 ) -> list[Errand]:
@@ -181,16 +190,14 @@ def due_errands(
 
     A resource whose first errand is parked or not yet due waits, whatever comes behind it.
     """
-    first = (
-        select(func.min(outbox.c.id).label("id"))
-        .where(outbox.c.connection_id == connection_id)
-        .group_by(outbox.c.ledger_id)
-        .subquery()
-    )
     query = (
         select(*_ERRAND)
-        .join(first, outbox.c.id == first.c.id)
-        .where(outbox.c.state == "pending", outbox.c.due_at <= now)
+        .where(
+            outbox.c.connection_id == connection_id,
+            outbox.c.state == "pending",
+            outbox.c.due_at <= now,
+            ~_EARLIER,
+        )
         .order_by(outbox.c.id)
         .limit(limit)
     )
@@ -203,14 +210,13 @@ def connections_with_errands(session: Session, *, now: float) -> list[str]:
     While an account backs off nothing is sent: its next poll sends what is due. An errand behind
     one that is parked or not yet due waits, as in :func:`due_errands`.
     """
-    first = select(func.min(outbox.c.id)).group_by(outbox.c.ledger_id)
     query = (
         select(outbox.c.connection_id)
         .join(connections, connections.c.id == outbox.c.connection_id)
         .where(
-            outbox.c.id.in_(first),
             outbox.c.state == "pending",
             outbox.c.due_at <= now,
+            ~_EARLIER,
             connections.c.state == "ok",
             connections.c.lease_until <= now,
             or_(connections.c.failures == 0, connections.c.next_sync_at <= now),

@@ -61,6 +61,7 @@ subaccounts = Table(
     Column("external_id", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("erased_at", BigInteger),  # hidden; its rows go in pieces
+    Index(None, "created_at", "id"),
     Index("ix_subaccounts_erased", "id", **_where("erased_at IS NOT NULL")),
 )
 
@@ -75,7 +76,8 @@ principals = Table(
     Column("time_zone", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("erased_at", BigInteger),  # hidden; the rows go in pieces
-    Index(None, "subaccount_id", "id"),
+    Index(None, "created_at", "id"),
+    Index(None, "subaccount_id", "created_at", "id"),
     Index("ix_principals_erased", "id", **_where("erased_at IS NOT NULL")),
 )
 
@@ -157,6 +159,7 @@ connections = Table(
     Column("recent_requests", Text),
     # Until then somebody waits to read this account: its holder pushes nothing meanwhile.
     Column("wanted_until", Float, nullable=False, server_default="0"),
+    Index(None, "state", "principal_id"),
 )
 
 # Ciphertexts only. On PostgreSQL the role of the CalDAV process has no right on this table.
@@ -348,6 +351,7 @@ generations = Table(
     Column("covered_until", BigInteger),
     # All objects were expanded by this version of the engine or a later one.
     Column("expanded_by", Integer, nullable=False, server_default="1", index=True),
+    Index(None, "covered_until", "principal_id"),
 )
 
 # --- writing upstream --------------------------------------------------------------------------
@@ -377,6 +381,7 @@ push_ledger = Table(
     Column("updated_at", BigInteger, nullable=False),
     UniqueConstraint("upstream_calendar_id", "upstream_name"),
     Index(None, "upstream_uid"),
+    Index(None, "account_index", "upstream_path"),
 )
 
 outbox = Table(
@@ -413,6 +418,7 @@ conflicts = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("resolved_at", BigInteger),
     Column("resolution", Text),
+    Index(None, "created_at", "id"),
     Index(None, "principal_id", "created_at", "id"),
 )
 
