@@ -106,6 +106,18 @@ class Metrics:
             buckets=(15, 30, 60, 120, 300, 600, 900, 3600, 86400),
             registry=registry,
         )
+        self.failures = Counter(
+            "gateway_failures",
+            "Items of a loop (accounts, people, pushes) that failed unforeseen, by loop and code.",
+            ("loop", "code"),
+            registry=registry,
+        )
+        self.failing = Gauge(
+            "gateway_failing",
+            "Items of a loop that failed and wait for their next try.",
+            ("loop",),
+            registry=registry,
+        )
         self.pushes = Counter(
             "gateway_pushes", "Pushes to iCloud by outcome.", ("outcome",), registry=registry
         )

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 
 from aiohttp import web
@@ -23,6 +23,7 @@ from gateway.api.state import STATE, ApiState
 from gateway.api.sweeps import run_sweeps
 from gateway.api.timelines import TimelineCache
 from gateway.api.turns import OncePerTurn
+from gateway.isolation import kept_alive
 from gateway.settings import Settings
 from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
@@ -80,11 +81,15 @@ def _document() -> bytes:
 async def _background(app: web.Application) -> AsyncIterator[None]:
     state = app[STATE]
     tasks = [
-        asyncio.create_task(state.activity.run(), name="activity"),
-        asyncio.create_task(run_sweeps(state.threads, state.clock), name="sweeps"),
-        asyncio.create_task(share(state.limits, state.threads, state.clock), name="limits"),
+        asyncio.create_task(kept_alive("activity", state.activity.run), name="activity"),
         asyncio.create_task(
-            share(state.public_limits, state.threads, state.clock), name="public limits"
+            kept_alive("sweeps", partial(run_sweeps, state.threads, state.clock)), name="sweeps"
+        ),
+        *(
+            asyncio.create_task(
+                kept_alive(name, partial(share, limits, state.threads, state.clock)), name=name
+            )
+            for name, limits in (("limits", state.limits), ("public limits", state.public_limits))
         ),
     ]
     yield

@@ -65,6 +65,8 @@ CODES: Mapping[str, str] = {
     "require-invalid": "Say all, any, or how many people must be free.",
     "require-too-many": "More people are required than are named.",
     "scope-missing": "The key does not have the scope this call needs.",
+    "run-crashed": "The gateway failed over this account; its log says where. It is tried again.",
+    "secret-unreadable": "The stored password cannot be decrypted; enter e-mail and password anew.",
     "secret-not-replayable": "The first answer carried a secret, which is never stored.",
     "slot-taken": "The time is busy or held; `next` lists the next free times of that length.",
     "store-busy": "The database is busy or unreachable; nothing was changed.",

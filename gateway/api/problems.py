@@ -93,6 +93,7 @@ STATUS: Mapping[type[BaseException], int] = {
     errors.UpstreamError: 502,
     errors.StoreBusy: 503,
     errors.StoreFull: 507,
+    errors.SecretUnreadable: 409,
     errors.GatewayError: 500,
 }
 """The nearest class in the error's ancestry decides; anything unlisted is 500."""

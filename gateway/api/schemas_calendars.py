@@ -79,7 +79,7 @@ class ConnectionOut(Answer):
     """
 
     id: str
-    state: Literal["ok", "credential-revoked", "paused", "disconnected"]
+    state: Literal["ok", "credential-revoked", "secret-unreadable", "paused", "disconnected"]
     problem: str | None
     problem_detail: str | None
     trust_for_s: int
@@ -195,12 +195,14 @@ class PrincipalStatus(Answer):
 
 
 class ConnectionCounts(Answer):
-    """Connections by state."""
+    """Connections by state; ``with_problem`` counts those whose last run did not end well."""
 
     ok: int
     credential_revoked: int
+    secret_unreadable: int
     paused: int
     disconnected: int
+    with_problem: int
 
 
 class Status(Answer):

@@ -44,8 +44,10 @@ async def get_status(call: Plain) -> Result:
             connections=ConnectionCounts(
                 ok=states.get("ok", 0),
                 credential_revoked=states.get("credential-revoked", 0),
+                secret_unreadable=states.get("secret-unreadable", 0),
                 paused=states.get("paused", 0),
                 disconnected=states.get("disconnected", 0),
+                with_problem=overview.count_troubled(session, scope),
             ),
             oldest_sync_at=render_known(overview.oldest_sync(session, scope)),
             pushes=_push_counts(overview.count_errands(session, scope)),

@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import aiohttp
@@ -11,11 +13,18 @@ import typer
 from gateway.cli.doctor_writes import compare_writes
 from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_settings
 from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stdout, table
+from gateway.core.errors import NotFound, SecretUnreadable
+from gateway.core.instances import default_window
+from gateway.isolation import EVERYBODYS
 from gateway.settings import Settings
-from gateway.store import accounts, calendars, members, objects, outbox, principals
+from gateway.store import accounts, checkup
+from gateway.store.accounts import Keyring
+from gateway.store.checkup import Found
 from gateway.store.engine import Session
 
 ALIVE_WITHIN_S = 4
+LATE_WINDOW_S = 2 * 86_400
+LATE_PUSH_S = 300
 
 
 @dataclass(frozen=True)
@@ -98,61 +107,39 @@ def _reachable(bind: str) -> str:
 
 
 def _examine(gateway: Opened) -> list[Finding]:
+    """Run every check; one that fails is a finding itself and keeps no other from being run."""
     now = int(time.time())
-    with gateway.database.read() as session:
-        people = principals.list_principals(session)
-        return [
-            finding
-            for person in people
-            for finding in (
-                *_account_findings(session, gateway, person.id, now),
-                *_push_findings(session, person.id),
-                *_object_findings(session, person.id),
-            )
-        ]
-
-
-def _account_findings(
-    session: Session, gateway: Opened, principal_id: str, now: int
-) -> list[Finding]:
-    connection = accounts.find_connection(session, principal_id)
-    if connection is None or connection.state == "disconnected":
-        return []
-    found: list[Finding] = []
-    if connection.state != "ok" or connection.problem:
-        code = connection.problem or connection.state
-        found.append(Finding(code, principal_id, connection.problem_detail or connection.state))
-    accounts.load_credential(session, gateway.key, connection.id)  # proves that the key fits
-    known = calendars.list_calendars(session, connection.id)
-    for calendar in known:
-        if calendar.role not in ("linked", "conflict"):
-            continue
-        age = None if calendar.synced_at is None else now - calendar.synced_at
-        if calendar.problem or calendar.state in ("failed", "gone"):
-            detail = calendar.problem_detail or calendar.state
-            found.append(Finding(calendar.problem or calendar.state, calendar.id, detail))
-        elif age is not None and age > gateway.settings.fresh_for_s:
-            found.append(Finding("source-stale", calendar.id, f"last read {age} s ago"))
-    if not any(calendar.set_aside for calendar in known):
-        return found
-    found += [
-        Finding(row.problem, f"{row.upstream_calendar_id}/{row.name}", row.detail)
-        for row in members.unread_of_account(session, connection.id)
-        if row.state == "set-aside"
-    ]
-    return found
-
-
-def _push_findings(session: Session, principal_id: str) -> list[Finding]:
+    fresh_for_s = gateway.settings.fresh_for_s
+    checks: dict[str, Callable[[Session], Iterable[Found]]] = {
+        "accounts": checkup.troubled_accounts,
+        "secrets": partial(_unreadable_secrets, keyring=gateway.key),
+        "calendars": partial(checkup.troubled_calendars, now=now, fresh_for_s=fresh_for_s),
+        "members": checkup.members_set_aside,
+        "windows": partial(checkup.short_windows, until=default_window(now - LATE_WINDOW_S)[1]),
+        "pushes": checkup.parked_pushes,
+        "late pushes": partial(checkup.late_pushes, before=now - LATE_PUSH_S),
+        "objects": checkup.odd_objects,
+    }
     return [
-        Finding(errand.reason or "push-parked", row.id, errand.detail or "parked")
-        for errand, row in outbox.list_errands(session, principal_id)
-        if errand.state == "parked"
+        Finding(*found) for name, check in checks.items() for found in _run(gateway, name, check)
     ]
 
 
-def _object_findings(session: Session, principal_id: str) -> list[Finding]:
-    return [
-        Finding(one.problem or "", f"{one.collection_id}/{one.name}", one.problem_detail or "")
-        for one in objects.list_problems(session, principal_id)
-    ]
+def _run(gateway: Opened, name: str, check: Callable[[Session], Iterable[Found]]) -> list[Found]:
+    try:
+        with gateway.database.read() as session:
+            return list(check(session))
+    except EVERYBODYS:
+        raise
+    except Exception as error:
+        detail = f"the {name} could not be looked at: {type(error).__name__}"
+        return [("check-failed", name, detail)]
+
+
+def _unreadable_secrets(session: Session, keyring: Keyring) -> Iterable[Found]:
+    """Prove that the key fits every stored password, also where no run has met it yet."""
+    for connection_id, principal_id in checkup.accounts_with_secrets(session):
+        try:
+            accounts.load_credential(session, keyring, connection_id)
+        except (SecretUnreadable, NotFound) as error:
+            yield SecretUnreadable.default_code, principal_id, error.detail

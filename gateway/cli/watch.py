@@ -21,13 +21,16 @@ from gateway.cli.options import (
 from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stderr, stdout, table
 from gateway.cli.sidecar import open_sidecar
 from gateway.cli.times import parse_window, parse_zone
-from gateway.core.errors import NotFound
+from gateway.core.errors import GatewayError, NotFound
+from gateway.isolation import EVERYBODYS
 from gateway.services.availability import free_busy
 from gateway.store import accounts, principals
 from gateway.store.accounts import Connection
 from gateway.store.calendars import list_calendars
 from gateway.store.collections import list_collections
 from gateway.store.engine import Session
+from gateway.store.leases import POLLED_STATES
+from gateway.sync.context import SyncContext
 from gateway.sync.report import Progress, SyncReport
 from gateway.sync.scheduler import sync_account
 
@@ -59,8 +62,7 @@ def sync(
 def _connections(gateway: Opened, principal_id: str | None) -> list[Connection]:
     with gateway.database.read() as session:
         if principal_id is None:
-            live = ("ok", "credential-revoked")
-            return [c for c in accounts.list_connections(session) if c.state in live]
+            return [c for c in accounts.list_connections(session) if c.state in POLLED_STATES]
         principals.get_principal(session, principal_id)
         connection = accounts.find_connection(session, principal_id)
     if connection is None or connection.state == "disconnected":
@@ -74,9 +76,21 @@ async def _sync_all(gateway: Opened, connections: list[Connection]) -> list[Sync
     async with open_sidecar(gateway.settings, gateway.database, gateway.key) as sidecar:
         with bars:
             return [
-                await sync_account(sidecar.context, connection.id, progress=_mover(bars))
+                await _sync_one(sidecar.context, connection.id, _mover(bars))
                 for connection in connections
             ]
+
+
+async def _sync_one(
+    context: SyncContext, connection_id: str, progress: Callable[[Progress], None]
+) -> SyncReport:
+    """Sync one account; why it could not be is told in its report, and the next one follows."""
+    try:
+        return await sync_account(context, connection_id, progress=progress)
+    except EVERYBODYS:
+        raise
+    except GatewayError as error:
+        return SyncReport(connection_id, "unknown", problem=error.code, detail=error.detail)
 
 
 def _mover(bars: Bars) -> Callable[[Progress], None]:

@@ -24,9 +24,11 @@ and the CalDAV face translate, each in one place.
     │   ├── UpstreamPrecondition      412
     │   ├── SyncTokenExpired          the sync token is not accepted any more
     │   └── NotICloud                 the answer is not that of a CalDAV server we know
+    ├── RunCrashed                    a run over one account did not end, through our own fault
     └── StoreError
         ├── StoreBusy                 locked or unreachable database     (retryable)
         ├── StoreFull                 no space left
+        ├── SecretUnreadable          one stored secret cannot be decrypted
         ├── SchemaMismatch            an older, newer, edited or foreign schema
         └── KeyMismatch               the key file is not there, damaged or of another database
 """
@@ -220,6 +222,12 @@ class NotICloud(UpstreamError):
     default_code = "not-icloud"
 
 
+class RunCrashed(GatewayError):
+    """A run over one account, or one thing in it, ended by an error nobody had foreseen."""
+
+    default_code = "run-crashed"
+
+
 class StoreError(GatewayError):
     """The database refused; ``cause`` is for the log and for people at the machine only."""
 
@@ -253,3 +261,13 @@ class KeyMismatch(StoreError):
     """The key file is missing, damaged, or not that of this database; nothing was written (R45)."""
 
     default_code = "key-foreign"
+
+
+class SecretUnreadable(StoreError):
+    """One stored secret cannot be decrypted (R45): that account's problem and nobody else's.
+
+    Rows are damaged one by one, a missing or foreign key file is found at start: so whoever hears
+    this can mend it by entering the account's credential anew.
+    """
+
+    default_code = "secret-unreadable"

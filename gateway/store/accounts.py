@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, insert, or_, select, tuple_, update
 
-from gateway.core.errors import Conflict, NotFound
+from gateway.core.errors import Conflict, NotFound, SecretUnreadable
 from gateway.store.engine import Session, chunks, new_id, upsert
 from gateway.store.secrets import KEYRING_VARIABLE, Keyring
 from gateway.store.tables import connections, secrets
@@ -22,7 +22,8 @@ __all__ = ["KEYRING_VARIABLE", "Keyring"]  # the composition root gets it from h
 class Connection:
     """One iCloud account of a principal; times are UTC epoch seconds.
 
-    ``state`` is ``ok``, ``credential-revoked``, ``paused`` or ``disconnected``.
+    ``state`` is ``ok``, ``credential-revoked``, ``secret-unreadable``, ``paused`` or
+    ``disconnected``.
     """
 
     id: str
@@ -242,6 +243,13 @@ def load_credential(session: Session, keyring: Keyring, connection_id: str) -> C
     return Credential(email.decode(), app_password.decode())
 
 
+def check_has_credential(session: Session, connection_id: str) -> None:
+    """Raise :class:`NotFound` after a disconnect, without decrypting anything."""
+    if session.execute(select(secrets.c.field).where(secrets.c.owner_id == connection_id)).first():
+        return
+    raise NotFound("There is no stored secret.")
+
+
 def erase_credential(session: Session, connection_id: str) -> None:
     """Erase all secrets of a connection."""
     session.execute(delete(secrets).where(secrets.c.owner_id == connection_id))
@@ -275,13 +283,29 @@ def load_secret(session: Session, keyring: Keyring, owner_id: str, field: str) -
 
 
 def rewrap_secrets(session: Session, keyring: Keyring, *, limit: int = 500) -> int:
-    """Re-encrypt up to ``limit`` secrets of older keys with the current one; returns how many."""
-    rows = session.execute(
-        select(secrets).where(secrets.c.key_id != keyring.current).limit(limit)
-    ).all()
-    for row in rows:
+    """Re-encrypt up to ``limit`` secrets of older keys with the current one; returns how many.
+
+    One that cannot be decrypted stays as it is and stops no other.
+    """
+    place = tuple_(secrets.c.owner_id, secrets.c.field)
+    query = select(secrets).where(secrets.c.key_id != keyring.current)
+    query = query.order_by(secrets.c.owner_id, secrets.c.field).limit(limit)
+    rows = session.execute(query).all()
+    while rows:
+        done = sum(_rewrap(session, keyring, row) for row in rows)
+        if done:
+            return done
+        last = rows[-1]  # none of these can be read: those behind them may be
+        rows = session.execute(query.where(place > tuple_(last.owner_id, last.field))).all()
+    return 0
+
+
+def _rewrap(session: Session, keyring: Keyring, row: Any) -> bool:
+    try:
         plain = keyring.decrypt(
             row.key_id, bytes(row.ciphertext), owner_id=row.owner_id, field=row.field
         )
-        store_secret(session, keyring, row.owner_id, row.field, plain)
-    return len(rows)
+    except SecretUnreadable:
+        return False
+    store_secret(session, keyring, row.owner_id, row.field, plain)
+    return True

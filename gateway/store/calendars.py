@@ -243,6 +243,21 @@ def relist_calendar(session: Session, calendar_id: str) -> None:
     )
 
 
+def refetch_object(session: Session, object_id: str) -> None:
+    """Have one mirrored object fetched again: what is kept of it cannot be read."""
+    session.execute(update(objects).where(objects.c.id == object_id).values(upstream_etag=None))
+    calendar = (
+        select(collections.c.upstream_calendar_id)
+        .join(objects, objects.c.collection_id == collections.c.id)
+        .where(objects.c.id == object_id)
+    )
+    session.execute(
+        update(upstream_calendars)
+        .where(upstream_calendars.c.id == calendar.scalar_subquery())
+        .values(ctag=None, sync_token=None)
+    )
+
+
 def reread_calendar(session: Session, calendar_id: str) -> None:
     """Have every object of a calendar fetched again: what is kept of them is to change.
 

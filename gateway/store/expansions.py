@@ -5,7 +5,7 @@ what was expanded are done again; the others have nothing there. No revision is 
 served does not change, only what is known of its times.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,10 @@ NEVER: Interval = (0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """An object whose instances do not reach far enough; ``body`` is empty when it is a secret."""
+    """An object whose instances do not reach far enough; ``body`` is empty when it is a secret.
+
+    ``is_lost``: it is a secret that cannot be read any more.
+    """
 
     id: str
     collection_id: str
@@ -42,13 +45,16 @@ class Outdated:
     served: bool
     all_day: AllDay
     body: bytes = field(repr=False)
+    is_lost: bool = False
 
 
-def outdated_principals(session: Session, *, until: int, limit: int) -> list[str]:
+def outdated_principals(
+    session: Session, *, until: int, limit: int, without: Collection[str] = ()
+) -> list[str]:
     """List principals whose objects are not expanded up to ``until`` (UTC epoch seconds)."""
     query = (
         select(generations.c.principal_id)
-        .where(generations.c.covered_until < until)
+        .where(generations.c.covered_until < until, generations.c.principal_id.not_in(without))
         .order_by(generations.c.covered_until, generations.c.principal_id)
         .limit(limit)
     )
@@ -219,11 +225,13 @@ def forget_expansions(
 # --- after an upgrade ---
 
 
-def principal_of_earlier_engine(session: Session) -> str | None:
+def principal_of_earlier_engine(session: Session, *, without: Collection[str] = ()) -> str | None:
     """Return a principal with objects that an earlier version of the engine expanded."""
     query = (
         select(generations.c.principal_id)
-        .where(generations.c.expanded_by < ENGINE_VERSION)
+        .where(
+            generations.c.expanded_by < ENGINE_VERSION, generations.c.principal_id.not_in(without)
+        )
         .order_by(generations.c.expanded_by)
         .limit(1)
     )

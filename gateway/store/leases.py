@@ -4,11 +4,15 @@ A lease names a process and runs out by itself, so a dead process's accounts are
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import and_, case, func, or_, select, update
 
 from gateway.store.engine import Session, chunks
 from gateway.store.tables import connections
+
+POLLED_STATES = ("ok", "credential-revoked", "secret-unreadable")
+"""States in which an account is looked at when it is due."""
 
 OUTAGE = "upstream-outage"
 """The problem of accounts whose 401 is not believed, because many had one at once."""
@@ -24,7 +28,7 @@ def claim_due(session: Session, *, owner: str, now: float, lease_s: float, limit
     due = (
         select(connections.c.id)
         .where(
-            connections.c.state.in_(("ok", "credential-revoked")),
+            connections.c.state.in_(POLLED_STATES),
             connections.c.next_sync_at <= now,
             connections.c.lease_until <= now,
         )
@@ -41,6 +45,25 @@ def claim_due(session: Session, *, owner: str, now: float, lease_s: float, limit
         .values(lease_owner=owner, lease_until=now + lease_s)
     )
     return ids
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a connection stands: what a failed run needs to know of it."""
+
+    id: str
+    principal_id: str
+    state: str
+    failures: int
+
+
+_STANDING = select(*(connections.c[name] for name in Standing.__dataclass_fields__))
+
+
+def find_standing(session: Session, connection_id: str) -> Standing | None:
+    """Read how a connection stands, and nothing of the columns a bad value may lurk in."""
+    row = session.execute(_STANDING.where(connections.c.id == connection_id)).first()
+    return Standing(*row) if row is not None else None
 
 
 def try_lease(

@@ -18,6 +18,9 @@ from gateway.store.tables import connections, unread_members, upstream_calendars
 
 State = Literal["catching-up", "set-aside"]
 
+NOT_STORABLE = "not-storable"
+"""The reason of a member that was handed over and that this gateway failed to store."""
+
 CATCHING: State = "catching-up"
 
 RETRY_DELAYS_S = (5, 15, 60, 120, 240, 480)
@@ -36,8 +39,8 @@ few bad members."""
 class UnreadMember:
     """A member that could not be read; ``listed`` tells whether iCloud says that it is there.
 
-    ``reason`` is a stable code: ``not-found``, ``no-answer``, ``older-version``, ``too-large`` or
-    ``refused-`` and the status. Times are UTC epoch seconds.
+    ``reason`` is a stable code: ``not-found``, ``no-answer``, ``older-version``, ``too-large``,
+    ``not-storable`` or ``refused-`` and the status. Times are UTC epoch seconds.
     """
 
     upstream_calendar_id: str
@@ -58,6 +61,10 @@ class UnreadMember:
     @property
     def detail(self) -> str:
         """What is the matter with it, in a sentence."""
+        if self.reason == NOT_STORABLE:
+            return (
+                "This gateway failed to store this object; its log says where. It is tried again."
+            )
         if self.state == CATCHING:
             return f"iCloud lists this object and does not hand it over yet ({self.reason})."
         return (

@@ -5,11 +5,12 @@ Callers lock the principal first (:func:`gateway.store.engine.lock_principal`).
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import BindParameter, bindparam, delete, insert, select, update
+from sqlalchemy import BindParameter, bindparam, delete, func, insert, select, update
 
 from gateway.core.errors import NotFound
 from gateway.core.instances import ENGINE_VERSION, Expansion, Instance
@@ -23,6 +24,9 @@ PIECE_S = 7 * 86_400
 """Longest span of one instance row; range reads look back this far and no further."""
 MAX_UID = 1000
 """Longest UID stored as it is, in bytes: an index entry of PostgreSQL ends at about 2,700."""
+MAX_NAME = 1000
+"""Longest upstream name that is indexed as it is, in bytes, for the same reason."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _COUNTED = select(generations).where(generations.c.principal_id == bindparam("b_principal"))
 
 
@@ -68,7 +72,12 @@ class StoredObject:
     body: bytes = b""
 
 
-_LISTED = tuple(objects.c[name] for name in StoredObject.__dataclass_fields__ if name != "body")
+_UPSTREAM_NAME = func.coalesce(objects.c.upstream_long_name, objects.c.upstream_name)
+_LISTED = tuple(
+    _UPSTREAM_NAME.label(name) if name == "upstream_name" else objects.c[name]
+    for name in StoredObject.__dataclass_fields__
+    if name != "body"
+)
 _WHOLE = (*_LISTED, objects.c.body)
 
 
@@ -199,9 +208,20 @@ def list_names(session: Session, collection_id: str) -> list[str]:
 
 
 def uid_key(uid: str) -> str:
-    """Return what stands in the UID column: the UID, or a digest of one that no index can hold."""
-    raw = uid.encode("utf-8", "replace")
-    return uid if len(raw) <= MAX_UID else f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    """Return what stands in the UID column: the UID, or a digest of one that cannot stand there."""
+    return _key(uid, MAX_UID)
+
+
+def name_key(name: str) -> str:
+    """Return what stands for an upstream name where it is indexed: itself, or a digest of it."""
+    return _key(name, MAX_NAME)
+
+
+def _key(text: str, most: int) -> str:
+    """Digest what is too long for an index, or no text to PostgreSQL: NUL, lone surrogates."""
+    raw = text.encode("utf-8", "surrogatepass")
+    is_plain = len(raw) <= most and b"\0" not in raw and not _SURROGATE.search(text)
+    return text if is_plain else f"sha256:{hashlib.sha256(raw).hexdigest()}"
 
 
 def find_by_uid(session: Session, collection_id: str, uid: str) -> StoredObject | None:
@@ -218,7 +238,7 @@ def upstream_etags(
     session: Session, collection_id: str, *, new_since: int = -1
 ) -> dict[str, tuple[str, str | None]]:
     """Return {upstream name: (name here, upstream etag)} of a mirror, served or not."""
-    query = select(objects.c.upstream_name, objects.c.name, objects.c.upstream_etag).where(
+    query = select(_UPSTREAM_NAME, objects.c.name, objects.c.upstream_etag).where(
         objects.c.collection_id == collection_id, objects.c.created_at > new_since
     )
     return {row[0]: (row[1], row[2]) for row in session.execute(query) if row[0] is not None}
@@ -305,6 +325,7 @@ def _row(
 ) -> dict[str, Any]:
     expansion = item.expansion
     problem = expansion.problems[0] if expansion.problems else None
+    key = name_key(item.upstream_name) if item.upstream_name is not None else None
     return {
         "id": known_id or new_id("obj"),
         "principal_id": collection.principal_id,
@@ -318,10 +339,11 @@ def _row(
         "size": len(item.body),
         "revision": revision,
         "served": item.served,
-        "upstream_name": item.upstream_name,
+        "upstream_name": key,
+        "upstream_long_name": item.upstream_name if key != item.upstream_name else None,
         "upstream_etag": item.upstream_etag,
         "problem": problem.code if problem else None,
-        "problem_detail": problem.detail if problem else None,
+        "problem_detail": problem.detail.replace("\0", "") if problem else None,
         "recurring": expansion.recurring,
         "open_ended": expansion.open_ended,
         "zone_dependent": expansion.zone_dependent,

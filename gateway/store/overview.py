@@ -53,6 +53,14 @@ def count_connections(session: Session, scope: Scope) -> Mapping[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+def count_troubled(session: Session, scope: Scope) -> int:
+    """Count the live connections in scope whose last run did not end well."""
+    query = select(func.count()).where(
+        connections.c.problem.is_not(None), connections.c.state != "disconnected"
+    )
+    return int(session.execute(narrow(query, connections.c.principal_id, scope)).scalar_one())
+
+
 def oldest_sync(session: Session, scope: Scope) -> int | None:
     """Return when the live connection that is furthest behind was synced last."""
     query = select(func.min(connections.c.synced_at)).where(connections.c.state == "ok")

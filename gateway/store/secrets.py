@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from gateway.core.errors import KeyMismatch, StoreError
+from gateway.core.errors import KeyMismatch, SecretUnreadable
 
 _VERSION = b"\x01"
 _NONCE_BYTES = 12
@@ -135,14 +135,18 @@ class Keyring:
         return self.current, _VERSION + nonce + sealed
 
     def decrypt(self, key_id: str, ciphertext: bytes, *, owner_id: str, field: str) -> bytes:
-        """Undo :meth:`encrypt`; raises :class:`StoreError` for a wrong key, row or text."""
-        if key_id not in self._keys or ciphertext[:1] != _VERSION:
-            raise StoreError("A stored secret needs a key that is not in the keyring.")
+        """Undo :meth:`encrypt`; raises :class:`SecretUnreadable` for a wrong key, row or text."""
+        if key_id not in self._keys:
+            raise SecretUnreadable("A stored secret needs a key that is not in the keyring.")
+        if ciphertext[:1] != _VERSION or len(ciphertext) <= 1 + _NONCE_BYTES:
+            raise SecretUnreadable("A stored secret is damaged: it has not the form of one.")
         nonce, sealed = ciphertext[1 : 1 + _NONCE_BYTES], ciphertext[1 + _NONCE_BYTES :]
         try:
             return self._cipher(key_id).decrypt(nonce, sealed, _binding(owner_id, field))
         except (InvalidTag, ValueError):  # or too short to be a ciphertext at all
-            raise StoreError("A stored secret does not belong to this row or key.") from None
+            raise SecretUnreadable(
+                "A stored secret is damaged, or belongs to another row."
+            ) from None
 
     def blind_index(self, value: str, *, purpose: str) -> bytes:
         """Return a keyed digest of ``value`` for look-ups without storing it (R2)."""

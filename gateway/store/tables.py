@@ -126,7 +126,7 @@ connections = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("principal_id", Text, owned_by("principals.id"), nullable=False, unique=True),
-    # ok | credential-revoked | paused | disconnected
+    # ok | credential-revoked | secret-unreadable | paused | disconnected
     Column("state", Text, nullable=False),
     Column("problem", Text),
     Column("problem_detail", Text),
@@ -279,7 +279,8 @@ objects = Table(
     Column("size", Integer, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("served", Boolean, nullable=False, default=True),  # false: kept, not servable
-    Column("upstream_name", Text),  # last segment upstream, decoded
+    Column("upstream_name", Text),  # last segment upstream, decoded; of a long one a digest
+    Column("upstream_long_name", Text),  # what the digest stands for: no index ends at its length
     Column("upstream_etag", Text),
     Column("problem", Text),
     Column("problem_detail", Text),

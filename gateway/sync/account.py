@@ -9,11 +9,15 @@ from zoneinfo import ZoneInfo
 
 from gateway.core.errors import (
     CredentialRejected,
+    GatewayError,
+    RunCrashed,
+    SecretUnreadable,
     UpstreamError,
     UpstreamForbidden,
     UpstreamNotFound,
     UpstreamThrottled,
 )
+from gateway.isolation import EVERYBODYS
 from gateway.observe import logger, metrics
 from gateway.store import accounts, calendars, outbox, runs
 from gateway.store.accounts import Connection
@@ -77,37 +81,83 @@ async def run_account(
     """Run over an account that is held; ``push_only`` sends and does not look.
 
     ``opened`` is the account as just read, else it is read here. ``only_if_due`` does nothing
-    when another run of this process was faster.
+    when another run of this process was faster. A run that ends by an error nobody foresaw is
+    told like any failed one; only what ails the database itself is raised.
     """
     report = SyncReport(connection_id)
+    try:
+        await _run(context, report, lease, opened, progress, push_only, only_if_due)
+    except EVERYBODYS:
+        raise
+    except Exception as error:
+        state = await outcome.note_crash(context, connection_id, error)
+        if state is None:
+            raise  # there is no such connection (any more)
+        told = outcome.foreseen(error)
+        report.state, report.problem, report.detail = state, told.code, told.detail
+        _tell_crash(report, error)
+    return report
+
+
+def _tell_crash(report: SyncReport, error: Exception) -> None:
+    """Log and count a crash; accounts that fail come rarely, so that each is worth its line."""
+    metrics().sync_runs.labels(report.problem).inc()
+    metrics().failures.labels("accounts", report.problem).inc()
+    told = _log.warning if isinstance(error, GatewayError) else _log.exception
+    told("run did not end", connection=report.connection_id, code=report.problem)
+
+
+async def _run(
+    context: SyncContext,
+    report: SyncReport,
+    lease: Lease,
+    opened: OpenedAccount | None,
+    progress: Callable[[Progress], None] | None,
+    push_only: bool,
+    only_if_due: bool,
+) -> None:
+    connection_id = report.connection_id
     if opened is None:
         opened = await context.store.read(runs.open_account, context.keyring, connection_id)
         if only_if_due and not _is_due(context, opened):
-            return report
+            return
     connection = opened.connection
-    if connection.state in ("paused", "disconnected") or opened.credential is None:
+    if connection.state in ("paused", "disconnected"):
         report.state = report.problem = connection.state
-        return report
+        return
+    if opened.credential is None:
+        raise SecretUnreadable("A part of this account's credential is not there.")
     client = context.client(connection_id, opened.credential)
     run = Run(context, connection, client, ZoneInfo(opened.time_zone), progress)
     try:
         if opened.has_errand and connection.state == "ok":
-            report.pushed = await _push(run)
+            report.pushed = await _push_first(run, report)
         if not push_only:
-            lease.released = await _pull(run, opened, report)
+            lease.released = await _pull(run, opened, report, only_if_due=only_if_due)
         report.state = "ok"
     except (UpstreamError, Superseded) as error:
         report.problem, report.detail = error.code, error.detail
         report.state = await outcome.note_failure(context, connection, error)
     report.requests = client.requests
     _observe(run, report)
-    return report
 
 
 def _is_due(context: SyncContext, opened: OpenedAccount) -> bool:
     now = context.clock()
     held = opened.lease_owner == context.owner and opened.lease_until > now
     return held and opened.connection.next_sync_at <= now
+
+
+async def _push_first(run: Run, report: SyncReport) -> int:
+    """Push; what goes wrong there unforeseen is told, and reading goes on."""
+    try:
+        return await _push(run)
+    except (*EVERYBODYS, UpstreamError):
+        raise
+    except Exception as error:
+        run.context.errands.failed(run.connection.id, error)
+        report.push_crashed = True
+        return 0
 
 
 async def _push(run: Run) -> int:
@@ -119,18 +169,18 @@ async def _push(run: Run) -> int:
 # --- pulling ---
 
 
-async def _pull(run: Run, opened: OpenedAccount, report: SyncReport) -> bool:
+async def _pull(run: Run, opened: OpenedAccount, report: SyncReport, *, only_if_due: bool) -> bool:
     """List and pull what moved; returns whether the end was written, the lease given back."""
     context, connection = run.context, run.connection
     asked_at = context.now()  # whoever is found current was so then
     answer = await _ask(run)
     reconcile = _is_reconcile_due(connection, context.now())
-    ending = outcome.success(context, connection)
+    ending = outcome.success(context, connection) | _crashes(report)
     _bring_forward(ending, opened.retry_at, now=context.clock())
     due_at = ending["next_sync_at"]
     if reconcile:
         ending["reconciled_at"] = context.now()
-    elif isinstance(due_at, float) and _is_idle(run, opened, answer):
+    elif isinstance(due_at, float) and not _crashes(report) and _is_idle(run, opened, answer):
         idle = IdleEnd(connection, due_at)
         if await context.endings.note(idle, now=asked_at):
             return True
@@ -141,8 +191,13 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport) -> bool:
     )
     if not todo:
         return ended
+    resting = context.calendars.resting if only_if_due else frozenset()
     for calendar in todo:
-        report.calendars.append(await _pull_one(run, calendar, reconcile=reconcile))
+        if calendar.id in resting:
+            report.calendars.append(_left_alone(calendar))
+        else:
+            report.calendars.append(await _pull_one(run, calendar, reconcile=reconcile))
+    ending |= _crashes(report)
     return await context.store.write(
         _close, connection, _quiet(known, todo), context.owner, ending, now=asked_at
     )
@@ -267,7 +322,9 @@ async def _ask(run: Run) -> Answer:
 async def _pull_one(run: Run, calendar: UpstreamCalendar, *, reconcile: bool) -> CalendarReport:
     """Pull one calendar; its own failure leaves the others alone."""
     try:
-        return await pull_calendar(run, calendar, reconcile=reconcile)
+        done = await pull_calendar(run, calendar, reconcile=reconcile)
+        run.context.calendars.succeeded(calendar.id)
+        return done
     except Superseded as error:
         # The listing is noted at the end of the run: without this it would say that all is read.
         await run.context.store.write(calendars.relist_calendar, calendar.id)
@@ -277,6 +334,35 @@ async def _pull_one(run: Run, calendar: UpstreamCalendar, *, reconcile: bool) ->
             raise
         await run.context.store.write(note_failure, run.connection.principal_id, calendar, error)
         return CalendarReport(calendar.id, calendar.name, problem=error.code, detail=error.detail)
+    except EVERYBODYS:
+        raise
+    except Exception as error:  # the account's other calendars go on, this one is tried again
+        run.context.calendars.failed(calendar.id, error)
+        told = outcome.foreseen(error)
+        await run.context.store.write(note_failure, run.connection.principal_id, calendar, told)
+        return CalendarReport(
+            calendar.id, calendar.name, problem=told.code, detail=told.detail, crashed=True
+        )
+
+
+def _left_alone(calendar: UpstreamCalendar) -> CalendarReport:
+    """Report a calendar whose last pull crashed a moment ago: its problem stands in the store."""
+    problem = calendar.problem or RunCrashed.default_code
+    return CalendarReport(calendar.id, calendar.name, problem=problem, crashed=True)
+
+
+def _crashes(report: SyncReport) -> dict[str, object]:
+    """Return what the account says when pulls of it crashed: it is not well."""
+    crashed = [calendar.name for calendar in report.calendars if calendar.crashed]
+    if not crashed and not report.push_crashed:
+        return {}
+    what = f"reading {len(crashed)} of this account's calendars" if crashed else "the pushes"
+    report.problem = RunCrashed.default_code
+    report.detail = (
+        f"The gateway could not finish {what}; its log says where. What is known of the account "
+        "stands, and it is tried again."
+    )
+    return {"problem": report.problem, "problem_detail": report.detail}
 
 
 def _observe(run: Run, report: SyncReport) -> None:

@@ -147,15 +147,24 @@ async def replace_credential(
 ) -> Connection:
     """Check a new password live and put it in place of the old one; all else stays (R3).
 
-    Raises what :func:`check_credential` raises, :class:`NotFound` after a disconnect, and
-    :class:`Conflict` ``different-account`` when it opens another account.
+    Raises what :func:`check_credential` raises, :class:`NotFound` after a disconnect,
+    :class:`Conflict` ``different-account`` when it opens another account, and
+    :class:`SecretUnreadable` when no ``email`` was given and the stored one cannot be decrypted.
     """
-    old = await context.store.read(accounts.load_credential, context.keyring, connection_id)
-    credential = app_specific(email or old.email, app_password)
+    old = await context.store.read(_stored_email, context.keyring, connection_id, email)
+    credential = app_specific(old, app_password)
     discovered = await ask_account(context.settings, credential, transport=context.transport)
     return await context.store.write(
         _replace, context.keyring, connection_id, credential, discovered
     )
+
+
+def _stored_email(session: Session, keyring: Keyring, connection_id: str, given: str | None) -> str:
+    """Return the account's e-mail: as given now, else as stored."""
+    if given is None:
+        return accounts.load_credential(session, keyring, connection_id).email
+    accounts.check_has_credential(session, connection_id)
+    return given
 
 
 def _replace(
@@ -206,7 +215,7 @@ async def test_connection(context: SyncContext, connection_id: str) -> Discovere
     credential = await context.store.read(accounts.load_credential, context.keyring, connection_id)
     discovered = await ask_account(context.settings, credential, transport=context.transport)
     connection = await context.store.read(accounts.get_connection, connection_id)
-    if connection.state == "credential-revoked":
+    if connection.state in ("credential-revoked", "secret-unreadable"):
         await context.store.write(accounts.update_connection, connection_id, **_REVIVED)
     return discovered
 

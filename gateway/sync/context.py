@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from secrets import token_hex
 
+from gateway.isolation import Isolation
 from gateway.settings import Settings
 from gateway.store.accounts import Credential, Keyring
 from gateway.store.threads import StoreThreads
@@ -28,7 +29,8 @@ class SyncContext:
     """Settings, store, key, clock and the connections to iCloud of one process.
 
     ``clock`` gives UTC epoch seconds; ``owner`` is the name under which accounts are leased.
-    Close it with :meth:`close`.
+    ``calendars``, ``errands``, ``members``, ``people`` and ``renewals`` remember what failed
+    unforeseen. Close it with :meth:`close`.
     """
 
     settings: Settings
@@ -40,6 +42,11 @@ class SyncContext:
     transport: Transport = field(init=False)
     expander: Expander = field(init=False)
     endings: IdleEndings = field(init=False)
+    calendars: Isolation = field(init=False)
+    errands: Isolation = field(init=False)
+    members: Isolation = field(init=False)
+    people: Isolation = field(init=False)
+    renewals: Isolation = field(init=False)
     _budgets: dict[str, Budget] = field(init=False, default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(init=False, default_factory=dict)
 
@@ -47,6 +54,11 @@ class SyncContext:
         self.transport = Transport(self.settings)
         self.expander = Expander()
         self.endings = IdleEndings(self.store, self.owner)
+        self.calendars = Isolation("calendars", clock=self.clock)
+        self.errands = Isolation("errands", clock=self.clock)
+        self.members = Isolation("members", clock=self.clock)
+        self.people = Isolation("people", clock=self.clock)
+        self.renewals = Isolation("renewals", clock=self.clock)
 
     def now(self) -> int:
         """Return the current time in whole UTC epoch seconds."""

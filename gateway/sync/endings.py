@@ -2,6 +2,7 @@
 
 import asyncio
 
+from gateway.isolation import EVERYBODYS
 from gateway.store import runs
 from gateway.store.runs import IdleEnd
 from gateway.store.threads import StoreThreads
@@ -26,7 +27,8 @@ class IdleEndings:
     async def note(self, end: IdleEnd, *, now: int) -> bool:
         """Write the end of an idle run; False when there is something to read after all.
 
-        Raises what the store raises; the others of the unit hear the same.
+        Raises what the store raises. What one of a unit raises the others do not hear: each is
+        then written alone.
         """
         written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((end, now, written))
@@ -47,17 +49,32 @@ class IdleEndings:
     async def _write_batch(self) -> None:
         batch, self._waiting = self._waiting, []
         try:
-            done = await self._store.write(
-                runs.note_idle,
-                [end for end, _, _ in batch],
-                owner=self._owner,
-                now=min(now for _, now, _ in batch),
-            )
+            await self._write_together(batch)
+        except EVERYBODYS as error:
+            _tell(batch, error)
+        except Exception as error:
+            if len(batch) == 1:
+                _tell(batch, error)
+            else:
+                await self._write_one_by_one(batch)
         except BaseException as error:
             _tell(batch, error)
-            if not isinstance(error, Exception):
-                raise
-            return
+            raise
+
+    async def _write_one_by_one(self, batch: list[_Waiting]) -> None:
+        for one in batch:
+            try:
+                await self._write_together([one])
+            except Exception as error:
+                _tell([one], error)
+
+    async def _write_together(self, batch: list[_Waiting]) -> None:
+        done = await self._store.write(
+            runs.note_idle,
+            [end for end, _, _ in batch],
+            owner=self._owner,
+            now=min(now for _, now, _ in batch),
+        )
         for end, _, written in batch:
             if not written.done():
                 written.set_result(end.connection.id in done)

@@ -17,6 +17,7 @@ from gateway.core.instances import BusyRules, Expansion
 from gateway.core.intervals import Interval
 from gateway.sync.apart import LENGTH, framed
 from gateway.sync.prepare import (
+    FAILED,
     TOO_BIG,
     MirrorRules,
     RawObject,
@@ -40,6 +41,7 @@ TURN_BYTES = 1_000_000
 
 _START = "from gateway.sync.apart import main; main()"
 _OWN_SETTINGS = "GATEWAY_"
+_BROKE = "Reading this object broke the expansion worker."
 
 
 class WorkerDied(Exception):
@@ -87,18 +89,27 @@ class Expander:
         try:
             return (await self._ask(prepare_mirrored, [raw], rules))[0]
         except WorkerDied:
-            detail = "Reading this object broke the expansion worker."
-            return not_servable(
-                raw, unknown_expansion(rules.window, "expansion-failed", detail), detail
-            )
+            return not_servable(raw, unknown_expansion(rules.window, FAILED, _BROKE), _BROKE)
 
     async def expand(
         self, jobs: Sequence[tuple[bytes, BusyRules]], window: Interval
     ) -> list[Expansion]:
-        """Expand stored bodies over a window, each under its own rules."""
+        """Expand stored bodies over a window, each under its own rules.
+
+        One that kills the worker is unknown, the others are expanded as usual.
+        """
         if len(jobs) <= INLINE_LIMIT:
             return [expand_one(job, window) for job in jobs]
-        return await self._ask(expand_one, jobs, window)
+        try:
+            return await self._ask(expand_one, jobs, window)
+        except WorkerDied:
+            return [await self._expand_alone(job, window) for job in jobs]
+
+    async def _expand_alone(self, job: tuple[bytes, BusyRules], window: Interval) -> Expansion:
+        try:
+            return (await self._ask(expand_one, [job], window))[0]
+        except WorkerDied:
+            return unknown_expansion(window, FAILED, _BROKE)
 
     async def close(self) -> None:
         """Stop the worker process; what it was asked stays unanswered."""

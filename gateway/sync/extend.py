@@ -5,15 +5,17 @@ this at once: doing it twice changes nothing.
 """
 
 from dataclasses import replace
+from functools import partial
 from zoneinfo import ZoneInfo
 
-from gateway.core.errors import NotFound
+from gateway.core.errors import NotFound, SecretUnreadable
 from gateway.core.instances import BusyRules, Expansion, default_window
 from gateway.core.intervals import Interval
-from gateway.store import accounts, bookings, expansions, principals
+from gateway.store import accounts, bookings, calendars, expansions, principals
 from gateway.store.engine import Session, lock_principal
 from gateway.store.expansions import Outdated
 from gateway.sync.context import SyncContext
+from gateway.sync.prepare import unknown_expansion
 
 BATCH = 100
 PRINCIPALS_AT_ONCE = 20
@@ -25,8 +27,17 @@ Rules = tuple[ZoneInfo, frozenset[str]]
 async def extend_windows(context: SyncContext, *, limit: int = PRINCIPALS_AT_ONCE) -> int:
     """Extend some principals whose window ends too early; returns how many were brought up."""
     window = default_window(context.now())
-    due = await context.store.read(expansions.outdated_principals, until=window[1], limit=limit)
-    return sum([await extend_principal(context, principal_id, window) for principal_id in due])
+    due = await context.store.read(
+        expansions.outdated_principals,
+        until=window[1],
+        limit=limit,
+        without=context.people.resting,
+    )
+    done = 0
+    for principal_id in due:
+        extending = partial(extend_principal, context, principal_id, window)
+        done += bool(await context.people.run(principal_id, extending))
+    return done
 
 
 async def extend_until(context: SyncContext, principal_id: str, until: int) -> bool:
@@ -47,9 +58,10 @@ async def extend_principal(context: SyncContext, principal_id: str, window: Inte
         while batch := await context.store.read(
             _load_batch, context, principal_id, window[1], after
         ):
-            jobs = [(item.body, rules_of(item, *rules)) for item in batch]
+            there = [item for item in batch if not item.is_lost]
+            jobs = [(item.body, rules_of(item, *rules)) for item in there]
             done = await context.expander.expand(jobs, window)
-            pairs = list(zip(batch, done, strict=True))
+            pairs = [*zip(there, done, strict=True), *_unknown(batch, window)]
             current = await context.store.write(_write, principal_id, rules, pairs)
             # What was expanded under rules that changed meanwhile is done again from the start.
             after = batch[-1].id if current == rules else ""
@@ -57,6 +69,16 @@ async def extend_principal(context: SyncContext, principal_id: str, window: Inte
         return await context.store.write(_finish, principal_id, window)
     except NotFound:
         return False  # the principal was deleted meanwhile
+
+
+def _unknown(batch: list[Outdated], window: Interval) -> list[tuple[Outdated, Expansion]]:
+    """Say of the objects whose body is lost that they may be anywhere."""
+    detail = "What was kept of this object cannot be read; it is fetched again."
+    return [
+        (item, unknown_expansion(window, "secret-unreadable", detail))
+        for item in batch
+        if item.is_lost
+    ]
 
 
 def load_rules(session: Session, principal_id: str) -> Rules:
@@ -75,15 +97,19 @@ def _load_batch(
 
 
 def load_body(session: Session, context: SyncContext, item: Outdated) -> Outdated:
-    """Fill in the body of an object that is kept encrypted because it cannot be served."""
+    """Fill in the body of an object that is kept encrypted because it cannot be served.
+
+    One that cannot be decrypted any more is *lost*: it is fetched again by the next run over its
+    account, and until then its time is unknown.
+    """
     if item.body or item.served:
         return item
     try:
         raw = accounts.load_secret(
             session, context.keyring, f"{item.collection_id}/{item.name}", "raw"
         )
-    except NotFound:
-        return item
+    except (NotFound, SecretUnreadable):
+        return replace(item, is_lost=True)
     return replace(item, body=raw)
 
 
@@ -108,6 +134,9 @@ def _write(
     current = load_rules(session, principal_id)
     if current == rules:
         expansions.replace_expansions(session, principal_id, done)
+        for item, _ in done:
+            if item.is_lost:
+                calendars.refetch_object(session, item.id)
     return current
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.core.errors import UpstreamUnreachable
+from gateway.observe import logger
 from gateway.store import calendars, collections, erasing, members, objects, outbox
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.engine import Session
@@ -11,6 +12,8 @@ from gateway.upstream.discovery import Listed
 
 COLOR_PROPERTY = "{http://apple.com/ns/ical/}calendar-color"
 """The dead property of a collection that holds its colour."""
+
+_log = logger("sync")
 
 GONE_AFTER_S = 600
 """Two listings this far apart must both miss a calendar before it counts as gone."""
@@ -40,7 +43,7 @@ def apply_listing(
     here = {
         calendar.path: calendar for calendar in calendars.list_calendars(session, connection_id)
     }
-    there = {item.path: item for item in listed}
+    there = {item.path: item for item in listed if _is_storable(item)}
     if here and not there:
         raise UpstreamUnreachable("iCloud listed no calendars at all; nothing was changed.")
     new = [item for path, item in there.items() if path not in here]
@@ -50,6 +53,14 @@ def apply_listing(
     changed |= _follow(session, [(here[p], item) for p, item in there.items() if p in here], now)
     _miss(session, missing, now=now)
     return calendars.list_calendars(session, connection_id) if changed else list(here.values())
+
+
+def _is_storable(item: Listed) -> bool:
+    """Whether a path fits into the index that tells calendars apart; a UUID has 36 characters."""
+    fits = len(item.path.encode("utf-8", "replace")) <= objects.MAX_NAME and "\0" not in item.path
+    if not fits:
+        _log.warning("a calendar's path cannot be stored; it is left out", length=len(item.path))
+    return fits
 
 
 def _values(item: Listed) -> dict[str, Any]:

@@ -1,8 +1,15 @@
 """What a run leaves behind on its connection: state, back-off, when it is due again (R4)."""
 
+from collections.abc import Callable
 from typing import Any
 
-from gateway.core.errors import CredentialRejected, GatewayError, UpstreamThrottled
+from gateway.core.errors import (
+    CredentialRejected,
+    GatewayError,
+    RunCrashed,
+    SecretUnreadable,
+    UpstreamThrottled,
+)
 from gateway.store import accounts, leases, runs
 from gateway.store.accounts import Connection
 from gateway.store.engine import Session
@@ -18,6 +25,11 @@ OUTAGE_SPAN_S = 300
 OUTAGE_LEAST_ACCOUNTS = 10
 OUTAGE_SHARE = 0.2
 REVOKED = "credential-revoked"
+UNREADABLE = "secret-unreadable"
+_UNREADABLE_DETAIL = (
+    "The stored password of this account cannot be decrypted: the row is damaged, or its key is "
+    "not in the keyring. Enter e-mail and app-specific password anew, or bring the key file back."
+)
 _FAR = 10 * 365 * 86_400.0
 
 
@@ -100,11 +112,94 @@ async def note_failure(context: SyncContext, connection: Connection, error: Gate
     return connection.state
 
 
+def foreseen(error: Exception) -> GatewayError:
+    """Return what is told of an error that ended a run: a code and a sentence, never its text.
+
+    The texts of foreign errors may hold titles, addresses and paths.
+    """
+    if isinstance(error, SecretUnreadable):
+        return SecretUnreadable(_UNREADABLE_DETAIL)
+    if isinstance(error, GatewayError):
+        return error
+    return RunCrashed(
+        f"The gateway could not finish its run over this account ({type(error).__name__}); its "
+        "log says where. What is known of the account stands, and it is tried again."
+    )
+
+
+async def note_crash(context: SyncContext, connection_id: str, error: Exception) -> str | None:
+    """A run that did not end is a failed run: say so on the account and back off (design 6).
+
+    Returns the state of the connection afterwards; None when there is no such connection.
+    """
+    return await context.store.write(
+        _note_crash,
+        connection_id,
+        foreseen(error),
+        now=context.clock(),
+        delay=lambda failures: backoff_delay(context, failures, None),
+    )
+
+
+def _note_crash(
+    session: Session,
+    connection_id: str,
+    error: GatewayError,
+    *,
+    now: float,
+    delay: Callable[[int], float],
+) -> str | None:
+    """Write by statements that read no more of the row than they must: it may be the culprit."""
+    found = leases.find_standing(session, connection_id)
+    if found is None:
+        return None
+    if found.state not in leases.POLLED_STATES:
+        return found.state
+    state = found.state
+    if isinstance(error, SecretUnreadable):
+        state = UNREADABLE
+    elif state == UNREADABLE:
+        state = "ok"
+    failures = found.failures + 1
+    accounts.update_connection(
+        session,
+        connection_id,
+        state=state,
+        problem=error.code,
+        problem_detail=error.detail,
+        polled_at=int(now),
+        failures=failures,
+        next_sync_at=now + delay(failures),
+        listing_digest=None,  # the next good run must not take the home for one it has read
+    )
+    if state != found.state:
+        bump_generation(session, found.principal_id)
+    return state
+
+
 def _is_outage(session: Session, refused: Connection, *, now: int) -> bool:
-    """Whether a 401 is one of too many to be believed; a probe that failed says nothing new."""
+    """Whether a 401 is one of too many to be believed; a probe that failed says nothing new.
+
+    An account that was refused for a day while most others answer is in no outage.
+    """
     others, turned = leases.count_refusals(session, refused.id, since=now - OUTAGE_SPAN_S)
     enough = others + 1 >= OUTAGE_LEAST_ACCOUNTS
-    return enough and turned + 1 > (others + 1) * OUTAGE_SHARE
+    is_outage = enough and turned + 1 > (others + 1) * OUTAGE_SHARE
+    return is_outage and not _is_long_refused(session, refused, now=now)
+
+
+def _is_long_refused(session: Session, refused: Connection, *, now: int) -> bool:
+    """Whether an account taken for a part of an outage has failed all that probes would be.
+
+    For a day, that is, while most others answered: over that day, for who fails is asked rarely.
+    """
+    day_ago = now - PROBE_DELAYS_S[-1]
+    good_at = refused.synced_at or refused.created_at
+    tried = refused.problem == leases.OUTAGE and refused.failures >= len(PROBE_DELAYS_S)
+    if not tried or good_at > day_ago:
+        return False
+    others, turned = leases.count_refusals(session, refused.id, since=day_ago)
+    return turned * 2 < others
 
 
 def _note_rejected(
@@ -135,6 +230,8 @@ def _note_rejected(
         )
         return "ok"
     left = len(PROBE_DELAYS_S) if first else max(current.probes_left - 1, 0)
+    if first and _is_long_refused(session, current, now=int(now)):
+        left = 0  # what probes would tell is known
     delay = PROBE_DELAYS_S[len(PROBE_DELAYS_S) - left] if left else _FAR
     done = runs.note_run(
         session,

@@ -22,6 +22,9 @@ _TEXTS = {
     "linked-calendar-gone": "The calendar this appointment was pushed to is not in iCloud.",
     "upstream-refused": "iCloud refuses this event again and again without giving a reason.",
     "not-pushable": "This event cannot be written to iCloud.",
+    "push-failed": (
+        "The gateway itself failed over this event; its log says where. Retry it, or drop it."
+    ),
 }
 
 

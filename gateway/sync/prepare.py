@@ -21,6 +21,9 @@ FULL_BUDGET_S = 2.0
 TOO_BIG = "too-many-instances"
 """What the engine says of an object that it could not expand within its budget."""
 
+FAILED = "expansion-failed"
+"""What is said of an object that broke our own reading of it."""
+
 SERVED_COMPONENT = "VEVENT"
 _HARMLESS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+=-]{0,180}\.ics", re.ASCII)
 
@@ -71,8 +74,18 @@ def prepare_mirrored(
 ) -> Ready:
     """Prepare one mirrored object; what cannot be understood is kept, its span is unknown.
 
-    Past ``cpu_budget_s`` seconds of CPU the rest of its span is unknown too.
+    Past ``cpu_budget_s`` seconds of CPU the rest of its span is unknown too. An object that breaks
+    our own reading is kept the same way: it stops no other.
     """
+    try:
+        return _prepare(raw, rules, cpu_budget_s)
+    except Exception as error:
+        detail = f"Reading this object failed ({type(error).__name__})."
+        unknown = unknown_expansion(rules.window, FAILED, detail)
+        return not_servable(raw, unknown, detail)
+
+
+def _prepare(raw: RawObject, rules: MirrorRules, cpu_budget_s: float) -> Ready:
     expansion = expand(raw.body, rules.window, rules.busy, cpu_budget_s=cpu_budget_s)
     try:
         parsed = parse_calendar_object(raw.body)
@@ -123,4 +136,8 @@ def unknown_expansion(window: Interval, code: str, detail: str) -> Expansion:
 def expand_one(job: tuple[bytes, BusyRules], window: Interval) -> Expansion:
     """Expand one stored body under its rules; this too is what the worker process runs."""
     body, rules = job
-    return expand(body, window, rules)
+    try:
+        return expand(body, window, rules)
+    except Exception as error:
+        detail = f"Reading this object failed ({type(error).__name__})."
+        return unknown_expansion(window, FAILED, detail)

@@ -5,13 +5,15 @@ repeats work and never loses it. Nothing is deleted without proof (R11): a 404 r
 sync-collection answer, or a 404 for that very href.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from zoneinfo import ZoneInfo
 
-from gateway.core.errors import GatewayError, UpstreamUnreachable
+from gateway.core.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from gateway.core.instances import BusyRules, default_window
 from gateway.core.intervals import Interval
+from gateway.isolation import EVERYBODYS
 from gateway.observe import logger
 from gateway.store import accounts, calendars, collections, members, objects
 from gateway.store.accounts import Connection
@@ -19,7 +21,7 @@ from gateway.store.calendars import UpstreamCalendar
 from gateway.store.collections import Collection
 from gateway.store.engine import Session, lock_principal
 from gateway.store.members import Unread
-from gateway.store.objects import PreparedObject
+from gateway.store.objects import PreparedObject, name_key
 from gateway.store.principals import get_principal
 from gateway.sync.context import SyncContext
 from gateway.sync.fetch import Batch, fetch_all
@@ -136,7 +138,7 @@ async def pull_calendar(
         batch.distrust(plan, held)
         pulled.note(batch)
         report.own += await _take_own(run, calendar, held, batch, pulled)
-        await _mirror_batch(run, calendar, held, batch, report)
+        await _mirror_batch(run, calendar, held, batch, pulled, report)
         done += batch.size
         if near.is_reached(done) and pulled.complete and not pulled.unread:
             await _tell_reached(run, calendar, near)
@@ -192,15 +194,16 @@ async def _take_own(
         if row is None:
             foreign.append(raw)
         elif not held.is_current(raw.name, raw.etag):
-            await take_version(run.context, run.connection, calendar, row, raw)
-            taken += 1
+            take = partial(take_version, run.context, run.connection, calendar, row, raw)
+            taken += await _alone(run, calendar, raw.name, take, pulled)
     batch.found = foreign
     for name in [name for name in batch.gone if name in held.own]:
-        taken += await _take_deletion(run, held, name, pulled)
+        follow = partial(_take_deletion, run, held, name, pulled)
+        taken += await _alone(run, calendar, name, follow, pulled)
     return taken
 
 
-async def _take_deletion(run: Run, held: Held, name: str, pulled: _Pulled) -> bool:
+async def _take_deletion(run: Run, held: Held, name: str, pulled: _Pulled) -> None:
     """Follow or cancel; where a listing and a read contradict each other, ask again later."""
     try:
         await take_deletion(run.context, run.connection, run.client, held.own[name])
@@ -208,6 +211,26 @@ async def _take_deletion(run: Run, held: Held, name: str, pulled: _Pulled) -> bo
         if error.code != LISTED_UNREADABLE:
             raise
         pulled.unread[name] = Unread(None, False, "not-found")
+
+
+async def _alone(
+    run: Run,
+    calendar: UpstreamCalendar,
+    name: str,
+    work: Callable[[], Awaitable[object]],
+    pulled: _Pulled,
+) -> bool:
+    """Do what one member needs; an error nobody foresaw leaves it unread and stops no other.
+
+    Raises what is not the member's own: the database's trouble, the upstream's, changed roles.
+    """
+    try:
+        await work()
+    except (*EVERYBODYS, UpstreamError, Superseded):
+        raise
+    except Exception as error:
+        pulled.unread[name] = Unread(None, True, members.NOT_STORABLE)
+        run.context.members.failed(f"{calendar.id}/{name_key(name)}", error)
         return False
     return True
 
@@ -217,6 +240,7 @@ async def _mirror_batch(
     calendar: UpstreamCalendar,
     held: Held,
     batch: Batch,
+    pulled: _Pulled,
     report: CalendarReport,
 ) -> None:
     if held.mirror is None:
@@ -234,18 +258,21 @@ async def _mirror_batch(
     gone = [held.etags[name][0] for name in batch.gone if name in held.etags]
     if not ready and not gone:
         return
-    removed = await run.context.store.write(
-        _write_batch,
-        run,
-        calendar,
-        held.mirror.id,
-        ready,
-        gone,
-        now=run.context.now(),
-    )
+    write = partial(_write_batch, run=run, calendar=calendar, mirror_id=held.mirror.id)
+    store, now = run.context.store, run.context.now()
+    try:
+        report.removed += await store.write(write, ready=ready, gone=gone, now=now)
+    except (*EVERYBODYS, Superseded):
+        raise
+    except Exception:  # one of them cannot be stored: each is written alone
+        report.removed += await store.write(write, ready=[], gone=gone, now=now)
+        together, ready = ready, []
+        for item in together:
+            one = partial(store.write, write, ready=[item], gone=[], now=now)
+            if await _alone(run, calendar, item.upstream_name, one, pulled):
+                ready.append(item)
     report.changed += len(ready)
     report.unclear += sum(item.raw is not None for item in ready)
-    report.removed += removed
 
 
 def _write_batch(
@@ -348,7 +375,8 @@ async def _finish(
 ) -> None:
     """Delete what is proved gone and, when nothing is left to ask for, store the token (R11)."""
     for name in sorted(plan.removed & held.own.keys()):
-        report.own += await _take_deletion(run, held, name, pulled)
+        follow = partial(_take_deletion, run, held, name, pulled)
+        report.own += await _alone(run, calendar, name, follow, pulled)
     gone = [held.etags[name][0] for name in plan.removed if name in held.etags]
     pulled.read |= plan.removed
     removed, after = await run.context.store.write(

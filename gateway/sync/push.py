@@ -21,6 +21,7 @@ from gateway.core.errors import (
 )
 from gateway.core.meaning import same_meaning
 from gateway.core.upstream_body import build_upstream_body, has_guests
+from gateway.isolation import EVERYBODYS
 from gateway.store import calendars, objects, outbox
 from gateway.store.accounts import Connection
 from gateway.store.conflicts import record_conflict
@@ -29,7 +30,7 @@ from gateway.store.objects import StoredObject
 from gateway.store.outbox import Errand, LedgerRow
 from gateway.sync.context import SyncContext
 from gateway.sync.own import GUESTS, check_unlisted, find_moved, take_deletion, take_version
-from gateway.sync.parked import Parked, is_refused_again
+from gateway.sync.parked import REFUSALS_BEFORE_PARKING, Parked, is_refused_again
 from gateway.sync.prepare import RawObject
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.reports import Fetched
@@ -95,6 +96,17 @@ async def push_errands(pusher: Pusher, errands: Sequence[Errand]) -> int:
 
 
 async def _run_errand(pusher: Pusher, errand: Errand) -> bool:
+    """Run one errand; an error nobody foresaw stops it alone."""
+    try:
+        return await _attempt(pusher, errand)
+    except (*EVERYBODYS, UpstreamError):
+        raise
+    except Exception as error:
+        await _set_aside(pusher, errand, error)
+        return False
+
+
+async def _attempt(pusher: Pusher, errand: Errand) -> bool:
     store = pusher.context.store
     try:
         job = await store.read(_load_job, errand.id)
@@ -126,6 +138,33 @@ async def _run_errand(pusher: Pusher, errand: Errand) -> bool:
             raise  # nobody answers: the other errands wait with the account
         return False
     return True
+
+
+async def _set_aside(pusher: Pusher, errand: Errand, error: Exception) -> None:
+    """An error nobody foresaw: this errand waits, soon for a person, and the others go on.
+
+    Whether it was sent is not known, so it is looked up before it is repeated.
+    """
+    context = pusher.context
+    context.errands.failed(str(errand.id), error)
+    told = Parked("push-failed")
+    if errand.attempts + 1 >= REFUSALS_BEFORE_PARKING:
+        await context.store.write(_park_errand, errand, told, now=context.now())
+        return
+    delay = FIRST_DELAY_S * 2 ** min(errand.attempts, 10) * context.random.uniform(0.8, 1.2)
+    await context.store.write(
+        outbox.postpone,
+        errand,
+        due_at=context.clock() + delay,
+        reason=told.code,
+        detail=told.detail,
+        in_doubt=True,
+    )
+
+
+def _park_errand(session: Session, errand: Errand, parked: Parked, *, now: int) -> None:
+    outbox.park(session, errand.id, reason=parked.code, detail=parked.detail)
+    outbox.update_ledger(session, errand.ledger_id, now=now, state="parked", reason=parked.code)
 
 
 def _load_job(session: Session, errand_id: int) -> _Job:
@@ -160,8 +199,7 @@ async def _postpone(
 def _park(session: Session, job: _Job, parked: Parked, *, now: int) -> None:
     if job.errand.action == "delete":  # it stays in iCloud, and blocks there like any event
         calendars.relist_calendar(session, job.ledger.upstream_calendar_id or "")
-    outbox.park(session, job.errand.id, reason=parked.code, detail=parked.detail)
-    outbox.update_ledger(session, job.ledger.id, now=now, state="parked", reason=parked.code)
+    _park_errand(session, job.errand, parked, now=now)
 
 
 # --- put ---

@@ -5,6 +5,8 @@ batch at a time with a pause after it, so that a large store is renewed beside i
 Any number of processes may do this at once: doing it twice changes nothing.
 """
 
+from functools import partial
+
 from gateway.core.errors import NotFound
 from gateway.core.instances import ENGINE_VERSION, Expansion, default_window
 from gateway.core.intervals import Interval
@@ -14,6 +16,7 @@ from gateway.store.engine import Session, lock_principal
 from gateway.store.expansions import Outdated
 from gateway.sync.context import SyncContext
 from gateway.sync.extend import Rules, load_body, load_rules, rules_of
+from gateway.sync.prepare import FAILED
 
 BATCH = 100
 PAUSE_S = 0.5
@@ -27,9 +30,16 @@ async def renew_batch(context: SyncContext, *, limit: int = BATCH) -> int:
 
     An object that cannot be read or breaks the expansion keeps what is stored of it.
     """
-    principal_id = await context.store.read(expansions.principal_of_earlier_engine)
+    principal_id = await context.store.read(
+        expansions.principal_of_earlier_engine, without=context.renewals.resting
+    )
     if principal_id is None:
         return 0
+    renewing = partial(_batch_of, context, principal_id, limit)
+    return await context.renewals.run(principal_id, renewing) or 1
+
+
+async def _batch_of(context: SyncContext, principal_id: str, limit: int) -> int:
     ids = await context.store.read(expansions.ids_of_earlier_engine, principal_id)
     for start in range(0, len(ids), limit):
         part = ids[start : start + limit]
@@ -53,26 +63,21 @@ async def _renew(context: SyncContext, principal_id: str, ids: list[str]) -> int
 async def _expand(
     context: SyncContext, items: list[Outdated], rules: Rules, window: Interval
 ) -> list[tuple[Outdated, Expansion]]:
-    """Expand a batch; when it fails, each by itself, leaving out the one that is to blame."""
+    """Expand a batch, leaving out what breaks the expansion."""
     jobs = [(item.body, rules_of(item, *rules)) for item in items]
-    try:
-        return list(zip(items, await context.expander.expand(jobs, window), strict=True))
-    except Exception as error:
-        if len(items) == 1:
-            _log.warning("not expanded anew", object=items[0].id, error=type(error).__name__)
-            return []
-    return [pair for item in items for pair in await _expand(context, [item], rules, window)]
+    done = []
+    for item, expansion in zip(items, await context.expander.expand(jobs, window), strict=True):
+        if any(problem.code == FAILED for problem in expansion.problems):
+            _log.warning("not expanded anew", object=item.id)
+        else:
+            done.append((item, expansion))
+    return done
 
 
 def _load_bodies(session: Session, context: SyncContext, ids: list[str]) -> list[Outdated]:
     """Read objects with their bodies, without those whose secret cannot be decrypted (R45)."""
-    found = []
-    for item in expansions.load_outdated(session, ids):
-        try:
-            found.append(load_body(session, context, item))
-        except Exception as error:
-            _log.warning("not expanded anew", object=item.id, error=type(error).__name__)
-    return found
+    found = [load_body(session, context, item) for item in expansions.load_outdated(session, ids)]
+    return [item for item in found if not item.is_lost]
 
 
 def _load_terms(

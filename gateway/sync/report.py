@@ -19,6 +19,7 @@ class CalendarReport:
 
     ``unclear`` of the changed objects could not be understood: they are kept, their time unknown.
     ``catching_up`` and ``set_aside`` count the members that iCloud lists and does not hand over.
+    ``crashed``: the pull ended by an error nobody foresaw.
     """
 
     calendar_id: str
@@ -32,6 +33,7 @@ class CalendarReport:
     set_aside: int = 0
     problem: str | None = None
     detail: str | None = None
+    crashed: bool = False
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ class SyncReport:
     detail: str | None = None
     requests: int = 0
     pushed: int = 0
+    push_crashed: bool = False
     calendars: list[CalendarReport] = field(default_factory=list)
 
     @property

@@ -8,8 +8,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
-from gateway.core.errors import Conflict, GatewayError, StoreError
+from gateway.core.errors import Conflict, GatewayError
+from gateway.isolation import Isolation, keep_going
 from gateway.observe import logger
 from gateway.store import leases, outbox, runs
 from gateway.store.engine import Session
@@ -25,8 +27,13 @@ from gateway.sync.report import Progress, SyncReport
 
 __all__ = ["Progress", "SyncReport", "Worker", "sync_account"]
 
+T = TypeVar("T")
+
 TICK_S = 1.0
 """How often the outbox and the due times are looked at."""
+
+RENEW_S = 600.0
+"""How often is looked for objects of an earlier engine once none was left."""
 
 WINDOWS_S = 5.0
 """How often is looked for principals whose instances end too early."""
@@ -45,52 +52,36 @@ class Worker:
     def __init__(self, context: SyncContext, *, tick_s: float = TICK_S) -> None:
         self.context = context
         self._tick_s = tick_s
+        self._itself = Isolation("worker")
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended = asyncio.Event()  # a slot was given back since the last look
         self._waiting: dict[str, asyncio.Task[SyncReport]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; what was not finished is repeated by the next worker."""
-        windows = asyncio.create_task(self._move_windows(stop))
-        renewal = asyncio.create_task(self._renew(stop))
+        windows = asyncio.create_task(keep_going("windows", self._move_windows, stop=stop))
+        renewal = asyncio.create_task(keep_going("renewal", self._renew, stop=stop))
         erasures = asyncio.create_task(run_erasures(self.context, stop))
         while not stop.is_set():
             self._ended.clear()
             is_full = False
             try:
                 is_full = (await self._fill())[1]
-            except StoreError as error:
-                _log.warning("the database refused", code=error.code)
+                self._itself.succeeded("fill")
+            except Exception as error:  # whatever it was, the next look may find it over
+                self._itself.failed("fill", error)
             # With all slots taken there may be more to do: the next one to end makes room for it,
             # be it one that ended while the last was being started.
             await _pause(self._ended if is_full else stop, self._tick_s)
         await asyncio.gather(windows, renewal, erasures, self.close())
 
-    async def _move_windows(self, stop: asyncio.Event) -> None:
+    async def _move_windows(self) -> float:
         """Keep instances ahead of the clock (design 4); beside the accounts, never before them."""
-        while not stop.is_set():
-            done = 0
-            try:
-                done = await extend_windows(self.context)
-            except GatewayError as error:
-                _log.warning("windows not extended", code=error.code)
-            except Exception:
-                _log.exception("windows not extended")
-            await _pause(stop, 0.0 if done else WINDOWS_S)
+        return 0.0 if await extend_windows(self.context) else WINDOWS_S
 
-    async def _renew(self, stop: asyncio.Event) -> None:
-        """Expand anew what an earlier engine expanded, until nothing is left of it."""
-        while not stop.is_set():
-            try:
-                if not await renew_batch(self.context):
-                    return
-                await _pause(stop, renew.PAUSE_S)
-            except GatewayError as error:
-                _log.warning("not expanded anew", code=error.code)
-                await _pause(stop, WINDOWS_S)
-            except Exception:
-                _log.exception("not expanded anew")
-                await _pause(stop, WINDOWS_S)
+    async def _renew(self) -> float:
+        """Expand anew what an earlier engine expanded; nearly always nothing is left of it."""
+        return renew.PAUSE_S if await renew_batch(self.context) else RENEW_S
 
     async def tick(self) -> int:
         """Start what is due; returns how many accounts were started."""
@@ -106,19 +97,24 @@ class Worker:
             return 0, True
         now = self.context.clock()
         started = 0
-        for connection_id in await self.context.store.read(
-            outbox.connections_with_errands, now=now
-        ):
+        store = self.context.store
+        sending = partial(store.read, outbox.connections_with_errands, now=now)
+        for connection_id in await self._half("pushes", sending) or ():
             if connection_id not in self._tasks and started < free:
                 self._start(connection_id, partial(self._push, connection_id))
                 started += 1
         room = free - started
-        due = await self.context.store.write(_claim, self.context, now=now, limit=room)
-        for opened in due:
-            if opened.connection.id not in self._tasks:
-                self._start(opened.connection.id, partial(self._sync, opened))
+        claiming = partial(store.write, _claim, self.context, now=now, limit=room)
+        due = await self._half("polls", claiming) or {}
+        for connection_id, opened in due.items():
+            if connection_id not in self._tasks:
+                self._start(connection_id, partial(self._sync, connection_id, opened))
                 started += 1
         return started, len(due) >= room
+
+    async def _half(self, name: str, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Do one half of a tick; should it fail, the other goes on and it rests a moment."""
+        return None if name in self._itself.resting else await self._itself.run(name, work)
 
     async def idle(self) -> None:
         """Wait until all started accounts are done."""
@@ -185,9 +181,8 @@ class Worker:
         except GatewayError as error:
             _log.warning("cannot postpone", connection=connection_id, code=error.code)
 
-    async def _sync(self, opened: OpenedAccount) -> None:
+    async def _sync(self, connection_id: str, opened: OpenedAccount | None) -> None:
         """Run an account as claimed; should another run of this process be at it, read it anew."""
-        connection_id = opened.connection.id
         is_stale = self.context.lock(connection_id).locked()
         async with claimed(self.context, connection_id) as lease:
             await run_account(
@@ -207,9 +202,13 @@ class Worker:
 
 def _claim(
     session: Session, context: SyncContext, *, now: float, limit: int
-) -> list[OpenedAccount]:
-    """Lease due accounts to this process and read all their runs need, in one unit."""
+) -> dict[str, OpenedAccount | None]:
+    """Lease due accounts to this process and read all their runs need, in one unit.
+
+    None stands for one that could not be read among the others: its own run says why.
+    """
     ids = leases.claim_due(
         session, owner=context.owner, now=now, lease_s=context.settings.lease_s, limit=limit
     )
-    return runs.open_accounts(session, context.keyring, ids)
+    readable = {one.connection.id: one for one in runs.open_accounts(session, context.keyring, ids)}
+    return {connection_id: readable.get(connection_id) for connection_id in ids}

@@ -1,6 +1,12 @@
 """What the API may do with a principal's iCloud account, by principal id."""
 
-from gateway.core.errors import CredentialRejected, NotFound, UpstreamUnreachable
+from gateway.core.errors import (
+    CredentialRejected,
+    NotFound,
+    RunCrashed,
+    SecretUnreadable,
+    UpstreamUnreachable,
+)
 from gateway.store import accounts
 from gateway.store.accounts import Connection
 from gateway.sync import connect
@@ -42,10 +48,15 @@ class AccountService:
         """Sync the account now; returns when the run has ended.
 
         Raises :class:`CredentialRejected` or :class:`UpstreamUnreachable` when iCloud could not
-        be read; a single calendar's trouble is in the report only.
+        be read, :class:`SecretUnreadable` and :class:`RunCrashed` when the gateway itself could not
+        go on; a single calendar's trouble is in the report only.
         """
         connection = await self._connection(principal_id)
         report = await self._worker.sync_now(connection.id)
+        if report.problem == SecretUnreadable.default_code:
+            raise SecretUnreadable(report.detail or "The stored password cannot be read.")
+        if report.problem == RunCrashed.default_code:
+            raise RunCrashed(report.detail or "The run did not end.")
         if report.state == "credential-revoked":
             raise CredentialRejected(report.detail or "iCloud refuses the stored password.")
         if report.problem is not None:

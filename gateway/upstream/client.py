@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from aiolimiter import AsyncLimiter
 from caldav.async_davclient import AsyncDAVClient
@@ -48,7 +48,7 @@ from gateway.upstream.reports import (
     sync_changes,
     time_range_body,
 )
-from gateway.upstream.transport import Transport, origin_of
+from gateway.upstream.transport import Transport, origin_of, split_url
 from gateway.upstream.wire import Broken, TooLarge, TooSlow
 
 T = TypeVar("T")
@@ -233,8 +233,8 @@ class UpstreamClient:
             location = answer.headers.get("Location")
             if answer.status not in quirks.REDIRECTS or not location:
                 return _checked(answer)
-            target = urljoin(url, location)
-            if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+            target = _joined(url, location)
+            if split_url(url).scheme == "https" and split_url(target).scheme != "https":
                 raise UpstreamUnreachable("iCloud redirected to an unencrypted address.")
             url = target
         raise UpstreamUnreachable("iCloud redirected too often.")
@@ -376,7 +376,14 @@ def _checked(answer: Answer) -> Answer:
 
 def href_origin(href: str) -> str | None:
     """Return the origin an href names; None when it is a bare path."""
-    return origin_of(href.strip()) if urlsplit(href.strip()).netloc else None
+    return origin_of(href.strip()) if split_url(href.strip()).netloc else None
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise UpstreamUnreachable("iCloud redirected to an address that is none.") from None
 
 
 __all__ = ["Answer", "Budget", "UpstreamClient", "href_origin", "path_of", "read_multistatus"]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote_to_bytes
 from xml.sax.saxutils import escape
 
 from lxml import etree
@@ -29,6 +29,7 @@ _NAMESPACES = (
     'xmlns:CS="http://calendarserver.org/ns/" xmlns:A="http://apple.com/ns/ical/"'
 )
 _HEAD = '<?xml version="1.0" encoding="utf-8"?>\n'
+_AUTHORITY = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
 _NEEDS_CARE = re.compile(r"[%?#\\]|//")
 # RFC 3986 3.3: what may stand in a path segment as it is, the rest is percent-encoded.
 _SEGMENT_SAFE = "!$&'()*+,;=:@-._~"
@@ -122,11 +123,15 @@ def _encode_segment(segment: str) -> str:
 
 
 def path_of(href: str) -> str:
-    """Return the decoded path of an href, which may be a whole URL."""
+    """Return the decoded path of an href, which may be a whole URL.
+
+    Cut by hand, for ``urlsplit`` raises where an authority cannot be one: one bad href among
+    thousands must not stop a listing. The host an href names is never used without being checked.
+    """
     href = href.strip()
     if href.startswith("/") and not _NEEDS_CARE.search(href):
         return href  # a full listing has ten thousand of these
-    return decode_path(urlsplit(href).path)
+    return decode_path(_AUTHORITY.sub("", href, count=1).partition("#")[0].partition("?")[0])
 
 
 # --- bodies ---

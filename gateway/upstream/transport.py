@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from niquests.structures import CaseInsensitiveDict
 
-from gateway.core.errors import NotICloud
+from gateway.core.errors import NotICloud, UpstreamUnreachable
 from gateway.settings import Settings
 from gateway.upstream.quirks import DEFAULT_PORTS
 from gateway.upstream.wire import Response, Wire
@@ -29,14 +29,27 @@ for _name in ("caldav", "niquests", "urllib3", "urllib3_future"):
 
 
 def origin_of(url: str) -> str:
-    """Return ``scheme://host[:port]`` with the default port left out (``:443`` is explicit)."""
-    parts = urlsplit(url)
+    """Return ``scheme://host[:port]`` with the default port left out (``:443`` is explicit).
+
+    Raises :class:`UpstreamUnreachable` for what is no URL.
+    """
+    parts = split_url(url)
     host = parts.hostname or ""
     host = f"[{host}]" if ":" in host else host
     port = _port(parts)
     return f"{parts.scheme}://{host}" + (
         f":{port}" if port and port != DEFAULT_PORTS.get(parts.scheme) else ""
     )
+
+
+def split_url(url: str) -> SplitResult:
+    """Split a URL the server named; raises :class:`UpstreamUnreachable` (502) for what is none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise UpstreamUnreachable(
+            "iCloud named an address that is none; it was not used."
+        ) from None
 
 
 def _port(parts: SplitResult) -> int | None:
@@ -48,7 +61,7 @@ def _port(parts: SplitResult) -> int | None:
 
 def check_url(settings: Settings, url: str) -> None:
     """Raise :class:`NotICloud` unless credentials may be sent to this URL."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     host = (parts.hostname or "").rstrip(".").casefold()
     if parts.username or parts.password:
         raise NotICloud("The server named an address with credentials in it; it was not used.")

@@ -109,7 +109,7 @@ class Wire:
     async def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Response:
-        target = URL(url, encoded=True)  # percent-encoding stays as it was given
+        target = _target(url)
         if target.host and _is_literal(target.host):  # no name to look up, so checked here
             self._check_address(target.host, target.host)
         if self._session is None:
@@ -157,6 +157,13 @@ class Wire:
         # write in doubt is repeated is ours to decide; a test fails should this switch vanish.
         session._retry_connection = False
         return session
+
+
+def _target(url: str) -> URL:
+    try:
+        return URL(url, encoded=True)  # percent-encoding stays as it was given
+    except ValueError as error:
+        raise Broken("the address is no URL") from error
 
 
 def _is_literal(host: str) -> bool:

@@ -108,3 +108,34 @@ async def test_an_outage_does_not_bring_the_dead_back(crowd: Crowd) -> None:
         (DEAD, "credential-rejected"),
         *[("ok", "upstream-outage")] * 4,
     ]
+
+
+@pytest.mark.rule("R4")
+@pytest.mark.parametrize(
+    ("refused", "told"),
+    [(3, (DEAD, "credential-rejected")), (6, ("ok", "upstream-outage"))],
+    ids=["some", "most"],
+)
+async def test_who_is_refused_for_a_day_while_most_others_answer_is_in_no_outage(
+    crowd: Crowd, refused: int, told: tuple[str, str]
+) -> None:
+    await crowd.grow(10)
+    crowd.refuse(*range(refused))
+    for _ in range(4):  # the first look, and three over a day
+        await crowd.poll(*reversed(range(10)))
+        assert crowd.states()[:refused] == [("ok", "upstream-outage")] * refused
+        crowd.site.clock.advance(PROBE_DELAYS_S[-1] / 4 + 1)
+    await crowd.poll(*reversed(range(10)))
+    assert crowd.states() == [told] * refused + [("ok", None)] * (10 - refused)
+    left = [crowd.site.read(accounts.get_connection, one).probes_left for one in crowd.ids]
+    assert left == [0] * 10  # nothing is asked until a person acts
+
+
+@pytest.mark.rule("R4")
+async def test_a_short_refusal_in_an_outage_kills_nobody_however_many_answer(crowd: Crowd) -> None:
+    await crowd.grow(10)
+    crowd.refuse(0, 1, 2)
+    for _ in range(6):
+        crowd.site.clock.advance(3600)
+        await crowd.poll(*reversed(range(10)))
+    assert crowd.states()[:3] == [("ok", "upstream-outage")] * 3
