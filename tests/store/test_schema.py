@@ -13,6 +13,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from gateway.core.errors import SchemaMismatch
 from gateway.store.engine import Database
+from gateway.store.objects import upstream_etags
 from gateway.store.schema import _config, check_schema, find_schema_problem, head_revision, migrate
 from gateway.store.structure import differences, expected_structure, metadata, read_structure
 
@@ -105,6 +106,28 @@ def test_unread_members_come_to_a_database_with_rows(empty_database: Database) -
     assert difference == []
 
 
+def test_long_names_come_to_a_database_with_rows(empty_database: Database) -> None:
+    """0009: what was stored keeps its name upstream."""
+    command.upgrade(_config(empty_database), "0003")
+    with empty_database.write() as session:
+        for statement in (*_ROWS_OF_0003, *_A_MEMBER_OF_0003):
+            session.exec_driver_sql(statement)
+    migrate(empty_database)
+    with empty_database.read() as session:
+        assert upstream_etags(session, "m") == {"a b.ics": ("a.ics", '"1"')}
+
+
+_A_MEMBER_OF_0003 = (
+    "INSERT INTO collections (id, principal_id, name, kind, upstream_calendar_id, display_name,"
+    " properties, components, transparent, incarnation, revision, valid_from_revision,"
+    " created_at, updated_at) VALUES ('m', 'p', 'mirror', 'mirror', 'u', 'Home', '{}', 'VEVENT',"
+    " FALSE, 'i', 1, 0, 1, 1)",
+    "INSERT INTO objects (id, principal_id, collection_id, name, uid, kind, component, etag, body,"
+    " size, revision, served, upstream_name, upstream_etag, recurring, open_ended, zone_dependent,"
+    " expanded_from, expanded_until, created_at, updated_at) VALUES ('o', 'p', 'm', 'a.ics', 'a',"
+    " 'mirrored', 'VEVENT', 'e', 'x', 1, 1, TRUE, 'a b.ics', '\"1\"', FALSE, FALSE, FALSE, 0, 0,"
+    " 1, 1)",
+)
 _ROWS_OF_0003 = (
     "INSERT INTO subaccounts (id, name, created_at) VALUES ('s', 'Acme', 1)",
     "INSERT INTO principals (id, subaccount_id, name, time_zone, created_at)"
