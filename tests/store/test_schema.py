@@ -107,7 +107,7 @@ def test_unread_members_come_to_a_database_with_rows(empty_database: Database) -
 
 
 def test_long_names_come_to_a_database_with_rows(empty_database: Database) -> None:
-    """0009: what was stored keeps its name upstream."""
+    """0010: what was stored keeps its name upstream."""
     command.upgrade(_config(empty_database), "0003")
     with empty_database.write() as session:
         for statement in (*_ROWS_OF_0003, *_A_MEMBER_OF_0003):
