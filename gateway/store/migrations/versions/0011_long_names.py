@@ -7,8 +7,8 @@ Nothing is to be moved: such a name could not be stored on PostgreSQL, and SQLit
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
