@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from gateway.core.subscriptions import has_subscription_scheme
 from gateway.store.collections import (
     Collection,
     create_collection,
@@ -43,7 +44,6 @@ MAX_PROPERTIES = 200
 """All kept properties of one calendar: every look at a home reads them."""
 
 _SUBSCRIPTION_HOSTS = ("calendarserver.org", "apple.com")
-_SUBSCRIPTION_SCHEMES = ("webcal:", "webcals:")
 _TEXTS = (DISPLAY_NAME, f"{_C}calendar-description")
 
 
@@ -63,14 +63,14 @@ def refuse_subscriptions(root: Any) -> None:
     """Raise when a body asks for a subscription in any spelling (R8).
 
     Apple's elements count under either of its namespaces, however written, and so does a property
-    whose value is a ``webcal:`` address: some clients keep the source under a name of their own.
+    whose value is such an address (``webcal:``, ``feed:``): some clients keep the source under a
+    name of their own.
     """
     for element in root.iter():
         tag = str(element.tag).casefold()
         namespace, _, name = tag.rpartition("}")
         is_apples = any(host in namespace for host in _SUBSCRIPTION_HOSTS)
-        value = (element.text or "").lstrip().casefold()
-        has_address = value.startswith(_SUBSCRIPTION_SCHEMES) and element.tag not in _TEXTS
+        has_address = element.tag not in _TEXTS and has_subscription_scheme(element.text or "")
         if (name in ("source", "subscribed") and is_apples) or has_address:
             raise calendar_subscribed()
 

@@ -19,6 +19,7 @@ from gateway.api.schemas_calendars import (
 )
 from gateway.api.times import render_instant, render_known
 from gateway.core.errors import NotFound
+from gateway.core.subscriptions import refuse_subscription_address
 from gateway.services import roles
 from gateway.store.accounts import Connection, find_connection, update_connection
 from gateway.store.calendars import UpstreamCalendar, list_calendars, member_detail
@@ -159,7 +160,7 @@ async def get_connection(call: Plain) -> Result:
 
 async def create_connection(call: Call[NoQuery, NewConnection]) -> Result:
     """Check the credential live and connect the account (R1, R2)."""
-    roles.refuse_subscription_address(call.body.email)
+    refuse_subscription_address(call.body.email)
     principal = await call.read(find_own, call)
     await call.api.sync.connect(principal.id, call.body.email, call.body.app_password)
     return await call.read(_shown, call)
@@ -168,7 +169,7 @@ async def create_connection(call: Call[NoQuery, NewConnection]) -> Result:
 async def replace_credential(call: Call[NoQuery, NewCredential]) -> Result:
     """Put a new app-specific password in the place of the old one (R3)."""
     if call.body.email is not None:
-        roles.refuse_subscription_address(call.body.email)
+        refuse_subscription_address(call.body.email)
     found = await call.read(_live_connection, call)
     await call.api.sync.replace_credential(
         found.principal_id, call.body.app_password, email=call.body.email

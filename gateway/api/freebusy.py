@@ -57,10 +57,11 @@ def recall_freebusy(
     """Answer the plain question from a timeline in memory; None when none there can tell."""
     window = check_window(query.start, query.end, now=now)
     principal_id = request.match_info["principal"]
-    api.activity.note(principal_id)
-    return _from_memory(
-        request, api, key, query, now, api.timelines.peek(principal_id, window, now)
-    )
+    entry = api.timelines.peek(principal_id, window, now)
+    answer = _from_memory(request, api, key, query, now, entry)
+    if answer is not None:
+        api.activity.note(principal_id)
+    return answer
 
 
 def _from_memory(
@@ -83,6 +84,8 @@ async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
     """Return merged busy time of one principal, or 304 when it is what the caller has."""
     query = call.query
     window = check_window(query.start, query.end, now=call.now)
+    await call.read(find_own, call)  # whose it is comes before anything is done about it
+    call.api.activity.note(call.path("principal"))
     await call.reach([call.path("principal")], window[1])
     if query.is_plain:
         entry = await call.api.timelines.find(call.path("principal"), window, now=call.now)

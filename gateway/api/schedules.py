@@ -250,6 +250,7 @@ async def find_availability(call: Call[NoQuery, shapes.AvailabilityRequest]) -> 
     wanted = list(dict.fromkeys(body.principals))
     interval_s = (body.interval_minutes or body.duration_minutes) * 60
     _check_work(interval_s, window, len(wanted))
+    await call.read(_people, call, wanted, "/principals/{}")  # before anything is done about them
     question = await _question(call, wanted, window, body.on_unknown, body.on_tentative)
 
     def unit(session: Session) -> tuple[Slots, SlotRules]:

@@ -2,11 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from gateway.api.schemas import Answer, Id, PageSize, Query, Request, unchanged
 from gateway.api.times import TimeText
 from gateway.core.rows import AllDay
+from gateway.core.subscriptions import is_subscription_address
 
 Secret = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -96,14 +98,26 @@ class CalendarList(Answer):
     calendars: list[CalendarOut]
 
 
+def _refuse_subscription(value: object) -> object:
+    if isinstance(value, str) and is_subscription_address(value):
+        raise PydanticCustomError(
+            "calendar-subscribed",
+            "is the address of a subscribed calendar; choose one of the account's calendars by id",
+        )
+    return value
+
+
+CalendarId = Annotated[Id, BeforeValidator(_refuse_subscription)]
+
+
 class CalendarRoles(Request):
     """Which calendar appointments go to, and which block availability besides it.
 
     ``all_day`` says per calendar id how its all-day events count; calendars left out keep theirs.
     """
 
-    linked: Id | None
-    conflicts: Annotated[list[Id], Field(max_length=200)]
+    linked: CalendarId | None
+    conflicts: Annotated[list[CalendarId], Field(max_length=200)]
     linked_blocks: bool = True
     all_day: Annotated[dict[Id, AllDay], Field(max_length=200)] = Field(default_factory=dict)
 
@@ -115,8 +129,8 @@ class CalendarRoleChanges(Request):
     otherwise.
     """
 
-    linked: Id | None = unchanged(None)
-    conflicts: Annotated[list[Id], Field(max_length=200)] = unchanged([])
+    linked: CalendarId | None = unchanged(None)
+    conflicts: Annotated[list[CalendarId], Field(max_length=200)] = unchanged([])
     linked_blocks: bool = unchanged(True)
     all_day: Annotated[dict[Id, AllDay], Field(max_length=200)] = unchanged({})
 

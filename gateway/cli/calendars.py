@@ -9,7 +9,8 @@ from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_s
 from gateway.cli.output import JsonFlag, refusals, show, stdout, table
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.core.rows import AllDay
-from gateway.services.roles import KEEP, change_calendar_roles, name_calendars, refusal_of
+from gateway.core.subscriptions import is_subscription_address
+from gateway.services.roles import KEEP, REFUSALS, change_calendar_roles, name_calendars, refusal_of
 from gateway.store import accounts, calendars, principals
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.engine import Session
@@ -113,6 +114,8 @@ def _find(listed: list[UpstreamCalendar], wanted: str) -> str:
         matches = [one for one in listed if one.name.strip().casefold() == folded]
     if len(matches) == 1:
         return matches[0].id
+    if not matches and is_subscription_address(wanted):
+        raise InvalidInput(REFUSALS["calendar-subscribed"], code="calendar-subscribed")
     if matches:
         which = ", ".join(one.id for one in matches)
         why = f"names more than one calendar; use an id: {which}."

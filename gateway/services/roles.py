@@ -1,11 +1,8 @@
 """What each upstream calendar is used for: linked, conflict, tracked or nothing (R5-R8)."""
 
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import unquote
 
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.core.rows import AllDay
@@ -322,37 +319,3 @@ def _set_all_day(
         mirror = find_mirror(session, calendar.id)
         if mirror is not None:
             forget_expansions(session, principal_id, collection_id=mirror.id)
-
-
-# --- subscriptions given as an account ---
-
-_SUBSCRIPTION_SCHEMES = re.compile(r"(webcals?|feeds?|ics|ical|calendar):", re.IGNORECASE)
-_PUBLISHED = re.compile(r"/published/|\.(ics|ical|ifb|icalendar)(?:$|[?#/])", re.IGNORECASE)
-
-
-def refuse_subscription_address(address: str) -> None:
-    """Raise :class:`InvalidInput` ``calendar-subscribed`` for what is a calendar's address (R8).
-
-    ``webcal:`` in any spelling, ``.ics`` files and published iCloud addresses are recognised,
-    percent-encoded or with invisible characters in between too.
-    """
-    plain = _plain(address)
-    has_path = "/" in plain
-    if _SUBSCRIPTION_SCHEMES.match(plain) or (has_path and _PUBLISHED.search(plain)):
-        raise InvalidInput(
-            "This is the address of a published or subscribed calendar, not an iCloud account. "
-            "Subscriptions cannot be connected; give the e-mail address of the Apple Account.",
-            code="calendar-subscribed",
-            pointer="/email",
-        )
-
-
-def _plain(address: str) -> str:
-    """Undo percent-encoding, compatibility letters, blanks and invisible characters."""
-    decoded = address
-    for _ in range(3):
-        decoded = unquote(decoded)
-    folded = unicodedata.normalize("NFKC", decoded)
-    return "".join(
-        letter for letter in folded if unicodedata.category(letter)[0] not in "CZ"
-    ).casefold()

@@ -4,9 +4,9 @@ Everything that asks iCloud happens before the unit that writes: a refused crede
 trace in the database.
 """
 
-import re
-
+from gateway.core.credentials import tidy_address, tidy_password
 from gateway.core.errors import Conflict, InvalidInput
+from gateway.core.subscriptions import refuse_subscription_address
 from gateway.settings import Settings
 from gateway.store import accounts, calendars, erasing, outbox
 from gateway.store.accounts import Connection, Credential, Keyring
@@ -16,47 +16,30 @@ from gateway.sync.context import SyncContext
 from gateway.sync.listing import apply_listing
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.discovery import Discovered, discover
-from gateway.upstream.quirks import APP_PASSWORD_LETTERS
 from gateway.upstream.transport import Transport
 
-_GROUPED = re.compile(r"[a-z]{4}(-[a-z]{4}){3}")
-_LETTERS = re.compile(rf"[a-z]{{{APP_PASSWORD_LETTERS}}}")
 _NOT_APP_SPECIFIC = (
     "This is not an app-specific password (sixteen letters like abcd-efgh-ijkl-mnop). Make one: "
     "sign in at account.apple.com, open Sign-In and Security, then App-Specific Passwords, add "
     "one for this gateway, and paste it here. Your Apple Account password itself never works."
 )
-_SUBSCRIPTION = (
-    "This is the address of a subscribed or published calendar, not an Apple Account. "
-    "Subscriptions cannot be connected; enter the account's e-mail address."
-)
 
 
 def app_specific(email: str, app_password: str) -> Credential:
-    """Check the form of a credential and normalise it, before any network call (R1, R8).
+    """Check the form of a credential and write it anew, before any network call (R1, R8).
 
-    Outer blanks are cut and sixteen letters without hyphens get them. Raises
-    :class:`InvalidInput` with ``credential-not-app-specific`` or ``calendar-subscribed``.
+    Raises :class:`InvalidInput` with ``credential-not-app-specific`` or ``calendar-subscribed``.
     """
-    email, app_password = email.strip(), app_password.strip()
-    if _is_calendar_address(email):
-        raise InvalidInput(_SUBSCRIPTION, code="calendar-subscribed", pointer="/email")
-    name, _, domain = email.rpartition("@")
-    if not name or not domain or any(c.isspace() for c in email):
+    refuse_subscription_address(email)
+    address = tidy_address(email)
+    if address is None:
         raise InvalidInput("Enter the e-mail address of the Apple Account.", pointer="/email")
-    if _LETTERS.fullmatch(app_password):
-        app_password = "-".join(app_password[i : i + 4] for i in range(0, 16, 4))
-    if not _GROUPED.fullmatch(app_password):
+    password = tidy_password(app_password)
+    if password is None:
         raise InvalidInput(
             _NOT_APP_SPECIFIC, code="credential-not-app-specific", pointer="/app_password"
         )
-    return Credential(email, app_password)
-
-
-def _is_calendar_address(account: str) -> bool:
-    folded = account.casefold()
-    starts = folded.startswith(("webcal:", "webcals:"))
-    return starts or "://" in folded or "/published/" in folded or folded.endswith(".ics")
+    return Credential(address, password)
 
 
 async def check_credential(settings: Settings, credential: Credential) -> Discovered:

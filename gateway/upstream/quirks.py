@@ -3,10 +3,6 @@
 Nothing here was measured against Apple by this project; each entry says where it was seen.
 """
 
-# 2017-2026, many clients: an app-specific password is sixteen lower-case letters, shown in groups
-# of four with hyphens (Apple support 102654). The account's own password is never accepted.
-APP_PASSWORD_LETTERS = 16
-
 # 2025-2026, three clients: 50 hrefs a multiget are routine, 250 are the most ever seen to work.
 MULTIGET_BATCH = 50
 

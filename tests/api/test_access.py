@@ -7,6 +7,8 @@ import pytest
 
 from gateway.api.routes import ROUTES
 from gateway.api.routing import Route
+from gateway.api.state import STATE
+from gateway.store.tables import metadata
 from tests.api.conftest import Place
 
 REACHES = {"reader": 0, "platform": 1, "acme-admin": 2, "admin": 2}
@@ -116,3 +118,48 @@ async def test_lists_show_only_the_own_subaccount(place: Place) -> None:
         method = "GET" if path.endswith("subaccounts/") else "DELETE"
         target = path + (place.bob.subaccount_id if method == "GET" else "key_nothing")
         assert (await place.caller("acme-admin").send(method, target)).status == 404
+
+
+def everything(place: Place) -> dict[str, list[Any]]:
+    """Every row of the database, but for what says that a key was used."""
+    with place.database.read() as session:
+        return {
+            name: sorted(map(repr, session.execute(table.select()).all()))
+            for name, table in metadata.tables.items()
+            if name not in ("api_keys", "rate_counts", "idempotency")
+        }
+
+
+async def test_a_foreign_key_leaves_no_trace(place: Place) -> None:
+    """404 is not enough: nothing is noted, polled, read into memory or written either."""
+    api, before = place.client.app[STATE], everything(place)
+    for route in ROUTES:
+        if route.scope in (None, "admin") or "{principal}" not in route.path:
+            continue
+        answer = await place.stranger.send(route.method, path_of(route, place), **wanted(route))
+        name = f"{route.method} {route.path}"
+        assert answer.status == 404, name
+        assert not api.activity._seen, name
+        assert not api.timelines._entries, name
+    assert everything(place) == before
+
+
+async def test_foreign_people_in_a_body_are_left_alone(place: Place) -> None:
+    api, before = place.client.app[STATE], everything(place)
+    slot = {"start": WINDOW["start"], "end": "2026-11-02T01:00:00Z"}
+    for path, body in (
+        ("/v1/holds", {"principal": place.ann.id, **slot}),
+        ("/v1/appointments", {"principal": place.ann.id, **slot, "title": "x", "verify": "live"}),
+        ("/v1/blocked-slots", {"principal": place.ann.id, **slot}),
+        (
+            "/v1/availability",
+            {"principals": [place.ann.id], **slot, "duration_minutes": 30, "time_zone": "UTC"},
+        ),
+        ("/v1/freebusy", {"principals": [place.ann.id], **slot}),
+    ):
+        answer = await place.stranger.send("POST", path, json=body)
+        found = await answer.json(content_type=None)
+        assert answer.status in (404, 422) or place.ann.id in found["errors"], found
+    assert not api.activity._seen
+    assert not api.timelines._entries
+    assert everything(place) == before

@@ -10,6 +10,7 @@ from gateway.store.engine import Database
 from tests.api.conftest import AiohttpClient
 from tests.api.icloud import Live, running
 from tests.services.people import DAY, MONDAY, event, meeting
+from tests.subscriptions import ADDRESSES
 
 
 @pytest.fixture
@@ -90,9 +91,9 @@ async def test_a_wrong_password_is_refused_and_leaves_nothing(live: Live) -> Non
 
 @pytest.mark.rule("R1")
 async def test_blanks_and_missing_hyphens_are_forgiven(live: Live) -> None:
-    password = live.ann.issue_app_password().replace("-", "")
+    password = live.ann.issue_app_password().replace("-", " \u2212\u200b ").upper()
     status, _ = await live.connect(
-        live.ann, app_password=f" {password} ", email=" Ann@icloud.example "
+        live.ann, app_password=f" “{password}” ", email=" mailto:Ann@icloud.example "
     )
     assert status == 201
 
@@ -106,27 +107,24 @@ async def test_an_upstream_that_is_down_is_502(live: Live) -> None:
 
 
 @pytest.mark.rule("R8")
-@pytest.mark.parametrize(
-    "address",
-    [
-        "webcal://p52-caldav.icloud.com/published/2/MTIz",
-        "WEBCAL:example.org/x",
-        "https://example.org/team.ics",
-        "https://p52-caldav.icloud.com/published/2/MTIz",
-        "webcal%3A//example.org",
-    ],
-)
-async def test_a_subscription_is_no_account(live: Live, address: str) -> None:
-    for method, path, body in (
-        ("POST", "", {"email": address}),
-        ("PUT", "/credential", {"email": address}),
-    ):
-        status, problem = await live.place.platform.call(
-            method, connection(live) + path, {**body, "app_password": "abcd-efgh-ijkl-mnop"}
-        )
-        assert (status, problem["code"]) == (422, "calendar-subscribed")
-        assert [fault["pointer"] for fault in problem["errors"]] == ["/email"]
-    assert live.upstream.world.journal.shorts() == []
+async def test_a_subscription_is_no_account_and_no_calendar(live: Live) -> None:
+    """Every spelling at every door of the API, before anything is asked of iCloud."""
+    await live.connect(live.bob)
+    asked = live.upstream.world.journal.shorts()
+    roles = f"/v1/principals/{live.place.ann.id}/calendar-roles"
+    for address in ADDRESSES:
+        account = {"email": address, "app_password": "abcd-efgh-ijkl-mnop"}
+        for method, path, body, pointer in (
+            ("POST", connection(live), account, "/email"),
+            ("PUT", connection(live) + "/credential", account, "/email"),
+            ("PUT", roles, {"linked": address, "conflicts": []}, "/linked"),
+            ("PUT", roles, {"linked": None, "conflicts": [address]}, "/conflicts/0"),
+            ("PATCH", roles, {"linked": address}, "/linked"),
+        ):
+            status, problem = await live.place.platform.call(method, path, body)
+            assert (status, problem["code"]) == (422, "calendar-subscribed"), (address, path)
+            assert [fault["pointer"] for fault in problem["errors"]] == [pointer]
+    assert live.upstream.world.journal.shorts() == asked
 
 
 @pytest.mark.rule("R2")

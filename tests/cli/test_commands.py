@@ -146,7 +146,8 @@ def test_connect_refuses_before_any_network_call(environment: dict[str, str]) ->
             "abcd-efgh-ijkl-mnop",
             "calendar-subscribed",
         ),
-        ("a@icloud.com", "abcdefghijklmnop", "upstream-unreachable"),
+        ("feed:me@x.example", "abcd-efgh-ijkl-mnop", "calendar-subscribed"),
+        ("mailto:A@icloud.com", "ABCD–EFGH–IJKL–MNOP", "upstream-unreachable"),
     ):
         code, document, _ = run_gateway(
             "connect", email, "--password-stdin", environment=unreachable, stdin=password + "\n"
@@ -222,6 +223,9 @@ def test_roles_shows_and_changes_nothing_but_what_is_named(
         assert f"“{name}”" in shown["error"]["detail"]
     code, shown, _ = run_gateway("roles", person, "--linked", "Fixtures", environment=environment)
     assert (code, shown["error"]["code"]) == (1, "calendar-read-only")
+    for address in ("feed:me@x.example", "webcal%3A//example.org"):
+        _, shown, _ = run_gateway("roles", person, "--conflict", address, environment=environment)
+        assert shown["error"]["code"] == "calendar-subscribed"
     both = ("--linked", "Home", "--no-linked")
     assert run_gateway("roles", person, *both, environment=environment)[0] == 2
 

@@ -7,7 +7,6 @@ import pytest
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.services.roles import (
     change_calendar_roles,
-    refuse_subscription_address,
     set_calendar_roles,
 )
 from gateway.store import accounts, collections, objects, outbox
@@ -266,34 +265,3 @@ def test_without_a_connection_there_is_nothing_to_choose(person: Person) -> None
     with pytest.raises(NotFound) as refused:
         choose(person, None)
     assert refused.value.code == "not-connected"
-
-
-@pytest.mark.rule("R8")
-@pytest.mark.parametrize(
-    "address",
-    [
-        "webcal://p52-caldav.icloud.com/published/2/MTIz",
-        "WebCal://example.org/feed",
-        "  webcal:example.org/feed",
-        "webcals://example.org/feed",
-        "web\u200bcal://example.org/x",
-        "webcal%3A%2F%2Fexample.org",
-        "ｗｅｂｃａｌ://example.org/x",
-        "webcal:ann@icloud.com",
-        "https://example.org/team.ics",
-        "HTTPS://EXAMPLE.ORG/TEAM.ICS?x=1",
-        "example.org/calendars/team%2Eics",
-        "https://p52-caldav.icloud.com/published/2/MTIz",
-        "feed://example.org/x",
-    ],
-)
-def test_the_address_of_a_subscription_is_no_account(address: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        refuse_subscription_address(address)
-    assert (refused.value.code, refused.value.pointer) == ("calendar-subscribed", "/email")
-
-
-@pytest.mark.rule("R8")
-@pytest.mark.parametrize("address", ["ann@icloud.com", " Ann+webcal@me.com ", "ics@webcal.org"])
-def test_an_ordinary_address_is_not_taken_for_a_subscription(address: str) -> None:
-    refuse_subscription_address(address)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from xml.sax.saxutils import escape
 
 import pytest
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from gateway.store import tables
 from storage_plugin.state import fresh_state
 from tests.storage_plugin.conftest import at, now
 from tests.storage_plugin.dav import C, D, Dav, G, event, wrap
+from tests.subscriptions import SCHEMES
 
 BERLIN = (
     "BEGIN:VTIMEZONE\r\nTZID:Office\r\nBEGIN:STANDARD\r\nDTSTART:19700101T000000\r\n"
@@ -194,6 +196,17 @@ def test_10_a_refused_delete_is_no_server_error(world):
     assert world.device.delete(world.home).status == 403
     assert world.device.delete(f"{world.platform_path}none.ics").status == 404
     assert world.device.delete(f"{world.home}none/").status == 404
+
+
+@pytest.mark.rule("R8")
+def test_9_the_address_of_a_subscription_is_refused_in_every_spelling(world):
+    for address in SCHEMES:
+        inner = f"<own xmlns='urn:x'>{escape(address)}</own>"
+        for answer in (
+            world.device.mkcalendar(f"{world.home}subscribed/", inner),
+            world.device.proppatch(world.platform_path, f"<d:set><d:prop>{inner}</d:prop></d:set>"),
+        ):
+            assert (answer.status, answer.conditions) == (403, [f"{G}calendar-subscribed"]), address
 
 
 @pytest.mark.parametrize(
