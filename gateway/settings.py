@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     database_url: str = Field(
         default="", description="SQLAlchemy URL; empty means SQLite in the data folder."
     )
+    listen_database_url: str = Field(
+        default="",
+        description="The database past a pooler, for the connection that listens; empty: the same.",
+    )
     keyring_file: Path | None = Field(
         default=None, description="Key file; empty means keyring.json in the data folder."
     )

@@ -48,7 +48,7 @@ def build_api(
     """
     app = web.Application(client_max_size=MAX_BODY)
     threads = StoreThreads(database)
-    live = open_live(database)
+    live = open_live(database, listen_url=settings.listen_database_url)
     app[STATE] = ApiState(
         settings,
         threads,

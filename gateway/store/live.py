@@ -5,31 +5,44 @@ their states, holds, time zone. Equal versions mean equal answers (but for the p
 for ``verified_at``: when all calendars were last found current, which moves on all day). On
 SQLite it is a row, read with the plain driver in some microseconds, so it is right at once in every
 process. On PostgreSQL it is a counter raised by notifications: right within milliseconds, and void
-(None) while the listening connection is down or silent. Nothing here is trusted by a booking.
+(None) while the listening connection is down or deaf. Nothing here is trusted by a booking.
+
+Deaf is a listener that does not hear the test that another connection sends it, or that heard of
+no change although the generations in the database moved on. Behind a pooler that lends server
+connections per transaction (PgBouncer) LISTEN succeeds and nothing is ever heard; a test sent by
+the listener itself would even come back, within its own transaction.
 """
 
 import sqlite3
 import threading
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psycopg
+from sqlalchemy import URL, make_url
 
 from gateway.observe import logger
-from gateway.store.engine import GENERATION_CHANNEL, Database
+from gateway.store.engine import GENERATION_CHANNEL, Database, new_id
 from gateway.store.freshness import VERIFIED
 from gateway.store.keys import ApiKey
 from gateway.store.principals import hash_secret
 
 Version = tuple[int, int]
+Connection = psycopg.Connection[tuple[Any, ...]]
 KEYS = "keys"
 """The notification payload that stands for all API keys."""
 
 _RETRY_S = 1.0
 _KEEPALIVE_S = 10.0
+_TEST_EVERY_S = 0.5
 _DEAF_AFTER_S = 3.0
 """A connection whose other end vanished says nothing for a quarter of an hour, errors included."""
+
+_TEST = "test"
+"""The first word of a notification that only asks whether it arrives."""
+
+_SEND_TEST = "SELECT coalesce(sum(generation), 0)::text, pg_notify(%s, %s)::text FROM generations"
 
 _READ_VERSION = (
     "SELECT generation, source_generation, verified_at FROM generations"
@@ -78,9 +91,14 @@ class Live(Protocol):
         ...
 
 
-def open_live(database: Database) -> Live:
-    """Return the live look-ups for this database."""
-    return SqliteLive(database) if database.is_sqlite else PostgresqlLive(database)
+def open_live(database: Database, *, listen_url: str = "") -> Live:
+    """Return the live look-ups for this database.
+
+    ``listen_url`` names the same database past a pooler, for the one connection that listens.
+    """
+    if database.is_sqlite:
+        return SqliteLive(database)
+    return PostgresqlLive(database, listen_url=listen_url)
 
 
 class SqliteLive:
@@ -155,13 +173,19 @@ class SqliteLive:
         self._connection.close()
 
 
+class _Deaf(Exception):
+    """Notifications do not arrive on the listening connection."""
+
+
 class PostgresqlLive:
     """Counts notifications on a listening connection of its own, in a thread."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, *, listen_url: str = "") -> None:
+        self._url = _plain_url(database.url)
+        self._listen_url = _plain_url(make_url(listen_url)) if listen_url else self._url
         self._epoch = 0
         self._heard_until = float("-inf")
+        self._heard = 0
         self._counts: dict[str, int] = {}
         self._verified: dict[str, int] = {}
         self._keys: dict[str, ApiKey] = {}
@@ -204,38 +228,81 @@ class PostgresqlLive:
     def _run(self) -> None:
         while not self._closed.is_set():
             try:
-                self._listen()
+                # Tests come from a connection of their own: on no other would a pooler's way of
+                # losing notifications show, and none of the requests' can be spared.
+                with _connect(self._listen_url) as listening, _connect(self._url) as sending:
+                    self._listen(listening, sending)
             except psycopg.Error as error:
                 _log.warning("notifications lost", error=type(error).__name__)
+            except _Deaf:
+                _log.error(
+                    "notifications do not arrive: free/busy is computed anew for each request."
+                    " Does database_url lead through a pooler in transaction mode? Then name the"
+                    " database itself in listen_database_url"
+                )
             finally:
                 self._heard_until = float("-inf")
             self._closed.wait(_RETRY_S)
 
-    def _listen(self) -> None:
-        url = self._database.url.set(drivername="postgresql")
-        with psycopg.connect(
-            url.render_as_string(hide_password=False), autocommit=True
-        ) as connection:
-            connection.execute(f"LISTEN {GENERATION_CHANNEL}")
-            # What was heard before is void: changes may have been missed in between.
-            self._epoch += 1
-            self._counts, self._verified, self._keys = {}, {}, {}
-            self._heard_until = time.monotonic()
-            while not self._closed.is_set():
-                asked_at = time.monotonic()
-                connection.execute("SELECT 1")  # a dead connection shows here
-                for note in connection.notifies(timeout=0.5):
-                    self._hear(note.payload)
-                    if self._closed.is_set():
-                        return
-                self._heard_until = asked_at  # what came with the answer is read by now
+    def _listen(self, listening: Connection, sending: Connection) -> None:
+        listening.execute(f"LISTEN {GENERATION_CHANNEL}")
+        # What was heard before is void: changes may have been missed in between.
+        self._epoch += 1
+        self._counts, self._verified, self._keys = {}, {}, {}
+        total, heard = None, self._heard
+        while not self._closed.is_set():
+            asked_at, heard_before = time.monotonic(), self._heard
+            token = f"{_TEST} {new_id('t')}"
+            moved_to = _send_test(sending, token)
+            if not self._hear_until(listening, asked_at + _DEAF_AFTER_S, token):
+                raise _Deaf
+            # Whatever was committed before the test was sent has been heard by now.
+            if total not in (None, moved_to) and self._heard == heard:
+                raise _Deaf
+            total, heard = moved_to, heard_before
+            self._heard_until = asked_at
+            self._hear_until(listening, asked_at + _TEST_EVERY_S)
+
+    def _hear_until(self, listening: Connection, until: float, token: str = "") -> bool:
+        """Take in what comes, at most until ``until`` (monotonic), and tell whether a test came."""
+        came = False
+        while not came and not self._closed.is_set() and (left := until - time.monotonic()) > 0:
+            for note in listening.notifies(timeout=left, stop_after=1):  # all of a packet come
+                came |= note.payload == token
+                self._hear(note.payload)
+        return came or self._closed.is_set()
 
     def _hear(self, payload: str) -> None:
         word, *named = payload.split()
+        if word == _TEST:
+            return
         if word == VERIFIED:
             at, *principal_ids = named
             self._verified.update(dict.fromkeys(principal_ids, int(at)))
             return
         self._counts[payload] = self._counts.get(payload, 0) + 1
+        self._heard += 1
         if payload == KEYS:
             self._keys = {}
+
+
+def _plain_url(url: URL) -> str:
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _connect(url: str) -> Connection:
+    """Open a connection without prepared statements: behind a pooler they may be another's."""
+    return psycopg.connect(
+        url,
+        autocommit=True,
+        prepare_threshold=None,
+        keepalives_idle=int(_KEEPALIVE_S),  # else a dead peer holds the thread for two hours
+        keepalives_interval=5,
+        keepalives_count=3,
+    )
+
+
+def _send_test(sending: Connection, token: str) -> str:
+    """Send a test and read the generations at once; returns their sum."""
+    row = sending.execute(_SEND_TEST, (GENERATION_CHANNEL, token)).fetchone()
+    return str(row[0]) if row else ""
