@@ -74,6 +74,7 @@ CODES: Mapping[str, str] = {
     "store-full": "No space is left for the database; nothing was changed.",
     "subaccounts-mixed": "The people belong to different subaccounts.",
     "subaccount-required": "Name the subaccount: the key is not bound to one.",
+    "text-invalid": "A text holds NUL, half of a surrogate pair, or broken UTF-8.",
     "time-invalid": "Not an RFC 3339 time.",
     "time-naive": "The time has no offset from UTC.",
     "time-out-of-range": "The time lies before 1970 or after 2200.",

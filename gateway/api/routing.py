@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
-from urllib.parse import parse_qsl
 
 import orjson
 from aiohttp import web
@@ -18,13 +17,13 @@ from gateway.api.auth import authenticate, check_scope
 from gateway.api.frame import answer_unmatched, expect_later, framed, read_body
 from gateway.api.limits import name_public
 from gateway.api.problems import (
-    MalformedRequest,
     UnsupportedMediaType,
     invalid_request,
 )
 from gateway.api.replay import Replay
 from gateway.api.schemas import NoQuery, Query, Request, Scope
 from gateway.api.state import RATE_LIMIT, STATE, ApiState
+from gateway.api.texts import check_parameter, read_json, read_query
 from gateway.core.errors import InvalidInput, NotAuthenticated
 from gateway.store.engine import Session
 from gateway.store.keys import ApiKey
@@ -219,20 +218,21 @@ async def _carry_out(call: Call[Any, Any], raw: bytes) -> web.StreamResponse:
 def _parse_query(model: type[Query], raw: str) -> Query:
     """Validate a query string; pages ask the same windows again and again, models are frozen."""
     given: dict[str, str] = {}
-    for name, value in parse_qsl(raw, keep_blank_values=True):
-        if name in given:
-            raise InvalidInput(
-                f"The query parameter {name} is given more than once.",
-                code="parameter-repeated",
-                pointer=f"/{name}",
-            )
-        given[name] = value
+    for name, value in read_query(raw):
         if name not in model.model_fields:
             raise InvalidInput(
                 f"There is no query parameter {name} here.",
                 code="parameter-unknown",
                 pointer=f"/{name}",
             )
+        if name in given:
+            raise InvalidInput(
+                f"The query parameter {name} is given more than once.",
+                code="parameter-repeated",
+                pointer=f"/{name}",
+            )
+        check_parameter(name, value)
+        given[name] = value
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -247,19 +247,9 @@ def _read_body(request: web.Request, route: Route, raw: bytes) -> Request | None
     if request.content_type != JSON:
         raise UnsupportedMediaType("Send the body as Content-Type: application/json.")
     try:
-        return route.body.model_validate(_loads(raw))
+        return route.body.model_validate(read_json(raw))
     except ValidationError as error:
         raise invalid_request(error) from None
-
-
-def _loads(raw: bytes) -> object:
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise MalformedRequest(
-            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
-            pointer="",
-        ) from None
 
 
 def render_json(result: object) -> bytes:

@@ -1,5 +1,6 @@
 """The error contract: one shape, stable codes, pointers; nothing about the inside leaks."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ async def test_unknown_addresses_and_methods(
         (b"", "application/json", 400, "invalid-json"),
         (b'{"a": NaN}', "application/json", 400, "invalid-json"),
         (b'{"name": "\xff"}', "application/json", 400, "invalid-json"),
-        (b'{"name": "\\ud800"}', "application/json", 400, "invalid-json"),
+        (b'{"name": "\\ud800"}', "application/json", 422, "text-invalid"),
         (b"[" * 100_000, "application/json", 400, "invalid-json"),
         (b"name=x", "application/x-www-form-urlencoded", 415, "unsupported-media-type"),
         (b"{}", "text/plain", 415, "unsupported-media-type"),
@@ -127,7 +128,7 @@ async def test_types_are_not_guessed(place: Place) -> None:
         assert (await place.platform.post(path, body))[0] == 422
 
 
-@pytest.mark.parametrize("text", ["nul\x00", "line\nbreak", "bell\x07", ""])
+@pytest.mark.parametrize("text", ["line\nbreak", "bell\x07", ""])
 async def test_control_characters_are_refused(place: Place, text: str) -> None:
     status, problem = await place.admin.post("/v1/subaccounts", {"name": text})
     assert (status, pointers(problem)) == (422, [("/name", "invalid")])
@@ -226,7 +227,7 @@ def test_every_error_of_the_tree_has_a_status() -> None:
         return [kind, *(one for child in kind.__subclasses__() for one in below(child))]
 
     tree = [kind for kind in below(errors.GatewayError) if kind.__module__ == errors.__name__]
-    assert {kind.__name__: problems.status_of(kind("x")) for kind in tree} == {
+    assert {kind.__name__: problems.status_of(kind.__new__(kind)) for kind in tree} == {
         "GatewayError": 500,
         "Refused": 422,
         "InvalidInput": 422,
@@ -236,6 +237,8 @@ def test_every_error_of_the_tree_has_a_status() -> None:
         "NotFound": 404,
         "Conflict": 409,
         "TooManyRequests": 429,
+        "PassingConflict": 409,
+        "ExternalIdTaken": 409,
         "SlotTaken": 409,
         "UpstreamError": 502,
         "UpstreamUnreachable": 502,
@@ -249,6 +252,8 @@ def test_every_error_of_the_tree_has_a_status() -> None:
         "StoreError": 500,
         "StoreBusy": 503,
         "StoreFull": 507,
+        "KeyMismatch": 500,
+        "SchemaMismatch": 500,
     }
 
 
@@ -270,5 +275,10 @@ async def test_an_outdated_schema_is_not_ready(place: Place) -> None:
     assert await place.nobody.get("/readyz") == (200, {"status": "ready"})
     with place.database.write() as session:
         session.exec_driver_sql("UPDATE alembic_version SET version_num = 'older'")
-    assert await place.nobody.get("/readyz") == (503, {"status": "schema-outdated"})
+    status, told = await place.nobody.get("/readyz")
+    async with asyncio.timeout(10):
+        while status == 200:  # it is looked at once a second at most
+            await asyncio.sleep(0.1)
+            status, told = await place.nobody.get("/readyz")
+    assert (status, told["status"]) == (503, "schema-newer")
     assert await place.nobody.get("/healthz") == (200, {"status": "ok"})
