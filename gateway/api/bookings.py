@@ -18,16 +18,18 @@ from gateway.api.schemas_booking import (
     NewHold,
 )
 from gateway.api.times import render_instant
-from gateway.core.errors import GatewayError, InvalidInput, NotFound, UpstreamError
+from gateway.core.errors import GatewayError, InvalidInput, NotFound, VerificationFailed
 from gateway.core.intervals import Interval
 from gateway.services import appointments
 from gateway.services.appointments import Wish
+from gateway.services.availability import oldest_source_age
 from gateway.store import agenda
 from gateway.store.accounts import find_connection
 from gateway.store.bookings import Appointment, Hold, delete_hold
 from gateway.store.engine import Session, lock_principal
 from gateway.store.overview import Scope
 from gateway.store.principals import Principal, get_principal
+from gateway.sync.report import CalendarOutcome
 
 LONGEST_S = 31 * 86_400
 VERIFY_WITHIN_S = 8.0
@@ -146,38 +148,53 @@ async def create_appointment(call: Call[NoQuery, NewAppointment]) -> Result:
         return {
             **_show_appointments(session, [made])[0],
             "verified": "live" if live else "cached",
-            "verified_age_s": _age(session, principal.id, call.now),
+            "verified_age_s": oldest_source_age(session, principal.id, now=call.now),
         }
 
     return await call.commit(unit)
 
 
 async def _verify(call: AnyCall, principal: Principal, verify: str | None) -> bool:
-    """Ask iCloud first when the caller wants that (R28); tell whether the answer is live."""
+    """Ask iCloud first when the caller wants that (R28); tell whether the answer is live.
+
+    Live: every calendar that blocks was read to its end, and none of its members is catching up.
+    Raises :class:`VerificationFailed` with the calendars when it had to be and is not.
+    """
     if verify is None:
         return False
     connection = await call.read(find_connection, principal.id)
     if connection is None or connection.state == "disconnected":
         return True  # everything there is to know is here
+    failure: VerificationFailed | None = None
     try:
         async with asyncio.timeout(VERIFY_WITHIN_S):
-            await call.api.sync.sync_now(principal.id)
-    except (GatewayError, TimeoutError) as error:
-        if verify == "required":
-            code = error.code if isinstance(error, GatewayError) else "upstream-unreachable"
-            raise UpstreamError(
-                f"iCloud could not be asked just now ({code}); nothing was booked.",
-                code="verification-failed",
-            ) from error
-        return False
-    return True
+            failure = _unread(await call.api.sync.verify(principal.id))
+    except TimeoutError:
+        failure = VerificationFailed(
+            "iCloud could not be read in time; nothing was booked. Try again in a moment.",
+            reason="upstream-unreachable",
+        )
+    except GatewayError as error:
+        failure = VerificationFailed(
+            f"iCloud could not be asked just now ({error.code}); nothing was booked.",
+            reason=error.code,
+        )
+    if failure is not None and verify == "required":
+        raise failure
+    return failure is None
 
 
-def _age(session: Session, principal_id: str, now: int) -> int | None:
-    connection = find_connection(session, principal_id)
-    if connection is None or connection.synced_at is None:
+def _unread(outcomes: Sequence[CalendarOutcome]) -> VerificationFailed | None:
+    unread = [one for one in outcomes if one.blocks and not one.is_current]
+    if not unread:
         return None
-    return max(0, now - connection.synced_at)
+    reason = unread[0].problem or unread[0].outcome
+    return VerificationFailed(
+        f"The calendar “{unread[0].name}” could not be read to its end ({reason}): "
+        f"{unread[0].detail or 'iCloud gave no reason.'} Nothing was booked.",
+        reason=reason,
+        calendars=tuple((one.id, one.name, one.problem or one.outcome) for one in unread),
+    )
 
 
 async def list_appointments(call: Call[AgendaQuery, None]) -> Result:

@@ -10,12 +10,14 @@ from gateway.api.schemas_calendars import (
     CalendarList,
     CalendarOptions,
     CalendarOut,
+    CalendarResult,
     CalendarRoleChanges,
     CalendarRoles,
     ConnectionOptions,
     ConnectionOut,
     NewConnection,
     NewCredential,
+    SyncOut,
 )
 from gateway.api.times import render_instant, render_known
 from gateway.core.errors import NotFound
@@ -198,10 +200,27 @@ async def test_connection(call: Plain) -> Result:
 
 
 async def sync_connection(call: Plain) -> Result:
-    """Sync the account now; answers when the run has ended."""
+    """Read the account now, then send what waits; says what happened to each calendar in use."""
     found = await call.read(_live_connection, call)
-    await call.api.sync.sync_now(found.principal_id)
-    return await call.read(_shown, call)
+    outcomes = await call.api.sync.sync_now(found.principal_id)
+    shown = await call.read(_shown, call)
+    return SyncOut(
+        **{name: getattr(shown, name) for name in ConnectionOut.model_fields},
+        complete=all(one.is_current for one in outcomes),
+        results=[
+            CalendarResult(
+                calendar=one.id,
+                name=one.name,
+                blocks=one.blocks,
+                outcome=one.outcome,
+                changed=one.changed,
+                removed=one.removed,
+                problem=one.problem,
+                detail=one.detail,
+            )
+            for one in outcomes
+        ],
+    )
 
 
 async def pause_connection(call: Plain) -> Result:

@@ -1,6 +1,9 @@
 """What the API needs from the part that talks to iCloud."""
 
+from collections.abc import Sequence
 from typing import Protocol
+
+from gateway.sync.report import CalendarOutcome
 
 
 class SyncService(Protocol):
@@ -30,8 +33,12 @@ class SyncService(Protocol):
         """Ask iCloud once whether the stored credential works; returns when it does."""
         ...
 
-    async def sync_now(self, principal_id: str) -> object:
-        """Sync the account now; returns when the run has ended."""
+    async def sync_now(self, principal_id: str) -> Sequence[CalendarOutcome]:
+        """Read the account now, then send what waits; says what happened to each calendar."""
+        ...
+
+    async def verify(self, principal_id: str) -> Sequence[CalendarOutcome]:
+        """Read the account now and say of each calendar in use how current it is (R28)."""
         ...
 
     async def pause(self, principal_id: str) -> object:

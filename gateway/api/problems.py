@@ -154,6 +154,10 @@ def _members_of(error: errors.GatewayError) -> dict[str, Any]:
     if isinstance(error, errors.SlotTaken):
         gaps = error.next_free
         return {"next": [{"start": render_instant(a), "end": render_instant(b)} for a, b in gaps]}
+    if isinstance(error, errors.VerificationFailed):
+        known = [{"id": one, "name": name, "reason": why} for one, name, why in error.calendars]
+        first = known[0]["id"] if known else None
+        return {"calendar": first, "reason": error.reason, "calendars": known}
     if isinstance(error, errors.ExternalIdTaken):
         return {"appointment": error.appointment_id}
     return {}

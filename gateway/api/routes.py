@@ -271,7 +271,7 @@ CALENDARS = (
             handler,
             summary,
             "iCloud account",
-            answer=calendars.ConnectionOut,
+            answer=calendars.SyncOut if verb == "sync" else calendars.ConnectionOut,
             upstream=True,
             problems=("not-connected",),
         )

@@ -92,6 +92,30 @@ class ConnectionOut(Answer):
     calendars: list[CalendarOut]
 
 
+class CalendarResult(Answer):
+    """What one run found out about a calendar in use.
+
+    ``outcome``: ``read`` to its end, ``unchanged`` since it was read last, ``catching-up`` while
+    some member could not be read yet, ``failed``, or ``gone``; ``problem`` and ``detail`` say why.
+    """
+
+    calendar: str
+    name: str
+    blocks: bool
+    outcome: Literal["read", "unchanged", "catching-up", "failed", "gone"]
+    changed: int
+    removed: int
+    problem: str | None
+    detail: str | None
+
+
+class SyncOut(ConnectionOut):
+    """The account after a run; ``complete``: every calendar in use is current now."""
+
+    complete: bool
+    results: list[CalendarResult]
+
+
 class CalendarList(Answer):
     """Every calendar of the account."""
 

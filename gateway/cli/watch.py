@@ -30,9 +30,9 @@ from gateway.store.calendars import list_calendars
 from gateway.store.collections import list_collections
 from gateway.store.engine import Session
 from gateway.store.leases import POLLED_STATES
+from gateway.sync.account import sync_account
 from gateway.sync.context import SyncContext
 from gateway.sync.report import Progress, SyncReport
-from gateway.sync.scheduler import sync_account
 
 
 def sync(
@@ -114,9 +114,10 @@ def _print_report(connection: Connection, report: SyncReport) -> None:
     )
     if report.problem:
         stdout.print(f"  {report.problem}: {report.detail or ''}", markup=False)
-    for calendar in report.calendars:
-        if calendar.problem:
-            stdout.print(f"  {calendar.name}: {calendar.problem}", markup=False)
+    for outcome in report.outcomes:
+        if not outcome.is_current:
+            why = f"{outcome.problem}: {outcome.detail or ''}"
+            stdout.print(f"  {outcome.name}: {outcome.outcome}, {why}", markup=False)
 
 
 def freebusy(

@@ -16,6 +16,7 @@ and the CalDAV face translate, each in one place.
     │   └── Conflict                  collides with what is already there
     │       └── SlotTaken             the time is busy or held
     ├── UpstreamError                 iCloud did not do what was asked
+    │   ├── VerificationFailed        what blocks could not be read before booking
     │   ├── UpstreamUnreachable       no answer, broken answer, 5xx      (retryable)
     │   ├── UpstreamThrottled         429 or 503 with Retry-After        (retryable)
     │   ├── CredentialRejected        401: wrong or revoked password
@@ -163,6 +164,23 @@ class UpstreamError(GatewayError):
         super().__init__(detail, code=code)
         self.status = status
         self.request_id = request_id
+
+
+class VerificationFailed(UpstreamError):
+    """iCloud had to be asked before booking, and not all that blocks could be read (R28).
+
+    ``calendars`` are (id, name, reason) of those that could not; none when the account could not
+    be asked at all. ``reason`` is the code of the first matter.
+    """
+
+    default_code = "verification-failed"
+
+    def __init__(
+        self, detail: str, *, reason: str, calendars: tuple[tuple[str, str, str], ...] = ()
+    ) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.calendars = calendars
 
 
 class UpstreamUnreachable(UpstreamError):

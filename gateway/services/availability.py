@@ -251,6 +251,21 @@ def _problem(source: Source, state: State) -> str | None:
     return of_age or member_problem(source.catching_up, source.set_aside)
 
 
+def oldest_source_age(session: Session, principal_id: str, *, now: int) -> int | None:
+    """Return the age in seconds of the calendar that blocks and is furthest behind (R28).
+
+    None when one of them was never read, or none of iCloud's blocks.
+    """
+    ages: list[int] = []
+    for source in list_sources(session, principal_id):
+        if source.role in _LOCAL_ROLES or source.state == "gone":
+            continue
+        if source.synced_at is None:
+            return None
+        ages.append(max(0, now - source.synced_at))
+    return max(ages, default=None)
+
+
 # --- why ---
 
 

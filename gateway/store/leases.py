@@ -6,7 +6,7 @@ A lease names a process and runs out by itself, so a dead process's accounts are
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, or_, select, update
 
 from gateway.store.engine import Session, chunks
 from gateway.store.tables import connections
@@ -31,6 +31,7 @@ def claim_due(session: Session, *, owner: str, now: float, lease_s: float, limit
             connections.c.state.in_(POLLED_STATES),
             connections.c.next_sync_at <= now,
             connections.c.lease_until <= now,
+            connections.c.wanted_until <= now,
         )
         .order_by(connections.c.next_sync_at)
         .limit(limit)
@@ -67,18 +68,44 @@ def find_standing(session: Session, connection_id: str) -> Standing | None:
 
 
 def try_lease(
-    session: Session, connection_id: str, *, owner: str, now: float, lease_s: float
+    session: Session,
+    connection_id: str,
+    *,
+    owner: str,
+    now: float,
+    lease_s: float,
+    makes_way: bool = False,
 ) -> bool:
-    """Lease one connection out of turn (sync now); False while somebody else holds it."""
-    statement = (
-        update(connections)
-        .where(
-            connections.c.id == connection_id,
-            or_(connections.c.lease_until <= now, connections.c.lease_owner == owner),
-        )
-        .values(lease_owner=owner, lease_until=now + lease_s)
+    """Lease one connection out of turn (sync now); False while somebody else holds it.
+
+    With ``makes_way`` also while somebody waits to read it.
+    """
+    values: dict[str, object] = {"lease_owner": owner, "lease_until": now + lease_s}
+    statement = update(connections).where(
+        connections.c.id == connection_id,
+        or_(connections.c.lease_until <= now, connections.c.lease_owner == owner),
     )
-    return bool(session.execute(statement).rowcount)
+    if makes_way:
+        statement = statement.where(connections.c.wanted_until <= now)
+    else:
+        values["wanted_until"] = 0.0  # whoever waits still says so again
+    return bool(session.execute(statement.values(**values)).rowcount)
+
+
+def want(session: Session, connection_id: str, *, until: float) -> None:
+    """Tell the holder of a connection that somebody waits to read it, good until then."""
+    session.execute(
+        update(connections).where(connections.c.id == connection_id).values(wanted_until=until)
+    )
+
+
+_WANTED = select(connections.c.wanted_until).where(connections.c.id == bindparam("b_id"))
+
+
+def is_wanted(session: Session, connection_id: str, *, now: float) -> bool:
+    """Tell whether somebody waits to read a connection."""
+    until = session.execute(_WANTED, {"b_id": connection_id}).scalar()
+    return until is not None and until > now
 
 
 def renew_lease(

@@ -10,7 +10,14 @@ from gateway.core.errors import NotFound
 from gateway.store.collections import GOING
 from gateway.store.engine import Session
 from gateway.store.outbox import Errand, LedgerRow
-from gateway.store.tables import connections, objects, outbox, principals, push_ledger
+from gateway.store.tables import (
+    connections,
+    objects,
+    outbox,
+    principals,
+    push_ledger,
+    upstream_calendars,
+)
 
 _ERRAND = tuple(outbox.c[name] for name in Errand.__dataclass_fields__)
 _LEDGER = tuple(push_ledger.c[name] for name in LedgerRow.__dataclass_fields__)
@@ -62,8 +69,19 @@ def count_troubled(session: Session, scope: Scope) -> int:
 
 
 def oldest_sync(session: Session, scope: Scope) -> int | None:
-    """Return when the live connection that is furthest behind was synced last."""
-    query = select(func.min(connections.c.synced_at)).where(connections.c.state == "ok")
+    """Return when the mirrored calendar that is furthest behind was found current.
+
+    The account's own state says nothing of its calendars: of a live one each may fail by itself.
+    """
+    query = (
+        select(func.min(upstream_calendars.c.synced_at))
+        .join(connections, connections.c.id == upstream_calendars.c.connection_id)
+        .where(
+            connections.c.state == "ok",
+            upstream_calendars.c.role.in_(("linked", "conflict")),
+            upstream_calendars.c.state != "gone",
+        )
+    )
     found = session.execute(narrow(query, connections.c.principal_id, scope)).scalar()
     return None if found is None else int(found)
 

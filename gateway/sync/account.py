@@ -3,8 +3,9 @@
 An idle account costs one request: the listing of its home.
 """
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from gateway.core.errors import (
@@ -40,6 +41,7 @@ from gateway.sync.pull import (
 )
 from gateway.sync.push import Pusher, push_errands
 from gateway.sync.report import CalendarReport, Progress, SyncReport
+from gateway.sync.verify import judge_calendars
 from gateway.upstream.client import Answer
 from gateway.upstream.discovery import (
     Listed,
@@ -53,6 +55,24 @@ RECONCILE_EVERY_S = 86_400
 _log = logger("sync")
 
 
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What one run does.
+
+    ``push_only`` sends and does not look; it begins no push after ``push_within_s``.
+    ``read_only`` looks and sends nothing, and asks for every member that is catching up: somebody
+    waits for the answer. ``only_if_due`` does nothing when another run of this process was faster.
+    """
+
+    push_only: bool = False
+    read_only: bool = False
+    only_if_due: bool = False
+    push_within_s: float | None = None
+
+
+WHOLE = Mode()
+
+
 async def sync_account(
     context: SyncContext,
     connection_id: str,
@@ -64,8 +84,13 @@ async def sync_account(
     What iCloud does is told in the report, never raised. Raises :class:`NotFound` for an unknown
     connection and :class:`Conflict` ``sync-running`` when the account stays leased elsewhere.
     """
-    async with leased(context, connection_id) as lease:
-        return await run_account(context, connection_id, lease, progress=progress)
+    while True:
+        async with leased(context, connection_id) as lease:
+            report = await run_account(context, connection_id, lease, progress=progress)
+        if not report.left:
+            break
+    report.outcomes = await context.store.read(judge_calendars, report)
+    return report
 
 
 async def run_account(
@@ -75,18 +100,16 @@ async def run_account(
     *,
     opened: OpenedAccount | None = None,
     progress: Callable[[Progress], None] | None = None,
-    push_only: bool = False,
-    only_if_due: bool = False,
+    mode: Mode = WHOLE,
 ) -> SyncReport:
-    """Run over an account that is held; ``push_only`` sends and does not look.
+    """Run over an account that is held, as far as ``mode`` says.
 
-    ``opened`` is the account as just read, else it is read here. ``only_if_due`` does nothing
-    when another run of this process was faster. A run that ends by an error nobody foresaw is
-    told like any failed one; only what ails the database itself is raised.
+    ``opened`` is the account as just read, else it is read here. A run that ends by an error
+    nobody foresaw is told like any failed one; only what ails the database itself is raised.
     """
     report = SyncReport(connection_id)
     try:
-        await _run(context, report, lease, opened, progress, push_only, only_if_due)
+        await _run(context, report, lease, opened, progress, mode)
     except EVERYBODYS:
         raise
     except Exception as error:
@@ -113,13 +136,12 @@ async def _run(
     lease: Lease,
     opened: OpenedAccount | None,
     progress: Callable[[Progress], None] | None,
-    push_only: bool,
-    only_if_due: bool,
+    mode: Mode,
 ) -> None:
     connection_id = report.connection_id
     if opened is None:
         opened = await context.store.read(runs.open_account, context.keyring, connection_id)
-        if only_if_due and not _is_due(context, opened):
+        if mode.only_if_due and not _is_due(context, opened):
             return
     connection = opened.connection
     if connection.state in ("paused", "disconnected"):
@@ -128,12 +150,13 @@ async def _run(
     if opened.credential is None:
         raise SecretUnreadable("A part of this account's credential is not there.")
     client = context.client(connection_id, opened.credential)
-    run = Run(context, connection, client, ZoneInfo(opened.time_zone), progress)
+    zone = ZoneInfo(opened.time_zone)
+    run = Run(context, connection, client, zone, progress, catch_up=mode.read_only)
     try:
-        if opened.has_errand and connection.state == "ok":
-            report.pushed = await _push_first(run, report)
-        if not push_only:
-            lease.released = await _pull(run, opened, report, only_if_due=only_if_due)
+        if opened.has_errand and connection.state == "ok" and not mode.read_only:
+            await _push_first(run, report, mode.push_within_s)
+        if not mode.push_only and not report.left:
+            lease.released = await _pull(run, opened, report, only_if_due=mode.only_if_due)
         report.state = "ok"
     except (UpstreamError, Superseded) as error:
         report.problem, report.detail = error.code, error.detail
@@ -148,22 +171,24 @@ def _is_due(context: SyncContext, opened: OpenedAccount) -> bool:
     return held and opened.connection.next_sync_at <= now
 
 
-async def _push_first(run: Run, report: SyncReport) -> int:
+async def _push_first(run: Run, report: SyncReport, within_s: float | None) -> None:
     """Push; what goes wrong there unforeseen is told, and reading goes on."""
     try:
-        return await _push(run)
+        await _push(run, report, within_s)
     except (*EVERYBODYS, UpstreamError):
         raise
     except Exception as error:
         run.context.errands.failed(run.connection.id, error)
         report.push_crashed = True
-        return 0
 
 
-async def _push(run: Run) -> int:
+async def _push(run: Run, report: SyncReport, within_s: float | None) -> None:
     context, connection = run.context, run.connection
     errands = await context.store.read(outbox.due_errands, connection.id, now=context.clock())
-    return await push_errands(Pusher(context, connection, run.client, run.zone), errands)
+    until = None if within_s is None else asyncio.get_running_loop().time() + within_s
+    pusher = Pusher(context, connection, run.client, run.zone, until=until)
+    report.pushed = await push_errands(pusher, errands)
+    report.left = pusher.left
 
 
 # --- pulling ---
@@ -198,6 +223,8 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport, *, only_if_
         else:
             report.calendars.append(await _pull_one(run, calendar, reconcile=reconcile))
     ending |= _crashes(report)
+    if any(one.problem is not None for one in report.calendars):
+        ending.pop("synced_at", None)  # the account is as current as its calendars
     return await context.store.write(
         _close, connection, _quiet(known, todo), context.owner, ending, now=asked_at
     )

@@ -4,13 +4,16 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from secrets import token_hex
 
 from gateway.isolation import Isolation
 from gateway.settings import Settings
+from gateway.store import leases
 from gateway.store.accounts import Credential, Keyring
 from gateway.store.threads import StoreThreads
 from gateway.sync.endings import IdleEndings
@@ -49,6 +52,7 @@ class SyncContext:
     renewals: Isolation = field(init=False)
     _budgets: dict[str, Budget] = field(init=False, default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(init=False, default_factory=dict)
+    _readers: Counter[str] = field(init=False, default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.transport = Transport(self.settings)
@@ -67,6 +71,23 @@ class SyncContext:
     def lock(self, connection_id: str) -> asyncio.Lock:
         """Return the lock that lets one run at a time work on an account in this process."""
         return self._locks.setdefault(connection_id, asyncio.Lock())
+
+    @contextmanager
+    def reading(self, connection_id: str) -> Iterator[None]:
+        """Say that somebody waits to read an account: pushes make way (R28)."""
+        self._readers[connection_id] += 1
+        try:
+            yield
+        finally:
+            self._readers[connection_id] -= 1
+            if not self._readers[connection_id]:
+                del self._readers[connection_id]
+
+    async def is_wanted(self, connection_id: str) -> bool:
+        """Whether somebody waits to read an account, in this process or another."""
+        if self._readers[connection_id]:
+            return True
+        return await self.store.read(leases.is_wanted, connection_id, now=self.clock())
 
     def client(self, connection_id: str, credential: Credential) -> UpstreamClient:
         """Make the client of an account; all clients of one account share its request budget."""

@@ -11,6 +11,9 @@ from gateway.sync.context import SyncContext
 WAIT_S = 30.0
 """How long a caller waits for an account that another process works on."""
 
+WANTED_S = 5.0
+"""How long a word to the holder that somebody waits is good for; it is said again meanwhile."""
+
 _RETRY_S = 0.1
 
 
@@ -63,15 +66,18 @@ class Lease:
 
 @asynccontextmanager
 async def leased(
-    context: SyncContext, connection_id: str, *, wait_s: float = WAIT_S
+    context: SyncContext, connection_id: str, *, wait_s: float = WAIT_S, makes_way: bool = False
 ) -> AsyncIterator[Lease]:
     """Hold an account, waiting for whoever has it.
+
+    Who waits is known to the holder, whose pushes end as soon as one is done. With ``makes_way``
+    the account is left to those who wait to read it: for pushes.
 
     Raises :class:`Conflict` ``sync-running`` when it stays leased elsewhere, and
     :class:`NotFound` for an unknown connection.
     """
     async with context.lock(connection_id):
-        await _take(context, connection_id, wait_s)
+        await _take(context, connection_id, wait_s, makes_way=makes_way)
         async with _kept(context, connection_id) as lease:
             yield lease
 
@@ -105,20 +111,29 @@ async def _completed(work: Coroutine[None, None, None]) -> None:
         raise
 
 
-async def _take(context: SyncContext, connection_id: str, wait_s: float) -> None:
-    deadline = asyncio.get_running_loop().time() + wait_s
+async def _take(
+    context: SyncContext, connection_id: str, wait_s: float, *, makes_way: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_s
+    told_until = 0.0
     while not await context.store.write(
         leases.try_lease,
         connection_id,
         owner=context.owner,
         now=context.clock(),
         lease_s=context.settings.lease_s,
+        makes_way=makes_way,
     ):
         await context.store.read(accounts.get_connection, connection_id)
-        if asyncio.get_running_loop().time() >= deadline:
+        if loop.time() >= deadline:
             raise PassingConflict(
                 "This account is being synced elsewhere; try again in a moment.",
                 code="sync-running",
                 retry_after_s=2.0,
             )
+        if not makes_way and loop.time() >= told_until:
+            until = context.clock() + WANTED_S
+            await context.store.write(leases.want, connection_id, until=until)
+            told_until = loop.time() + WANTED_S / 2
         await asyncio.sleep(_RETRY_S)

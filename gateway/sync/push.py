@@ -4,6 +4,7 @@ An errand is marked in doubt before it is sent. Should the answer never be seen,
 looks (GET) before it repeats: what arrived is not sent twice, what did not is not lost.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -54,6 +55,17 @@ class Pusher:
     sent: int = 0
     missing: dict[str, float] = field(default_factory=dict)
     """Calendars that answered 404 in this run: {path: when to ask again}."""
+    until: float | None = None
+    """No push begins after this moment of the loop's clock."""
+    left: bool = False
+    """The rest was left, because somebody waits to read this account (R28)."""
+
+    async def may_go_on(self) -> bool:
+        """Whether the next push may begin: between two of them whoever waits to read goes first."""
+        if self.until is not None and asyncio.get_running_loop().time() >= self.until:
+            return False
+        self.left = await self.context.is_wanted(self.connection.id)
+        return not self.left
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +98,15 @@ async def write_upstream(
 async def push_errands(pusher: Pusher, errands: Sequence[Errand]) -> int:
     """Run due errands of an account, oldest first; returns how many were done.
 
+    The rest waits when the time is up, or when somebody wants to read the account.
+
     Raises :class:`CredentialRejected`, :class:`UpstreamThrottled` and what an upstream that does
     not answer raises: the account has to wait.
     """
     done = 0
     for errand in errands:
+        if not await pusher.may_go_on():
+            break
         done += await _run_errand(pusher, errand)
     return done
 

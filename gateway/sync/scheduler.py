@@ -17,7 +17,7 @@ from gateway.store import leases, outbox, runs
 from gateway.store.engine import Session
 from gateway.store.runs import OpenedAccount
 from gateway.sync import renew
-from gateway.sync.account import run_account, sync_account
+from gateway.sync.account import Mode, run_account, sync_account
 from gateway.sync.context import SyncContext
 from gateway.sync.erasures import run_erasures
 from gateway.sync.extend import extend_windows
@@ -37,6 +37,10 @@ RENEW_S = 600.0
 
 WINDOWS_S = 5.0
 """How often is looked for principals whose instances end too early."""
+
+READING = Mode(read_only=True)
+PUSHING = Mode(push_only=True)
+IF_DUE = Mode(only_if_due=True)
 
 _log = logger("sync")
 
@@ -130,9 +134,10 @@ class Worker:
     async def sync_now(
         self, connection_id: str, *, progress: Callable[[Progress], None] | None = None
     ) -> SyncReport:
-        """Sync one account at once; callers that wait for the same run share it.
+        """Read one account at once; callers that wait for the same run share it.
 
-        A run that began before the call does not count: it may have looked already.
+        A run that began before the call does not count: it may have looked already. Pushes make
+        way, and none is sent: see :meth:`push_now`.
         """
         task = self._waiting.get(connection_id)
         if task is None:
@@ -144,12 +149,34 @@ class Worker:
         self, connection_id: str, progress: Callable[[Progress], None] | None
     ) -> SyncReport:
         try:
-            async with leased(self.context, connection_id) as lease:
-                self._waiting.pop(connection_id, None)  # from here on a new caller needs a new run
-                return await run_account(self.context, connection_id, lease, progress=progress)
+            with self.context.reading(connection_id):
+                async with leased(self.context, connection_id) as lease:
+                    # From here on a new caller needs a new run.
+                    self._waiting.pop(connection_id, None)
+                    return await run_account(
+                        self.context, connection_id, lease, progress=progress, mode=READING
+                    )
         finally:
             if self._waiting.get(connection_id) is asyncio.current_task():
                 del self._waiting[connection_id]
+
+    async def push_now(self, connection_id: str, *, within_s: float) -> int:
+        """Send what is due, beginning no push after ``within_s``; returns how many were sent.
+
+        The rest goes up by itself. Nothing is sent while another process has the account: it does.
+        """
+        with suppress(Conflict):
+            async with leased(
+                self.context, connection_id, wait_s=within_s, makes_way=True
+            ) as lease:
+                report = await run_account(
+                    self.context,
+                    connection_id,
+                    lease,
+                    mode=Mode(push_only=True, push_within_s=within_s),
+                )
+                return report.pushed
+        return 0
 
     # --- one account ---
 
@@ -190,14 +217,14 @@ class Worker:
                 connection_id,
                 lease,
                 opened=None if is_stale else opened,
-                only_if_due=True,
+                mode=IF_DUE,
             )
 
     async def _push(self, connection_id: str) -> None:
         """Send what is due; when another process has the account, it sends too."""
         with suppress(Conflict):
-            async with leased(self.context, connection_id, wait_s=0) as lease:
-                await run_account(self.context, connection_id, lease, push_only=True)
+            async with leased(self.context, connection_id, wait_s=0, makes_way=True) as lease:
+                await run_account(self.context, connection_id, lease, mode=PUSHING)
 
 
 def _claim(

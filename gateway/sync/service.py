@@ -12,8 +12,12 @@ from gateway.store.accounts import Connection
 from gateway.sync import connect
 from gateway.sync.context import SyncContext
 from gateway.sync.extend import extend_until
-from gateway.sync.report import SyncReport
+from gateway.sync.report import CalendarOutcome
 from gateway.sync.scheduler import Worker
+from gateway.sync.verify import judge_calendars
+
+PUSH_WITHIN_S = 3.0
+"""How long somebody who asked for a sync waits for pushes beyond the reading."""
 
 
 class AccountService:
@@ -44,14 +48,27 @@ class AccountService:
         connection = await self._connection(principal_id)
         await connect.test_connection(self._context, connection.id)
 
-    async def sync_now(self, principal_id: str) -> SyncReport:
-        """Sync the account now; returns when the run has ended.
+    async def sync_now(self, principal_id: str) -> list[CalendarOutcome]:
+        """Read the account now, then send what waits; says of each calendar in use what happened.
 
+        Sending begins after reading and takes some seconds at most; the rest goes up by itself.
         Raises :class:`CredentialRejected` or :class:`UpstreamUnreachable` when iCloud could not
         be read, :class:`SecretUnreadable` and :class:`RunCrashed` when the gateway itself could not
-        go on; a single calendar's trouble is in the report only.
+        go on; a single calendar's trouble is in the outcomes only.
         """
         connection = await self._connection(principal_id)
+        outcomes = await self._read(connection)
+        await self._worker.push_now(connection.id, within_s=PUSH_WITHIN_S)
+        return outcomes
+
+    async def verify(self, principal_id: str) -> list[CalendarOutcome]:
+        """Read the account now and say of each calendar in use how current it is (R28).
+
+        Raises what :meth:`sync_now` raises.
+        """
+        return await self._read(await self._connection(principal_id))
+
+    async def _read(self, connection: Connection) -> list[CalendarOutcome]:
         report = await self._worker.sync_now(connection.id)
         if report.problem == SecretUnreadable.default_code:
             raise SecretUnreadable(report.detail or "The stored password cannot be read.")
@@ -63,7 +80,7 @@ class AccountService:
             raise UpstreamUnreachable(
                 report.detail or "iCloud could not be read.", code=report.problem
             )
-        return report
+        return await self._context.store.read(judge_calendars, report)
 
     async def pause(self, principal_id: str) -> None:
         """Stop polling until :meth:`resume`."""
