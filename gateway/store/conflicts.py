@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import Select, insert, select, tuple_, update
+from sqlalchemy import Select, func, insert, select, tuple_, update
 
 from gateway.core.errors import NotFound
 from gateway.store.booking_tables import appointments
@@ -64,6 +64,18 @@ def record_conflict(
         )
     )
     return conflict_id
+
+
+def count_refused(session: Session, ledger_id: str, *, since: int) -> int:
+    """Count the times found upstream that were refused since then and nobody decided about."""
+    query = select(func.count()).where(
+        conflicts.c.ledger_id == ledger_id,
+        conflicts.c.kind == "time",
+        conflicts.c.dropped == "upstream",
+        conflicts.c.created_at > since,
+        conflicts.c.resolved_at.is_(None),
+    )
+    return int(session.execute(query).scalar_one())
 
 
 def list_conflicts(

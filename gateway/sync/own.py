@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from gateway.core.adoption import Times, judge_times
 from gateway.core.errors import (
     InvalidCalendarData,
     UpstreamError,
@@ -17,14 +18,14 @@ from gateway.core.errors import (
     UpstreamNotFound,
     UpstreamUnreachable,
 )
-from gateway.core.instances import BusyRules, default_window, expand
+from gateway.core.instances import BusyRules, default_window
 from gateway.core.meaning import adopt_times, same_meaning, same_times
 from gateway.core.objects import parse_calendar_object, peek_uid
 from gateway.core.upstream_body import has_guests
 from gateway.store import bookings, calendars, collections, objects, outbox
 from gateway.store.accounts import Connection
 from gateway.store.calendars import UpstreamCalendar
-from gateway.store.conflicts import ConflictKind, Side, record_conflict
+from gateway.store.conflicts import ConflictKind, Side, count_refused, record_conflict
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import PreparedObject, StoredObject
 from gateway.store.outbox import LedgerRow
@@ -33,6 +34,10 @@ from gateway.sync.context import SyncContext
 from gateway.sync.prepare import RawObject
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.quirks import MULTIGET_BATCH
+
+CONTESTED_S = 3600
+MOST_REFUSED = 3
+"""Of so many unusable times found upstream within that span the next is not answered by writing."""
 
 GUESTS = "guests-added-upstream"
 LISTED_UNREADABLE = "incomplete-answer"
@@ -53,7 +58,8 @@ def find_own(
 class _Own:
     """An own object as it is here, read in one unit; ``waiting``: a change has yet to go up.
 
-    ``zone`` and ``addresses`` are its owner's: times are read by them.
+    ``zone`` and ``addresses`` are its owner's: times are read by them. ``contested``: times found
+    upstream were refused again and again.
     """
 
     row: LedgerRow
@@ -61,15 +67,20 @@ class _Own:
     waiting: bool
     zone: str
     addresses: frozenset[str]
+    contested: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What a version found upstream means here: a new time, conflicts, texts to put back."""
+    """What a version found upstream means here: a new time, conflicts, something to put back.
+
+    ``emptied``: no instance is left of it, which is a deletion.
+    """
 
     prepared: PreparedObject | None = None
     conflicts: tuple[tuple[ConflictKind, Side, bytes], ...] = ()
-    put_texts_back: bool = False
+    put_back: bool = False
+    emptied: bool = False
 
 
 async def take_version(
@@ -86,7 +97,7 @@ async def take_version(
     name is followed.
     """
     for _ in range(_ATTEMPTS):
-        own = await context.store.read(_load_own, row.id)
+        own = await context.store.read(_load_own, row.id, context.now())
         verdict = _judge(own, raw, now=context.now())
         done = await context.store.write(
             _write_version, own, connection.id, calendar, raw, verdict, now=context.now()
@@ -96,7 +107,7 @@ async def take_version(
     return False  # somebody edits it right now; the next pull sees the same ETag again
 
 
-def _load_own(session: Session, ledger_id: str) -> _Own:
+def _load_own(session: Session, ledger_id: str, now: int) -> _Own:
     row = outbox.get_ledger_row(session, ledger_id)
     local = objects.find_object_by_id(session, row.object_id) if row.object_id else None
     return _Own(
@@ -105,6 +116,7 @@ def _load_own(session: Session, ledger_id: str) -> _Own:
         waiting=outbox.has_errand(session, ledger_id),
         zone=get_principal(session, row.principal_id).time_zone,
         addresses=bookings.owner_addresses(session, row.principal_id),
+        contested=count_refused(session, ledger_id, since=now - CONTESTED_S) >= MOST_REFUSED,
     )
 
 
@@ -120,14 +132,29 @@ def _judge(own: _Own, raw: RawObject, *, now: int) -> _Verdict:
     conflicts: list[tuple[ConflictKind, Side, bytes]] = []
     prepared = None
     if not any(same_times(body, raw.body) for body in (local.body, *known)):
-        prepared = _with_their_times(own, local, raw.body, now=now)
-        if prepared and own.waiting and known and not same_times(known[0], local.body):
+        times, prepared = _with_their_times(own, local, raw.body, now=now)
+        if times is Times.EMPTIED:
+            return _Verdict(emptied=True)
+        if prepared is None:
+            return _keep_time(own, raw)
+        if own.waiting and known and not same_times(known[0], local.body):
             conflicts.append(("time", "local", local.body))
     edited = bool(known) and not any(_same_words(raw.body, body) for body in known)
     put_back = edited and not _same_words(local.body, raw.body)
     if put_back:
         conflicts.append(("text", "upstream", raw.body))
     return _Verdict(prepared, tuple(conflicts), put_back)
+
+
+def _keep_time(own: _Own, raw: RawObject) -> _Verdict:
+    """What blocks nothing cannot be an appointment's time: it keeps its own, which goes back up.
+
+    A few times in an hour: should iCloud itself write it, each of our writes brings the next.
+    """
+    conflicts: tuple[tuple[ConflictKind, Side, bytes], ...] = ()
+    if not own.contested:
+        conflicts = (("time", "upstream", raw.body),)
+    return _Verdict(conflicts=conflicts, put_back=not own.contested)
 
 
 def _same_words(a: bytes, b: bytes) -> bool:
@@ -140,21 +167,25 @@ def _same_words(a: bytes, b: bytes) -> bool:
 
 def _with_their_times(
     own: _Own, local: StoredObject, theirs: bytes, *, now: int
-) -> PreparedObject | None:
+) -> tuple[Times, PreparedObject | None]:
+    """Return what their times amount to, and the appointment with them if they can be its own."""
     try:
         body = adopt_times(local.body, theirs)
         parsed = parse_calendar_object(body)
     except InvalidCalendarData:
-        return None
+        return Times.UNUSABLE, None
     rules = BusyRules(ZoneInfo(own.zone), own.addresses, always_busy=True)
-    return PreparedObject(
+    times, expansion = judge_times(body, default_window(now), rules)
+    if times is not Times.USABLE:
+        return times, None
+    return times, PreparedObject(
         name=local.name,
         uid=parsed.uid,
         kind=local.kind,
         component=parsed.component,
         etag=parsed.etag,
         body=parsed.body,
-        expansion=expand(body, default_window(now), rules),
+        expansion=expansion,
     )
 
 
@@ -171,7 +202,7 @@ def _write_version(
     """Write ledger and object together; False when these or the zone changed since."""
     row, local = own.row, own.local
     lock_principal(session, row.principal_id)
-    current = _load_own(session, row.id)
+    current = _load_own(session, row.id, now)
     if current.row.upstream_etag != row.upstream_etag or current.waiting != own.waiting:
         return False
     if (current.local.etag if current.local else None) != (local.etag if local else None):
@@ -195,9 +226,12 @@ def _write_version(
     )
     for kind, dropped, body in verdict.conflicts:
         record_conflict(session, row, kind=kind, dropped=dropped, body=body, now=now)
+    if verdict.emptied:
+        _cancel(session, row.id, now=now)
+        return True
     if verdict.prepared is not None and local is not None:
         _save_adopted(session, local, verdict.prepared, now=now)
-    if verdict.put_texts_back and not guests and not own.waiting:
+    if verdict.put_back and not guests and not own.waiting:
         outbox.enqueue(
             session, ledger_id=row.id, connection_id=connection_id, action="put", now=now
         )
@@ -227,7 +261,7 @@ async def take_deletion(
     row: LedgerRow,
 ) -> None:
     """An own object is gone from where it was: follow it if it moved, else cancel (R17)."""
-    own = await context.store.read(_load_own, row.id)
+    own = await context.store.read(_load_own, row.id, context.now())
     if own.row.state == "deleted" or own.row.upstream_etag is None:
         return
     found = await find_moved(context, connection, client, own.row, own.local)
@@ -310,7 +344,7 @@ def _cancel(session: Session, ledger_id: str, *, now: int) -> None:
     """It is really gone: cancel the appointment, free the time, drop what was to be sent."""
     row = outbox.get_ledger_row(session, ledger_id)
     lock_principal(session, row.principal_id)
-    own = _load_own(session, ledger_id)
+    own = _load_own(session, ledger_id, now)
     local = own.local
     if local is not None and own.waiting:
         record_conflict(
