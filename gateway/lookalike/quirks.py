@@ -147,6 +147,11 @@ QUIRKS: tuple[Quirk, ...] = (
         "sync-collection is truncated with a 507 for the collection (RFC 6578 section 3.6).",
         limit="members per answer (default 50)",
     ),
+    _fault(
+        13,
+        "sync-empty",
+        "sync-collection answers with the new token and without the rows that came before it.",
+    ),
     _default(
         14,
         "expired-token",

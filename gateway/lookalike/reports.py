@@ -95,6 +95,8 @@ def _sync_collection(call: Call, calendar: Calendar, root: etree._Element) -> An
             if not gone or contents.existed_at(name, revision)
         ]
     new_token = sync_token_of(call, calendar)
+    if call.on("sync-empty"):
+        changes = []
     parts = []
     if call.on("sync-truncated"):
         limit = int(call.param("sync-truncated", "limit", 50))

@@ -140,6 +140,8 @@ async def make_plan(
         plan = await _sync_plan(client, calendar.path, None)
     except SyncTokenExpired:
         return await _listing_plan(client, calendar, held, token=calendar.listed_token)
+    if not plan.versions:  # an empty answer proves nothing: it is asked for in another way
+        return await _compared_plan(client, calendar.path, held, plan.token)
     suspects = held.present() - plan.versions.keys() - plan.removed
     return Plan(plan.versions, plan.removed, suspects, plan.token, whole=True)
 

@@ -87,6 +87,7 @@ CASES = [
     Case("calendar-error", {"status": 403}, told=FORBIDDEN | {"idle": set()}),
     Case("calendar-error", {"status": 500}, {"calendar": "home"}, told=UNREAD),
     Case("sync-truncated", {"limit": 3}),
+    Case("sync-empty"),
     Case("lag", {"after": 5}, told=LATE),
     Case("lag", {"after": 900}, told=LATER),
     Case("ghost", {}, {"seconds": 600}, told=LATER),

@@ -100,6 +100,14 @@ async def test_row_15_listed_but_not_yet_readable(phone, clock):
     assert b"SUMMARY:Newer" in fresh.body
 
 
+async def test_row_13_a_report_may_lack_the_rows_that_moved_the_token(phone):
+    await phone.put("work", "a.ics", event("a"))
+    switch(phone, "sync-empty", times=1)
+    href = f"{phone.home}work/a.ics"
+    assert href not in (await phone.sync("work")).rows()
+    assert href in (await phone.sync("work")).rows()
+
+
 @pytest.mark.parametrize("status", [0, 403, 404, 500])
 async def test_row_15_a_ghost_is_listed_and_never_handed_over(phone, status):
     switch(phone, "ghost", member="a.ics", status=status)

@@ -251,3 +251,34 @@ async def test_a_first_sync_that_reads_next_to_nothing_is_not_over(fresh_site: S
     home = site.calendar("home")
     assert (home.state, home.told_problem) == ("ok", "member-set-aside")
     assert availability(site).complete
+
+
+@pytest.mark.rule("R11")
+async def test_what_could_not_be_asked_for_keeps_the_old_token(site: Site) -> None:
+    """A multiget that answers nothing: ten members of a batch are asked for singly, no more."""
+    site.fault("multiget-fewer", keep=0)
+    for number in range(24):
+        site.account.put("home", event(f"e{number}"))
+    await site.sync()
+    home = site.calendar("home")
+    assert len(site.mirrored("home")) == 10
+    assert (home.problem, home.ctag == home.listed_ctag) == ("incomplete-answer", False)
+    assert unread(site) == {}
+    await site.sync()
+    await site.sync()
+    site.assert_mirror_equals("home")
+    assert site.calendar("home").problem is None
+
+
+@pytest.mark.rule("R11")
+@pytest.mark.parametrize("skip", [0, 1])
+async def test_a_report_without_the_rows_that_moved_it_is_cross_checked(
+    site: Site, skip: int
+) -> None:
+    """The home says that it moved, the report says nothing: all ETags are compared."""
+    site.account.put("home", event("a"))
+    assert (await site.sync()).ok
+    site.account.put("home", event("b"))
+    site.fault("sync-empty", times=1 + skip)
+    await site.sync()
+    assert set(site.mirrored("home")) == {"a.ics", "b.ics"}
