@@ -60,6 +60,10 @@ class Collector:
             self._add_doubtful(event, start, end, recurrence_id)
             return
         before, after = event.travel
+        if event.unsure_s and event.fbtype is not FBType.FREE:
+            detail = "one of the ends cannot be read"
+            self.add_unknown("bad-end", detail, start, start + event.unsure_s + after)
+            self.bound(start, start + event.unsure_s + after)
         busy_start, busy_end = start - before, end + after
         fbtype, reason = event.fbtype, event.reason
         if busy_start == busy_end:
@@ -72,9 +76,6 @@ class Collector:
         """An instance whose time is not certain: unknown over all it could cover, or free."""
         start -= event.slack[0] + event.travel[0]
         end += event.slack[1] + event.travel[1]
-        if event.endless:
-            end = max(end, self.window[1])
-            self.open_ended = self.unbounded = True
         self.bound(start, end)
         if start >= end or not self.touches(start, end):
             return

@@ -30,12 +30,26 @@ class Property(NamedTuple):
         for found, value in _PARAMETER.findall(self.parameters):
             if found.upper() == name:
                 text: str = value.strip()
-                return text[1:-1] if text[:1] == '"' else text
+                return _decode_parameter(text[1:-1] if text[:1] == '"' else text)
         return None
 
     def line(self) -> str:
         """The content line as text, unfolded, without line end."""
         return f"{self.name}{self.parameters}:{self.value}"
+
+
+_CARETS = {"^^": "^", "^n": "\n", "^'": '"'}
+
+
+def _decode_parameter(text: str) -> str:
+    """What a parameter value says (RFC 6868 3.2); another character behind a caret stays."""
+    return re.sub(r"\^[\^n']", lambda m: _CARETS[m[0]], text) if "^" in text else text
+
+
+def encode_parameter(value: str) -> str:
+    """A text as a parameter value, in quotes where it needs them (RFC 5545 3.2, RFC 6868 3.1)."""
+    value = value.replace("^", "^^").replace("\n", "^n").replace('"', "^'")
+    return f'"{value}"' if any(mark in value for mark in ":;,") else value
 
 
 def unfold(body: bytes) -> str:

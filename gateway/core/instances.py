@@ -13,7 +13,16 @@ from gateway.core.intervals import DAY, Interval
 from gateway.core.reader import Component, RawCalendar, read_calendar
 from gateway.core.rows import BusyRules, Expansion, Instance, Problem
 from gateway.core.series import expand_events
-from gateway.core.values import Form, Length, Period, moments_of
+from gateway.core.values import (
+    Form,
+    Length,
+    Moment,
+    Period,
+    date_in,
+    parse_moment,
+    readable_moments,
+)
+from gateway.core.vevent import instant_of
 from gateway.core.vtimezone import object_zones
 from gateway.core.zones import EASTERNMOST, WESTERNMOST, Zone
 
@@ -96,12 +105,11 @@ def expand_components(
 
 
 def _no_component(calendar: RawCalendar, into: Collector) -> None:
-    """A calendar without components holds nothing; what is no calendar may hold anything."""
+    """What holds no time cannot be placed: it blocks nothing, and that is said (design 4)."""
     if calendar.has_calendar:
         into.note("no-component", "the calendar object has no component")
     else:
-        into.open_ended = True
-        into.add_unknown("not-icalendar", "the body is no iCalendar text", *into.window)
+        into.note("not-icalendar", "the body is no iCalendar text")
 
 
 def _by_uid(components: list[Component]) -> list[list[Component]]:
@@ -127,17 +135,48 @@ def _expand_freebusy(component: Component, into: Collector) -> None:
     """The FREEBUSY periods of a VFREEBUSY (RFC 5545 3.8.2.6); an FBTYPE we do not know is BUSY."""
     for prop in component.all("FREEBUSY"):
         fbtype = _FBTYPES.get((prop.parameter("FBTYPE") or "BUSY").upper(), FBType.BUSY)
-        try:
-            periods = moments_of(prop)
-        except (ValueError, OverflowError):
-            if fbtype is not FBType.FREE:
-                detail = "FREEBUSY cannot be read"
-                into.add_unknown("bad-freebusy", detail, *into.window)
-            continue
+        periods, junk = readable_moments(prop)
         for period in periods:
             into.budget.spend()
             if isinstance(period, Period):
                 _add_period(period, fbtype, into)
+            else:
+                _add_unreadable(component, period, fbtype, into)
+        for text in junk:
+            day = date_in(text)
+            start = None if day is None else Moment(day * DAY, Form.FLOATING)
+            first, _, _ = text.partition("/")
+            _add_unreadable(component, _read(first) or start, fbtype, into)
+
+
+def _read(text: str) -> Moment | None:
+    try:
+        return parse_moment(text)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _add_unreadable(
+    component: Component, start: Moment | None, fbtype: FBType, into: Collector
+) -> None:
+    """A period that cannot be read: 24 hours from its start on, else all that the component spans.
+
+    Where nothing of that can be read it cannot be placed and blocks nothing (design 4).
+    """
+    low = high = None
+    if start is not None:
+        low = instant_of(start, into.zones)
+        high = low + DAY
+    else:
+        edges = (component.first("DTSTART"), component.first("DTEND"))
+        found = [_read(prop.value) for prop in edges if prop is not None]
+        if len(found) == 2 and found[0] is not None and found[1] is not None:
+            low, high = (instant_of(edge, into.zones) for edge in found if edge is not None)
+    if fbtype is FBType.FREE or low is None or high is None:
+        into.note("bad-freebusy", "FREEBUSY cannot be read")
+    else:
+        into.bound(low, high)
+        into.add_unknown("bad-freebusy", "FREEBUSY cannot be read", low, high)
 
 
 def _add_period(period: Period, fbtype: FBType, into: Collector) -> None:
@@ -161,6 +200,10 @@ def _add_period(period: Period, fbtype: FBType, into: Collector) -> None:
             into.add_unknown(
                 "unknown-zone", "no such time zone", start - EASTERNMOST, end + WESTERNMOST
             )
+        return
+    if end < start and fbtype is not FBType.FREE:
+        into.bound(start, start + DAY)
+        into.add_unknown("end-before-start", "a period ends before it starts", start, start + DAY)
         return
     into.bound(start, end)
     if start < end and into.touches(start, end):

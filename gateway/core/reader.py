@@ -8,7 +8,7 @@ IANA name. ``full=True`` switches the first one off; tests prove that the result
 import re
 from dataclasses import dataclass, field
 
-from gateway.core.content_lines import Property, split_line
+from gateway.core.content_lines import Property, split_line, unescape_text
 
 TIME_BEARING = (
     "UID",
@@ -47,15 +47,15 @@ _ALL_LINES = re.compile(r"^[ \t]*([A-Za-z0-9-]+)[^\n]*", re.MULTILINE)
 class Component:
     """One VEVENT, VTODO, VJOURNAL, VFREEBUSY or VAVAILABILITY, without what it nests.
 
-    ``closed`` is false when its END never came (a truncated body). ``broken`` names properties
-    whose line could not be taken apart. ``nested`` holds the text of alarms and the like, when the
-    calendar was read in full.
+    ``closed`` is false when its END never came (a truncated body). ``broken`` holds the lines of
+    properties that could not be taken apart, by name. ``nested`` holds the text of alarms and the
+    like, when the calendar was read in full.
     """
 
     name: str
     properties: dict[str, list[Property]] = field(default_factory=dict)
     closed: bool = False
-    broken: set[str] = field(default_factory=set)
+    broken: dict[str, str] = field(default_factory=dict)
     nested: list[str] = field(default_factory=list)
 
     def first(self, name: str) -> Property | None:
@@ -159,14 +159,23 @@ def _keep_property(current: Component, name: str, line: str) -> None:
     prop = split_line(line)
     if prop is None:
         if line.lstrip().startswith(name):  # in other letters it is prose: "Duration of the talk"
-            current.broken.add(name)
+            current.broken[name] = line
     else:
         current.properties.setdefault(name, []).append(prop)
+
+
+def zone_key(tzid: str) -> str:
+    """A TZID as it is compared: without quotes, blanks and escapes.
+
+    In VTIMEZONE it is TEXT and so escaped (``Amsterdam\\, Berlin``), elsewhere a parameter, where
+    some writers escape it all the same (RFC 5545 3.2.19, 3.8.3.1).
+    """
+    return unescape_text(tzid.strip().strip('"')).strip()
 
 
 def _keep_zone(calendar: RawCalendar, block: str) -> None:
     for line in block.split("\n"):
         prop = split_line(line)
         if prop is not None and prop.name == "TZID":
-            calendar.zone_blocks.setdefault(prop.value.strip().strip('"'), block)
+            calendar.zone_blocks.setdefault(zone_key(prop.value), block)
             return

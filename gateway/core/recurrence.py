@@ -24,7 +24,8 @@ _UNIT = {"HOURLY": 3600, "MINUTELY": 60, "SECONDLY": 1}
 class Walk:
     """One rule applied to one start: yields the wall times of its instances in order.
 
-    ``finished`` turns true when the rule ended by its own COUNT, so that nothing can follow.
+    ``finished`` turns true when the rule ended by its own COUNT, so that nothing can follow. The
+    start is the first that COUNT counts (RFC 5545 3.3.10), whether or not the rule yields it.
     UNTIL is not looked at here (it may be an instant and needs a zone): the caller stops.
     """
 
@@ -87,9 +88,7 @@ class Walk:
         """
         rule, start = self._rule, self._start
         step = self._first_step(low)
-        counted = step if rule.count else 0
-        if rule.freq in _UNIT:
-            counted = self._units_before(step) if rule.count else 0
+        counted = self._counted_before(step)
         spend = self._budget.spend
         while True:
             spend()
@@ -103,7 +102,8 @@ class Walk:
                 if wall > high:
                     return
                 if rule.count:
-                    counted += 1
+                    # The start counts, even where the rule does not yield it (RFC 5545 3.3.10).
+                    counted += 1 if counted or wall == start else 2
                     if counted > rule.count:
                         self.finished = True
                         return
@@ -144,6 +144,12 @@ class Walk:
         return {"YEARLY": (when.month, when.day) != (2, 29), "MONTHLY": when.day <= 28}.get(
             self._rule.freq, True
         )
+
+    def _counted_before(self, step: int) -> int:
+        """How many instances of a rule with COUNT come before a step."""
+        if not self._rule.count:
+            return 0
+        return self._units_before(step) if self._rule.freq in _UNIT else step
 
     def _units_before(self, step: int) -> int:
         """How many instances a plain HOURLY, MINUTELY or SECONDLY rule has before a day."""

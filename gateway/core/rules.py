@@ -1,9 +1,11 @@
 """Recurrence rules as values: parse an RRULE (RFC 5545 3.3.10). Walking one is ``recurrence``."""
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from gateway.core.values import Moment, parse_moment
+from gateway.core.values import DAY, Form, Moment, date_in, parse_moment
 
 FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SECONDLY")
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
@@ -44,18 +46,11 @@ class Rule:
 def parse_rule(value: str) -> Rule:
     """Read an RRULE value; raises ValueError saying which part is wrong.
 
-    Forgiven: lower case, blanks, a trailing semicolon, a non-positive COUNT (some writers mean
-    "no limit" by -1), unknown X- parts. RFC 7529's RSCALE is understood for the Gregorian calendar.
+    Forgiven: lower case, blanks, a trailing semicolon or comma, escapes, a part that is empty or
+    comes twice alike, a non-positive COUNT (some writers mean "no limit" by -1), INTERVAL=0,
+    unknown X- parts. RFC 7529's RSCALE is understood for the Gregorian calendar.
     """
-    parts: dict[str, str] = {}
-    for item in value.strip().split(";"):
-        if not item.strip():
-            continue
-        name, equals, text = item.partition("=")
-        name = name.strip().upper()
-        if not equals or name in parts:
-            raise ValueError(f"RRULE part {name[:20]!r} has no value or comes twice")
-        parts[name] = text.strip().upper()
+    parts = _parts(value)
     freq = parts.pop("FREQ", "")
     if freq not in FREQUENCIES:
         raise ValueError("RRULE has no known FREQ")
@@ -74,6 +69,71 @@ def parse_rule(value: str) -> Rule:
     )
 
 
+def _parts(value: str) -> dict[str, str]:
+    """The parts of a rule in upper case; an empty one is as good as absent."""
+    parts: dict[str, str] = {}
+    for item in value.replace("\\", "").strip().split(";"):
+        if not item.strip():
+            continue
+        name, equals, text = item.partition("=")
+        name, text = name.strip().upper(), text.strip(" ,").upper()
+        if not equals or parts.get(name, text) != text:
+            raise ValueError(f"RRULE part {name[:20]!r} has no value or comes twice")
+        if text:
+            parts[name] = text
+    return parts
+
+
+_LONGEST_DAYS = {
+    "YEARLY": 366,
+    "MONTHLY": 31,
+    "WEEKLY": 7,
+    "DAILY": 1,
+    "HOURLY": 1,
+    "MINUTELY": 1,
+    "SECONDLY": 1,
+}
+
+
+def readable_reach(value: str, start: int, to_wall: Callable[[int], int]) -> int | None:
+    """The wall time after which no instance of a rule begins; None when nothing bounds it.
+
+    For rules that cannot be read as a whole: what still bounds them is a readable UNTIL, or a
+    readable COUNT together with FREQ and INTERVAL. ``start`` is the wall time of the first
+    instance, ``to_wall`` turns an instant into wall time.
+    """
+    parts = dict(item.strip().upper().partition("=")[::2] for item in value.split(";"))
+    parts = {name.strip(): text.strip(" ,") for name, text in parts.items()}
+    reaches = []
+    with suppress(ValueError, OverflowError):
+        until = _until(parts.get("UNTIL", ""))
+        wall = to_wall(until.wall) if until.form is Form.UTC else until.wall
+        reaches.append(wall + DAY - 1 if until.form is Form.DATE else wall)
+    days = _days_of_count(parts)
+    if days is not None:
+        reaches.append((start // DAY + days + 1) * DAY - 1)
+    return min(reaches, default=None)
+
+
+def _days_of_count(parts: dict[str, str]) -> int | None:
+    """How many days COUNT steps take at the longest; None when that cannot be told.
+
+    A BY part may leave out steps, so one that is there makes every step a year; a leap day comes
+    every eight years at the latest.
+    """
+    count, interval = parts.get("COUNT", ""), parts.get("INTERVAL", "") or "1"
+    if not re.fullmatch(r"\d{1,6}", count) or not int(count):
+        return None
+    if int(count) == 1:
+        return 0
+    longest = _LONGEST_DAYS.get(parts.get("FREQ", ""))
+    if longest is None or not re.fullmatch(r"\d{1,4}", interval):
+        return None
+    if longest > 28 or any(name.startswith("BY") for name in parts):
+        longest = 8 * 366 if longest == 366 else 366
+    return (int(count) - 1) * longest * max(int(interval), 1)
+
+
 def _positive(text: str | None, name: str, *, forgive: bool = False) -> int | None:
     if text is None:
         return None
@@ -82,7 +142,7 @@ def _positive(text: str | None, name: str, *, forgive: bool = False) -> int | No
     number = int(text)
     if number > 0:
         return number
-    if forgive:
+    if forgive or number == 0:
         return None
     raise ValueError(f"RRULE {name} is not positive")
 
@@ -91,7 +151,10 @@ def _until(text: str) -> Moment:
     try:
         return parse_moment(text)
     except ValueError:
-        raise ValueError("RRULE UNTIL is not a date") from None
+        day = date_in(text)
+        if day is None:
+            raise ValueError("RRULE UNTIL is not a date") from None
+        return Moment(day * DAY, Form.DATE)  # no such time of day: to the end of that day
 
 
 def _weekday(text: str) -> int:
@@ -105,8 +168,8 @@ def _byday(text: str | None, freq: str) -> tuple[tuple[int, int], ...]:
     if text is None:
         return ()
     items = []
-    for item in text.split(","):
-        match = _BYDAY.match(item.strip())
+    for item in filter(None, map(str.strip, text.split(","))):
+        match = _BYDAY.match(item)
         if match is None or (match[1] and int(match[1]) == 0):
             raise ValueError("RRULE BYDAY has something that is no weekday")
         ordinal = int(match[1] or 0) if freq in ("MONTHLY", "YEARLY") else 0
@@ -123,7 +186,7 @@ def _number_lists(parts: dict[str, str]) -> dict[str, Numbers]:
             raise ValueError(f"RRULE has the unknown part {name[:20]!r}")
         low, high = _LIST_LIMITS[name]
         numbers = set()
-        for item in text.split(","):
+        for item in filter(None, map(str.strip, text.split(","))):
             if not re.fullmatch(r"\s*[+-]?\d{1,3}\s*", item):
                 raise ValueError(f"RRULE {name} has something that is no number")
             number = int(item)

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gateway.core.budget import BudgetExceededError, TooManyRowsError
-from gateway.core.classify import classify
 from gateway.core.collector import Collector
 from gateway.core.fbtype import FBType
 from gateway.core.marks import Marks, day_of_all_day, place
@@ -78,19 +77,12 @@ def _revision(event: Event) -> tuple[int, str]:
 
 
 def _read(component: Component, into: Collector) -> Event | None:
-    """Read one VEVENT; one without a start leaves unknown time behind."""
+    """Read one VEVENT; one without any readable time blocks nothing, and that is said."""
     into.budget.spend(_cost(component))
     try:
         return read_event(component, into.zones, into.rules)
     except UnreadableError as error:
-        low, high = into.window
-        if _is_surely_free(component, into):
-            into.note("bad-start", str(error))
-        else:
-            end = high if error.until is None else error.until
-            into.open_ended = into.open_ended or end >= high
-            into.unbounded = into.unbounded or error.until is None
-            into.add_unknown("bad-start", str(error), low, end)
+        into.note("bad-start", str(error))
         return None
 
 
@@ -99,13 +91,6 @@ def _cost(component: Component) -> int:
     lists = component.all("RDATE") + component.all("EXDATE")
     items = sum(len(prop.value) for prop in lists) // 6
     return 12 + sum(map(len, component.properties.values())) + items
-
-
-def _is_surely_free(component: Component, into: Collector) -> bool:
-    return all(
-        classify(component, into.rules, all_day=all_day)[0] is FBType.FREE
-        for all_day in (True, False)
-    )
 
 
 def _read_override(component: Component, masters: list[Event], into: Collector) -> Event | None:
@@ -238,7 +223,8 @@ class _Series:
         """The instants between which an original start can matter to the window."""
         before = after = 0
         for by, event in [(0, self._master), *self._shifts]:
-            before = max(before, by + event.seconds + event.travel[1] + event.slack[1])
+            length = max(event.seconds, event.unsure_s)
+            before = max(before, by + length + event.travel[1] + event.slack[1])
             after = max(after, event.travel[0] + event.slack[0] - by)
         self._low = self._into.window[0] - before - CLOCK_SLACK
         self._high = self._into.window[1] + after + CLOCK_SLACK
@@ -261,19 +247,25 @@ class _Series:
             if isinstance(item, Period) and not master.all_day:
                 self._ends[instant] = self._period_length(item, instant)
             into.bound(instant, instant)
+        for day in master.unsure_days:
+            self._unknown_day(Moment(day * DAY, Form.DATE), "bad-rdate")
 
     def _period_length(self, period: Period, instant: int) -> Length:
         if isinstance(period.end, Length):
             return period.end
         end, _ = place(period.end, self._master.zone, self._into.zones)
+        if end < instant and self._master.fbtype is not FBType.FREE:
+            detail = "an RDATE ends before it starts"
+            self._into.add_unknown("end-before-start", detail, instant, instant + DAY)
         return Length(0, max(end - instant, 0))
 
-    def _unknown_day(self, moment: Moment) -> None:
+    def _unknown_day(self, moment: Moment, code: str = "rdate-by-day") -> None:
         """An RDATE of a timed series that names a day only: some time of that day."""
         master = self._master
+        start, end = master.start_of(moment.wall), master.end_of(moment.wall + DAY)
+        self._into.bound(start, end)
         if master.fbtype is not FBType.FREE:
-            start, end = master.start_of(moment.wall), master.end_of(moment.wall + DAY)
-            self._into.add_unknown("rdate-by-day", "RDATE names a day without a time", start, end)
+            self._into.add_unknown(code, "RDATE names a day without a time", start, end)
 
     def _add_rule(self, rule: Rule, found: dict[int, int]) -> None:
         master, into = self._master, self._into
@@ -356,7 +348,12 @@ class _Series:
                     into.window[1],
                 )
         if master.broken_tail is not None:
-            into.open_ended = into.unbounded = True
+            until = into.window[1]
+            if master.reaches is None:
+                into.open_ended = into.unbounded = True
+            else:
+                until = max(first, master.end_of(master.reaches))
+                into.bound(first, until)
             if not free:
                 detail = f"what follows the first instance is unknown ({master.broken_tail})"
-                into.add_unknown(master.broken_tail, detail, first, into.window[1])
+                into.add_unknown(master.broken_tail, detail, first, until)

@@ -17,14 +17,22 @@ T = TypeVar("T")
 DAY = 86_400
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
-_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)[Zz]?$")
-_DATE_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)[Tt](\d\d)(\d\d)(\d\d)?([Zz])?$")
-_DURATION = re.compile(
-    r"([+-])?P(?:(\d{1,6})W)?(?:(\d{1,6})D)?"
-    r"(?:T(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})S)?)?$",
-    re.IGNORECASE,
+# Basic ISO 8601 as iCalendar wants it, and the extended form that some writers use.
+_DATE = re.compile(r"(\d{4})(-?)(\d\d)\2(\d\d)[Zz]?$")
+_DATE_TIME = re.compile(
+    r"(\d{4})-?(\d\d)-?(\d\d)(?:[Tt]|[Tt]?[ ]+)(\d\d):?(\d\d)(?::?(\d\d)(?:[.,]\d+)?)?"
+    r"(?:([Zz])|([+-]\d\d:?\d\d))?$"
 )
-_OFFSET = re.compile(r"([+-])(\d\d)(\d\d)(\d\d)?$")
+_SOME_DATE = re.compile(r"[^\d+-]*(\d{4})(-?)(\d\d)\2(\d\d)(?!\d)")
+# RFC 5545 wants a T before hours, once, and units in order; what can be read one way only is read.
+_DURATION = re.compile(r"([+-])?P((?:T?\d{1,9}(?:[.,]\d{1,3})?[WDHMS])+)T?$", re.IGNORECASE)
+_PART = re.compile(r"(\d+(?:[.,]\d+)?)([WDHMS])", re.IGNORECASE)
+_SECONDS = {"H": 3600, "M": 60, "S": 1}
+MAX_DAYS = 7_000_000
+"""Longer ago than there are dates."""
+_OFFSET = re.compile(r"([+\N{MINUS SIGN}-]?)(\d{1,2}):?(\d\d):?(\d\d)?$")
+_NOISE = ' \t,;"'
+"""What stands around a value without meaning anything: a trailing comma, a quote."""
 
 
 class Form(Enum):
@@ -77,12 +85,13 @@ def parse_moment(value: str, tzid: str | None = None, *, as_date: bool = False) 
     """Read one DATE or DATE-TIME; raises ValueError.
 
     ``tzid`` is ignored for a UTC value (RFC 5545 3.2.19) and for a DATE. ``as_date`` says that
-    ``VALUE=DATE`` was declared: a midnight written as DATE-TIME is then a DATE. Seconds may be
-    missing, a DATE may end in Z, 24:00 is the next midnight.
+    ``VALUE=DATE`` was declared: a midnight written as DATE-TIME is then a DATE. Forgiven, because
+    it can be read in one way only: missing seconds, a DATE that ends in Z, 24:00 for the next
+    midnight, the punctuation of ISO 8601 (``2026-12-01T10:00:00+01:00``), a trailing comma.
     """
-    text = value.strip()
+    text = value.strip(_NOISE)
     if match := _DATE.match(text):
-        return Moment(day_number(int(match[1]), int(match[2]), int(match[3])) * DAY, Form.DATE)
+        return Moment(day_number(int(match[1]), int(match[3]), int(match[4])) * DAY, Form.DATE)
     match = _DATE_TIME.match(text)
     if match is None:
         raise ValueError("neither a date nor a date with time")
@@ -95,19 +104,46 @@ def parse_moment(value: str, tzid: str | None = None, *, as_date: bool = False) 
         return Moment(wall, Form.DATE)
     if match[7]:
         return Moment(wall, Form.UTC)
+    if match[8]:
+        return Moment(wall - parse_offset(match[8]), Form.UTC)
     if tzid is None:
         return Moment(wall, Form.FLOATING)
     return Moment(wall, Form.ZONED, tzid)
 
 
+def date_in(value: str) -> int | None:
+    """The day number of the date that a text begins with, None when it begins with none.
+
+    For values that are no time: ``20261201T990000`` still names its day.
+    """
+    match = _SOME_DATE.match(value)
+    if match is None:
+        return None
+    try:
+        return day_number(int(match[1]), int(match[3]), int(match[4]))
+    except ValueError:
+        return None
+
+
 def parse_duration(value: str) -> Length:
-    """Read a DURATION; raises ValueError. A negative one has negative parts."""
-    match = _DURATION.match(value.strip())
-    if match is None or all(part is None for part in match.groups()[1:]):
+    """Read a DURATION; raises ValueError. A negative one has negative parts.
+
+    Forgiven: a T that is missing or comes twice (``P3600S``, ``PT0DT1H``; months do not exist here,
+    so M is minutes), units in another order, fractions.
+    """
+    match = _DURATION.match(value.strip(_NOISE))
+    if match is None:
         raise ValueError("not a duration")
-    weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups()[1:])
+    parts = _PART.findall(match[2].upper())
+    amounts = {unit: float(number.replace(",", ".")) for number, unit in parts}
+    if len(amounts) < len(parts):
+        raise ValueError("a duration that names a unit twice")
+    days, rest = divmod(amounts.get("W", 0.0) * 7 + amounts.get("D", 0.0), 1)
+    if days > MAX_DAYS:
+        raise ValueError("a duration beyond all dates")
+    seconds = rest * DAY + sum(amounts.get(unit, 0.0) * size for unit, size in _SECONDS.items())
     sign = -1 if match[1] == "-" else 1
-    return Length(sign * (weeks * 7 + days), sign * (hours * 3600 + minutes * 60 + seconds))
+    return Length(sign * int(days), sign * round(seconds))
 
 
 def parse_period(value: str, tzid: str | None = None) -> Period:
@@ -118,18 +154,24 @@ def parse_period(value: str, tzid: str | None = None) -> Period:
     start = parse_moment(first, tzid)
     if second.strip()[:1] in ("P", "p", "+", "-"):
         return Period(start, parse_duration(second))
-    return Period(start, parse_moment(second, tzid))
+    end = parse_moment(second, tzid)
+    if start.form is Form.UTC and end.form is Form.FLOATING:
+        end = end._replace(form=Form.UTC)  # an end without zone is on the clock of its start
+    return Period(start, end)
 
 
 def parse_offset(value: str) -> int:
-    """Read a UTC-OFFSET in seconds, east positive; raises ValueError."""
-    match = _OFFSET.match(value.strip())
+    """Read a UTC-OFFSET in seconds, east positive; raises ValueError.
+
+    Without a sign it is east; a colon is forgiven.
+    """
+    match = _OFFSET.match(value.strip(_NOISE))
     if match is None:
         raise ValueError("not an offset from UTC")
     seconds = int(match[2]) * 3600 + int(match[3]) * 60 + int(match[4] or 0)
     if seconds > 26 * 3600:
         raise ValueError("an offset from UTC of more than a day")
-    return -seconds if match[1] == "-" else seconds
+    return seconds if match[1] in ("", "+") else -seconds
 
 
 def moment_of(prop: Property) -> Moment:
@@ -140,6 +182,22 @@ def moment_of(prop: Property) -> Moment:
 def moments_of(prop: Property) -> list[Moment | Period]:
     """The list of an EXDATE or RDATE; empty items are skipped; raises ValueError."""
     return _with_colon_repair(prop, _many_moments)
+
+
+def readable_moments(prop: Property) -> tuple[list[Moment | Period], list[str]]:
+    """The items of an EXDATE, RDATE or FREEBUSY that can be read, and the text of the others."""
+    try:
+        return moments_of(prop), []
+    except (ValueError, OverflowError):
+        pass
+    read: list[Moment | Period] = []
+    junk: list[str] = []
+    for item in prop.value.split(","):
+        try:
+            read += moments_of(prop._replace(value=item))
+        except (ValueError, OverflowError):
+            junk.append(item)
+    return read, junk
 
 
 def _one_moment(prop: Property) -> Moment:

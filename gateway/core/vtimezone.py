@@ -6,7 +6,8 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from gateway.core.budget import Budget, BudgetExceededError
-from gateway.core.content_lines import Property, split_line
+from gateway.core.content_lines import Property, encode_parameter, escape_text, split_line
+from gateway.core.reader import zone_key
 from gateway.core.recurrence import Walk
 from gateway.core.rules import WEEKDAYS, parse_rule
 from gateway.core.values import (
@@ -70,7 +71,10 @@ def read_vtimezone(tzid: str, block: str, latest: int, budget: Budget) -> Zone |
     """
     onsets: list[tuple[int, int, int]] = []
     try:
-        for observance in _observances(block):
+        observances = _observances(block)
+        if len(observances) == 1 and not {"RRULE", "RDATE"} & observances[0].keys():
+            return FixedZone(tzid, _offset_to(observances[0]))  # it holds at all times
+        for observance in observances:
             onsets += _onsets(observance, latest + HORIZON_YEARS * 366 * DAY, budget)
     except (ValueError, OverflowError, BudgetExceededError):
         return None
@@ -100,15 +104,21 @@ def _observances(block: str) -> list[dict[str, list[Property]]]:
     return found
 
 
+def _offset_to(observance: dict[str, list[Property]]) -> int:
+    if "TZOFFSETTO" not in observance:
+        raise ValueError("an observance without TZOFFSETTO")
+    return parse_offset(observance["TZOFFSETTO"][0].value)
+
+
 def _onsets(
     observance: dict[str, list[Property]], latest: int, budget: Budget
 ) -> list[tuple[int, int, int]]:
     """When one observance begins, each time; raises ValueError when it cannot be understood."""
-    for needed in ("DTSTART", "TZOFFSETFROM", "TZOFFSETTO"):
+    for needed in ("DTSTART", "TZOFFSETFROM"):
         if needed not in observance:
             raise ValueError(f"an observance without {needed}")
     before = parse_offset(observance["TZOFFSETFROM"][0].value)
-    after = parse_offset(observance["TZOFFSETTO"][0].value)
+    after = _offset_to(observance)
     start = moment_of(observance["DTSTART"][0])
     begin = start.wall + before if start.form is Form.UTC else start.wall
     walls = {begin}
@@ -179,7 +189,7 @@ class ZoneLines:
     """The VTIMEZONEs a body needs: collects zones as times are written, then writes them."""
 
     def __init__(self, blocks: dict[str, str]) -> None:
-        """``blocks`` are the VTIMEZONE texts that custom zones were read from, by TZID."""
+        """``blocks`` are the VTIMEZONE texts that custom zones were read from, by zone key."""
         self._blocks = blocks
         self._needed: dict[str, tuple[Zone, int, int]] = {}
 
@@ -188,7 +198,7 @@ class ZoneLines:
         year = date_of(wall // DAY).year
         _, first, last = self._needed.get(zone.name, (zone, year, year))
         self._needed[zone.name] = (zone, min(first, year), max(last, year))
-        return f'"{zone.name}"' if any(mark in zone.name for mark in ":;,") else zone.name
+        return encode_parameter(zone.name)
 
     def lines(self) -> list[str]:
         """All VTIMEZONEs: generated for IANA zones, the object's own for others."""
@@ -196,13 +206,14 @@ class ZoneLines:
         for tzid, (zone, first, last) in self._needed.items():
             if isinstance(zone, IanaZone):
                 result += write_vtimezone(zone.info, tzid, first, last)
-            elif tzid in self._blocks:
-                lines = (split_line(line) for line in self._blocks[tzid].split("\n"))
+            elif (block := self._blocks.get(zone_key(tzid))) is not None:
+                lines = (split_line(line) for line in block.split("\n"))
                 result += [prop.line() for prop in lines if prop is not None]
             else:
                 offset = zone.to_wall(0)
                 fixed = _observance("STANDARD", "19700101T000000", offset, offset, [])
-                result += ["BEGIN:VTIMEZONE", f"TZID:{tzid}", *fixed, "END:VTIMEZONE"]
+                begin = ["BEGIN:VTIMEZONE", f"TZID:{escape_text(tzid)}"]
+                result += [*begin, *fixed, "END:VTIMEZONE"]
         return result
 
 
@@ -213,7 +224,7 @@ def write_vtimezone(info: ZoneInfo, tzid: str, first_year: int, last_year: int) 
     """
     first_year = max(first_year, 1971)
     changes = transitions(info, first_year - 1, max(last_year, first_year) + 3)
-    lines = ["BEGIN:VTIMEZONE", f"TZID:{tzid}"]
+    lines = ["BEGIN:VTIMEZONE", f"TZID:{escape_text(tzid)}"]
     if not changes:
         offset = _offset(info, day_number(first_year, 1, 1) * DAY)
         lines += _observance("STANDARD", "19700101T000000", offset, offset, [])

@@ -1,8 +1,11 @@
 """Time zones: from a TZID to a rule for offsets, never by guessing an offset.
 
-A name is looked up as IANA name, then in the alias tables (Windows names, names with a maker's
-prefix), then as the VTIMEZONE of the same object, last as an IANA name in other letters or a name
-that *is* an offset (``GMT+05:00``). What stays unresolved is unknown; the caller must say so.
+A name is looked up as IANA name, then in the alias tables (Windows and Rails names, names with a
+maker's prefix), then as the VTIMEZONE of the same object, last as an IANA name in other letters, a
+name that *is* an offset (``GMT+05:00``), or one as people are shown it (``(UTC+01:00) Amsterdam,
+Berlin``). Names that are no places (``GMT``, ``EST``) are what the object's VTIMEZONE says, if it
+has one: writers use them for clocks that do change. What stays unresolved is unknown; the caller
+must say so.
 
 Local times that a clock change skips or repeats follow RFC 5545 3.3.5: a time in the gap is read
 with the offset before the gap, a repeated time is its first occurrence.
@@ -14,6 +17,9 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from gateway.core.reader import zone_key
+from gateway.core.zone_names import NO_PLACES, OLD_WINDOWS, RAILS
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (a clock face, not an instant)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
@@ -96,11 +102,12 @@ def _iana_names() -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _windows_names() -> dict[str, str]:
+def _aliases() -> dict[str, str]:
     # Imported when first needed: the package costs half of a command's start-up time.
     from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 
-    return {name.lower(): iana for name, iana in WINDOWS_TO_OLSON.items()}
+    found = RAILS | WINDOWS_TO_OLSON | OLD_WINDOWS
+    return {name.lower(): iana for name, iana in found.items()}
 
 
 @lru_cache(maxsize=1024)
@@ -111,11 +118,11 @@ def zone_of(info: ZoneInfo) -> IanaZone:
 
 @lru_cache(maxsize=4096)
 def find_named_zone(tzid: str) -> Zone | None:
-    """A zone by name alone: IANA, Windows or prefixed name; None when no table has it."""
-    name = tzid.strip().strip('"').strip()
+    """A zone by name alone: IANA, Windows, Rails or prefixed name; None if no table has it."""
+    name = zone_key(tzid)
     if name.lower() in _UTC_NAMES:
         return UTC_ZONE
-    candidate = _iana(name) or _windows_names().get(name.lower()) or _without_prefix(name)
+    candidate = _iana(name) or _aliases().get(name.lower()) or _without_prefix(name)
     return zone_of(ZoneInfo(candidate)) if candidate else None
 
 
@@ -147,21 +154,41 @@ def find_similar_zone(tzid: str) -> Zone | None:
     """What a name most likely means when no table and no VTIMEZONE has it.
 
     An IANA name in other letters (``europe/lisbon``; where the object defines such a name itself,
-    it has been seen to mean something else), or a name that is an offset: ``GMT+05:00``, ``UTC-3``,
-    ``+0530``, east is plus as in ISO 8601. ``Etc/GMT+5`` never comes here: it is an IANA name, and
-    by POSIX means five hours *behind*.
+    it has been seen to mean something else), a name that is an offset (``GMT+05:00``, ``UTC-3``,
+    ``+0530``, east is plus as in ISO 8601), or a name as a list shows it, offset before it.
+    ``Etc/GMT+5`` never comes here: it is an IANA name, and by POSIX means five hours *behind*.
     """
-    name = tzid.strip().strip('"').strip()
+    name = zone_key(tzid)
     iana = _iana_names().get(name.strip("/").lower())
     if iana is not None and _iana(iana):
         return zone_of(ZoneInfo(iana))
     match = _OFFSET_NAME.match(name)
     if match is None:
-        return None
+        return _shown_zone(name)
     offset = int(match[2]) * 3600 + int(match[3] or 0) * 60
     if offset > EASTERNMOST:
         return None
     return FixedZone(tzid, -offset if match[1] == "-" else offset)
+
+
+_SHOWN = re.compile(r"\((?:GMT|UTC)(?:([+-])(\d\d):(\d\d))?\)\s*(.+)$", re.IGNORECASE)
+
+
+def _shown_zone(name: str) -> Zone | None:
+    """``(UTC+01:00) Amsterdam, Berlin``: the place, when its clock shows that offset in a year."""
+    match = _SHOWN.match(name)
+    if match is None:
+        return None
+    offset = int(match[2] or 0) * 3600 + int(match[3] or 0) * 60
+    iana = _aliases().get(match[4].lower()) or _aliases().get(match[4].split(",")[0].lower())
+    if iana is None or _iana(iana) is None:
+        return None
+    zone = zone_of(ZoneInfo(iana))
+    shown = {zone.to_wall(instant) - instant for instant in _WINTER_AND_SUMMER}
+    return zone if (-offset if match[1] == "-" else offset) in shown else None
+
+
+_WINTER_AND_SUMMER = (1_767_225_600, 1_782_864_000)  # 2026-01-01 and 2026-07-01
 
 
 class ZoneTable:
@@ -182,11 +209,15 @@ class ZoneTable:
     def find(self, tzid: str) -> Zone | None:
         """The zone of a TZID, or None when it is unknown."""
         if tzid not in self._found:
+            own_first = zone_key(tzid).lower() in NO_PLACES
             self._found[tzid] = (
-                find_named_zone(tzid) or self._from_block(tzid) or find_similar_zone(tzid)
+                (self._from_block(tzid) if own_first else None)
+                or find_named_zone(tzid)
+                or self._from_block(tzid)
+                or find_similar_zone(tzid)
             )
         return self._found[tzid]
 
     def _from_block(self, tzid: str) -> Zone | None:
-        block = self._blocks.get(tzid)
+        block = self._blocks.get(zone_key(tzid))
         return self._read_block(tzid, block) if block is not None else None

@@ -20,12 +20,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import icalendar
 import recurring_ical_events
+from dateutil.rrule import rrulestr
 
 from gateway.core.busy_files import busy_of_files
 from gateway.core.content_lines import unfold
@@ -189,6 +191,31 @@ def _exdates_in_utc(part: str) -> str:
     )
 
 
+def _without_reversed_end(part: str) -> str:
+    start, end = _value(part, "DTSTART"), _value(part, "DTEND")
+    if end and len(start) == len(end) and end < start:
+        return re.sub(r"^DTEND.*\n", "", part, flags=re.MULTILINE)
+    return part
+
+
+def _count_as_until(part: str) -> str:
+    """Write COUNT as the UNTIL it means, where the rule does not yield DTSTART itself."""
+    start = re.match(r"\d{8}(T\d{6})?", _value(part, "DTSTART"))
+    if start is None:
+        return part
+    form = "%Y%m%dT%H%M%S" if start[1] else "%Y%m%d"
+    first = datetime.strptime(start[0], form)  # noqa: DTZ007 - a rule knows clock faces
+
+    def until(match: re.Match[str]) -> str:
+        rule, count = match[0], int(match[1])
+        days = [*islice(rrulestr(rule.rpartition(":")[2], dtstart=first), count)]
+        if not days or days[0] == first or count < 2:
+            return rule
+        return re.sub(r"COUNT=\d+", f"UNTIL={days[count - 2].strftime(form)}", rule)
+
+    return re.sub(r"^RRULE[^\n]*COUNT=(\d+)[^\n]*$", until, part, flags=re.MULTILINE)
+
+
 def _own_uids(text: str) -> str:
     numbers = iter(range(1_000_000))
     return re.sub(
@@ -261,6 +288,16 @@ REWRITES = (
         "RFC 5545 3.8.4.4",
         "an override outside its series still takes place at its own time",
         _orphans_apart,
+    ),
+    Rewrite(
+        "RFC 5545 3.3.10",
+        "COUNT counts DTSTART, also where the rule does not yield it",
+        _per_component(_count_as_until),
+    ),
+    Rewrite(
+        "RFC 5545 3.8.2.2",
+        "DTEND must be later than DTSTART; the library swaps them, we know no end",
+        _per_component(_without_reversed_end),
     ),
     Rewrite(
         "RFC 5545 3.3.10",

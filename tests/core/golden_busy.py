@@ -371,8 +371,8 @@ CASES = [
     Case(
         "busy/freebusy_bad",
         "RFC 5545 3.8.2.6",
-        "periods that cannot be read may be any time",
-        ["01-01T00:00/2027-01-01T00:00 UNKNOWN bad-freebusy"],
+        "a period that cannot be read leaves its neighbours alone",
+        ["03-31T22:00/04-01T22:00 BUSY freebusy"],
         problems=["bad-freebusy"],
     ),
 ]

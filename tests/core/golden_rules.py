@@ -297,4 +297,33 @@ CASES = [
         "a rule that never matches costs nothing",
         ["01-05T09:00/01-05T10:00 BUSY opaque"],
     ),
+    Case(
+        "rules/until_empty",
+        "RFC 5545 3.3.10",
+        "empty parts are as good as absent",
+        ["01-05T09:00/01-05T10:00 BUSY opaque", "01-06T09:00/01-06T10:00 BUSY opaque"],
+    ),
+    Case(
+        "rules/count_off_the_rule",
+        "RFC 5545 3.3.10",
+        "DTSTART counts as the first occurrence, though the rule does not yield it",
+        [
+            "01-05T09:00/01-05T10:00 BUSY opaque",
+            "01-06T09:00/01-06T10:00 BUSY opaque",
+            "01-13T09:00/01-13T10:00 BUSY opaque",
+        ],
+    ),
+    Case(
+        "rules/count_one_off_the_rule",
+        "RFC 5545 3.3.10",
+        "and alone when COUNT is one",
+        ["01-05T09:00/01-05T10:00 BUSY opaque"],
+    ),
+    Case(
+        "rules/bad_rule_until",
+        "RFC 5545 3.3.10",
+        "a rule that cannot be read reaches no further than its UNTIL",
+        ["01-05T09:00/01-05T10:00 BUSY opaque", "01-05T09:00/01-19T10:00 UNKNOWN bad-rule"],
+        problems=["bad-rule"],
+    ),
 ]

@@ -202,15 +202,15 @@ CASES = [
     Case(
         "times/end_before_start",
         "RFC 5545 3.8.2.2",
-        "a reversed span is unknown between its ends",
-        ["04-01T08:00/04-01T09:00 UNKNOWN end-before-start"],
+        "an end before its start: 24 hours from the start on, nothing before",
+        ["04-01T09:00/04-02T09:00 UNKNOWN end-before-start"],
         problems=["end-before-start"],
     ),
     Case(
         "times/negative_duration",
         "RFC 5545 3.3.6",
         "so is one with a negative duration",
-        ["04-01T08:00/04-01T09:00 UNKNOWN end-before-start"],
+        ["04-01T09:00/04-02T09:00 UNKNOWN end-before-start"],
         problems=["end-before-start"],
     ),
     Case(
@@ -331,9 +331,9 @@ CASES = [
     Case(
         "times/floating_end",
         "RFC 5545 3.8.2.2",
-        "a floating DTEND beside a zoned DTSTART: the owner's zone",
-        ["04-01T14:00/04-01T15:00 BUSY opaque"],
-        zone_dependent=True,
+        "a floating DTEND beside a zoned DTSTART: on the clock of its start",
+        ["04-01T14:00/04-01T21:00 BUSY opaque"],
+        zone_dependent=False,
     ),
     Case(
         "times/date_with_timed_end",
@@ -366,5 +366,37 @@ CASES = [
         "RFC 4791 9.9",
         "a multi-week instance that began before the window",
         ["2025-11-01T10:00/01-10T10:00 BUSY opaque", "11-01T10:00/2027-01-10T10:00 BUSY opaque"],
+    ),
+    Case(
+        "times/floating_end_of_utc",
+        "RFC 5545 3.8.2.2",
+        "a DTEND that lost its Z",
+        ["04-01T14:00/04-01T15:00 BUSY opaque"],
+        zone_dependent=False,
+    ),
+    Case(
+        "times/floating_end_of_series",
+        "RFC 5545 3.8.2.2",
+        "EXDATE, RDATE and RECURRENCE-ID without zone too, in overrides as well",
+        [
+            "04-01T13:00/04-01T14:00 BUSY opaque",
+            "04-03T16:00/04-03T17:00 BUSY opaque",
+            "04-05T13:00/04-05T14:00 BUSY opaque",
+        ],
+        zone_dependent=False,
+    ),
+    Case(
+        "times/floating_end_of_utc_series",
+        "RFC 5545 3.8.2.2",
+        "the same beside a DTSTART in UTC",
+        ["04-01T14:00/04-01T15:00 BUSY opaque", "04-03T16:00/04-03T17:00 BUSY opaque"],
+        zone_dependent=False,
+    ),
+    Case(
+        "times/night_ends_the_same_day",
+        "RFC 5545 3.8.2.2",
+        "a night shift whose end was typed on its first day",
+        ["03-05T21:00/03-06T21:00 UNKNOWN end-before-start"],
+        problems=["end-before-start"],
     ),
 ]

@@ -17,6 +17,8 @@ NIGHT = "DTSTART;TZID=Europe/Berlin:20260328T220000\r\nDTEND;TZID=Europe/Berlin:
         ("DTSTART:20260401\r\nDTEND:20260401", "differs", "RFC 5545 3.6.1, 3.8.2.2: a DATE event"),
         (f"{TIMED}\r\nRRULE:FREQ=OFTEN", "raises", "RFC 5545 3.3.10, RFC 7529 4: the RRULE"),
         (f"{TIMED}\r\nEXDATE:", "raises", "RFC 5545 3.8.5.1: an EXDATE without"),
+        (f"{TIMED}\r\nRRULE:FREQ=DAILY;BYDAY=FR;COUNT=3", "differs", "COUNT counts DTSTART"),
+        ("DTSTART:20260401T100000Z\r\nDTEND:20260401T090000Z", "differs", "3.8.2.2: DTEND must"),
         (f"{NIGHT}\r\nRRULE:FREQ=DAILY;COUNT=2", "differs", "UNEXPLAINED"),
     ],
 )

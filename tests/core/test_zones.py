@@ -158,14 +158,24 @@ def test_a_written_vtimezone_reads_back_as_the_zone(name):
         assert zone.to_utc(instant) == real.to_utc(instant)
 
 
+@pytest.mark.parametrize("lines", ["DTSTART:never\n", "", "DTSTART:19700101T000000\n"])
+@pytest.mark.parametrize("offset", ["+0100", "0100", "+01:00", "01:00", "010000", "1:00"])
+def test_a_single_observance_needs_its_offset_only(lines, offset):
+    block = f"BEGIN:STANDARD\n{lines}TZOFFSETTO:{offset}\nEND:STANDARD"
+    zone = read_vtimezone("x", block, 1_800_000_000, Budget(0.05))
+    assert zone is not None
+    assert zone.to_utc(1_800_000_000) == 1_800_000_000 - 3600
+
+
 @pytest.mark.parametrize(
     "block",
     [
         "BEGIN:VTIMEZONE\nTZID:x\nEND:VTIMEZONE",
         "BEGIN:STANDARD\nDTSTART:19700101T000000\nTZOFFSETFROM:+0000\nTZOFFSETTO:+5744\nEND:STANDARD",
-        "BEGIN:STANDARD\nDTSTART:never\nTZOFFSETFROM:+0000\nTZOFFSETTO:+0100\nEND:STANDARD",
-        "BEGIN:STANDARD\nTZOFFSETFROM:+0000\nTZOFFSETTO:+0100\nEND:STANDARD",
-        "BEGIN:STANDARD\nDTSTART:19700101T000000\nTZOFFSETTO:+0100\nEND:STANDARD",
+        "BEGIN:STANDARD\nDTSTART:19700101T000000\nTZOFFSETFROM:+0100\nEND:STANDARD",
+        "BEGIN:STANDARD\nDTSTART:19700101T000000\nTZOFFSETTO:\nEND:STANDARD",
+        "BEGIN:STANDARD\nTZOFFSETTO:+0100\nEND:STANDARD\nBEGIN:DAYLIGHT\nTZOFFSETTO:+0200\n"
+        "END:DAYLIGHT",
         "BEGIN:STANDARD\nDTSTART:19700101T000000\nTZOFFSETFROM:+0000\nTZOFFSETTO:+0100\n"
         "RRULE:FREQ=NEVER\nEND:STANDARD",
         "BEGIN:STANDARD\nDTSTART:19700101T000000\nTZOFFSETFROM:+0000\nTZOFFSETTO:+0100\n"
