@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 CODES: Mapping[str, str] = {
     "account-already-connected": "The Apple Account is connected to somebody; disconnect it there.",
+    "answer-too-large": "The answer could hold more than 100,000 periods; ask in parts.",
     "appointment-cancelled": "The appointment is cancelled.",
     "appointment-recurring": "The appointment repeats; its times change over CalDAV only.",
     "appointment-stays": "An appointment cannot leave its calendar.",

@@ -1,33 +1,42 @@
 """Handlers: free/busy (R22-R26). No title ever passes here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import orjson
 from aiohttp import web
 
 from gateway.api.answers import digest_question, digest_states, has_etag, make_etag, render_source
 from gateway.api.people import find_own
+from gateway.api.pieces import (
+    PIECE,
+    check_size,
+    in_pieces,
+    join_pieces,
+    object_in_pieces,
+    periods,
+    stream_pieces,
+    whole,
+)
 from gateway.api.ready import ReadyAnswer
-from gateway.api.routing import Call, Result
+from gateway.api.routing import Call, Result, json_body
 from gateway.api.schemas import NoQuery
 from gateway.api.schemas_freebusy import FreeBusyQuery, FreeBusyRequest
 from gateway.api.state import ApiState
 from gateway.api.timelines import Rendered
 from gateway.api.times import render_instant
-from gateway.core.busy import BusyRow
 from gateway.core.errors import GatewayError, InvalidInput
 from gateway.core.intervals import Interval
 from gateway.services.availability import FreeBusy, free_busy
-from gateway.store.engine import Session
+from gateway.store.engine import Session, chunks
 from gateway.store.keys import ApiKey
-from gateway.store.principals import find_principals
+from gateway.store.principals import Principal, find_principals
 
 DAY_S = 86_400
 MAX_WINDOW_S = 366 * DAY_S
 MAX_DISTANCE_S = 5 * 366 * DAY_S
+PEOPLE_AT_ONCE = 10
 
 
 def check_window(start: int, end: int, *, now: int, longest_s: int = MAX_WINDOW_S) -> Interval:
@@ -93,10 +102,14 @@ async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
         if fast is not None:
             return fast
 
+    by_day = query.group_by == "day"
+
     def unit(session: Session) -> FreeBusy:
+        principal = find_own(session, call)
+        check_size(session, [principal.id], window, by_day=by_day, pointer="/end")
         return free_busy(
             session,
-            find_own(session, call),
+            principal,
             window,
             now=call.now,
             on_unknown=query.on_unknown,
@@ -106,7 +119,7 @@ async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
         )
 
     found = await call.read(unit)
-    body = orjson.dumps(render_free_busy(found, by_day=query.group_by == "day"))
+    body = await join_pieces(free_busy_pieces(found, by_day=by_day))
     return _conditional(call.request, weak_etag(found, query.group_by), body)
 
 
@@ -129,50 +142,85 @@ def weak_etag(found: FreeBusy, group_by: str | None) -> str:
     return make_etag(window, digest, complete=found.complete, holds=found.holds)
 
 
+Answers = dict[str, FreeBusy | GatewayError | None]
+
+
 async def post_freebusy(call: Call[NoQuery, FreeBusyRequest]) -> Result:
-    """Return merged busy time of several principals; one without an answer fails alone."""
+    """Return merged busy time of several principals; one without an answer fails alone.
+
+    An answer of more than 100,000 periods is refused before it is computed (`answer-too-large`).
+    """
     body = call.body
     window = check_window(body.start, body.end, now=call.now)
     wanted = list(dict.fromkeys(body.principals))
     await call.reach(wanted, window[1])
+    known = await call.read(_find_all, call, wanted, window)
+    found: Answers = {}
+    for some in chunks(wanted, PEOPLE_AT_ONCE):  # so that others are read in between
+        found |= await call.read(_answer_all, call, {one: known.get(one) for one in some}, window)
+    pieces = _answers_in_pieces(found, body)
+    if call.is_replayable or sum(map(_size, found.values())) <= PIECE:
+        return json_body(await join_pieces(pieces))
+    return await stream_pieces(call.request, pieces)
 
-    def unit(session: Session) -> dict[str, FreeBusy | GatewayError | None]:
-        known = find_principals(session, wanted, subaccount_id=call.key.subaccount_id)
-        answers: dict[str, FreeBusy | GatewayError | None] = {}
-        for principal_id in wanted:
-            if principal_id not in known:
-                answers[principal_id] = None
-                continue
-            try:
-                answers[principal_id] = free_busy(
-                    session,
-                    known[principal_id],
-                    window,
-                    now=call.now,
-                    on_unknown=body.on_unknown,
-                    on_tentative=body.on_tentative,
-                    time_zone=body.time_zone,
-                    fresh_for_s=call.api.settings.fresh_for_s,
-                )
-            except GatewayError as error:
-                if error.code != "availability-unknown":
-                    raise
-                answers[principal_id] = error
-        return answers
 
-    found = await call.read(unit)
-    return {
-        "principals": {
-            name: render_free_busy(answer, by_day=body.group_by == "day")
-            for name, answer in found.items()
-            if isinstance(answer, FreeBusy)
-        },
-        "errors": {
-            name: _fault(answer, body.principals.index(name))
-            for name, answer in found.items()
-            if not isinstance(answer, FreeBusy)
-        },
+def _find_all(
+    session: Session, call: Call[NoQuery, FreeBusyRequest], wanted: list[str], window: Interval
+) -> dict[str, Principal]:
+    """Return those whom the caller may ask about, once the answer is known to be small enough."""
+    known = find_principals(session, wanted, subaccount_id=call.key.subaccount_id)
+    by_day = call.body.group_by == "day"
+    check_size(session, list(known), window, by_day=by_day, pointer="/principals")
+    return known
+
+
+def _answer_all(
+    session: Session,
+    call: Call[NoQuery, FreeBusyRequest],
+    people: dict[str, Principal | None],
+    window: Interval,
+) -> Answers:
+    body = call.body
+    answers: Answers = {}
+    for principal_id, principal in people.items():
+        if principal is None:
+            answers[principal_id] = None
+            continue
+        try:
+            answers[principal_id] = free_busy(
+                session,
+                principal,
+                window,
+                now=call.now,
+                on_unknown=body.on_unknown,
+                on_tentative=body.on_tentative,
+                time_zone=body.time_zone,
+                fresh_for_s=call.api.settings.fresh_for_s,
+            )
+        except GatewayError as error:
+            if error.code != "availability-unknown":
+                raise
+            answers[principal_id] = error
+    return answers
+
+
+def _answers_in_pieces(found: Answers, body: FreeBusyRequest) -> Iterator[bytes]:
+    by_day = body.group_by == "day"
+    faults = {
+        name: _fault(answer, body.principals.index(name))
+        for name, answer in found.items()
+        if not isinstance(answer, FreeBusy)
     }
+    people = (
+        (name, free_busy_pieces(answer, by_day=by_day))
+        for name, answer in found.items()
+        if isinstance(answer, FreeBusy)
+    )
+    return object_in_pieces([("principals", object_in_pieces(people)), ("errors", whole(faults))])
+
+
+def _size(answer: FreeBusy | GatewayError | None) -> int:
+    return len(answer.busy) if isinstance(answer, FreeBusy) else 1
 
 
 def _fault(error: GatewayError | None, position: int) -> dict[str, str]:
@@ -187,14 +235,9 @@ def _fault(error: GatewayError | None, position: int) -> dict[str, str]:
 def render_free_busy(found: FreeBusy, *, by_day: bool = False) -> dict[str, Any]:
     """Shape one answer; every time carries the offset of the asked zone."""
     zone = ZoneInfo(found.time_zone)
-    answer: dict[str, Any] = {
-        "start": render_instant(found.start, zone),
-        "end": render_instant(found.end, zone),
-        "time_zone": found.time_zone,
-        "revision": found.revision,
-        "complete": found.complete,
-        "policy": {"on_unknown": found.on_unknown, "on_tentative": found.on_tentative},
-        "busy": _render_busy(found.busy, zone),
+    answer = {
+        **_head(found, zone),
+        "busy": list(periods(found.busy, zone)),
         "sources": [render_source(source, zone) for source in found.sources],
     }
     if by_day:
@@ -202,14 +245,29 @@ def render_free_busy(found: FreeBusy, *, by_day: bool = False) -> dict[str, Any]
     return answer
 
 
-def _render_busy(rows: Iterable[BusyRow], zone: ZoneInfo) -> list[dict[str, str]]:
-    return [
-        {"start": render_instant(start, zone), "end": render_instant(end, zone), "status": status}
-        for start, end, status in rows
-    ]
+def free_busy_pieces(found: FreeBusy, *, by_day: bool = False) -> Iterator[bytes]:
+    """Render the JSON of :func:`render_free_busy` in pieces."""
+    zone = ZoneInfo(found.time_zone)
+    members = [(name, whole(value)) for name, value in _head(found, zone).items()]
+    members.append(("busy", in_pieces(periods(found.busy, zone))))
+    members.append(("sources", whole([render_source(one, zone) for one in found.sources])))
+    if by_day:
+        members.append(("days", in_pieces(_days(found, zone))))
+    return object_in_pieces(members)
 
 
-def _days(found: FreeBusy, zone: ZoneInfo) -> Iterable[dict[str, Any]]:
+def _head(found: FreeBusy, zone: ZoneInfo) -> dict[str, Any]:
+    return {
+        "start": render_instant(found.start, zone),
+        "end": render_instant(found.end, zone),
+        "time_zone": found.time_zone,
+        "revision": found.revision,
+        "complete": found.complete,
+        "policy": {"on_unknown": found.on_unknown, "on_tentative": found.on_tentative},
+    }
+
+
+def _days(found: FreeBusy, zone: ZoneInfo) -> Iterator[dict[str, Any]]:
     """Cut the answer at the midnights of ``zone``; a day may have 23 or 25 hours."""
     day = datetime.fromtimestamp(found.start, zone).date()
     first = 0
@@ -221,7 +279,8 @@ def _days(found: FreeBusy, zone: ZoneInfo) -> Iterable[dict[str, Any]]:
         while first < len(found.busy) and found.busy[first][1] <= low:
             first += 1
         rows = []
-        for start, end, status in found.busy[first:]:
+        for at in range(first, len(found.busy)):
+            start, end, status = found.busy[at]
             if start >= high:
                 break
             rows.append((max(start, low), min(end, high), status))
@@ -229,7 +288,7 @@ def _days(found: FreeBusy, zone: ZoneInfo) -> Iterable[dict[str, Any]]:
             "date": day.isoformat(),
             "start": render_instant(low, zone),
             "end": render_instant(high, zone),
-            "busy": _render_busy(rows, zone),
+            "busy": list(periods(rows, zone)),
         }
         day += timedelta(days=1)
 

@@ -6,11 +6,12 @@ the key cannot see is ``notFound``. Fields and parameters that Google knows and 
 here are taken and ignored.
 """
 
-from typing import Any
+from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 from gateway.api.freebusy import check_window
-from gateway.api.routing import Call, Result
+from gateway.api.pieces import check_size, in_pieces, join_pieces, object_in_pieces, whole
+from gateway.api.routing import Call, Result, json_body
 from gateway.api.schemas_google import GoogleQuery, GoogleRequest
 from gateway.api.times import render_instant
 from gateway.core.errors import InvalidInput
@@ -37,6 +38,7 @@ async def query_google_freebusy(call: Call[GoogleQuery, GoogleRequest]) -> Resul
 
     def unit(session: Session) -> dict[str, list[Interval]]:
         people = find_principals(session, list(ids.values()))
+        check_size(session, list(people), window, pointer="/items")
         settings = call.api.settings
         busy: dict[str, list[Interval]] = {}
         for name, principal_id in ids.items():
@@ -50,12 +52,15 @@ async def query_google_freebusy(call: Call[GoogleQuery, GoogleRequest]) -> Resul
         return busy
 
     found = await call.read(unit)
-    return {
+    head = {
         "kind": "calendar#freeBusy",
         "timeMin": _milliseconds(window[0]),
         "timeMax": _milliseconds(window[1]),
-        "calendars": {name: _show(found.get(name), zone) for name in names},
     }
+    calendars = ((name, _in_pieces(found.get(name), zone)) for name in names)
+    members = [(name, whole(value)) for name, value in head.items()]
+    pieces = object_in_pieces([*members, ("calendars", object_in_pieces(calendars))])
+    return json_body(await join_pieces(pieces))
 
 
 async def query_google_freebusy_below_root(call: Call[GoogleQuery, GoogleRequest]) -> Result:
@@ -71,15 +76,14 @@ def _window(body: GoogleRequest, now: int) -> Interval:
         raise InvalidInput(error.detail, code=error.code, pointer=pointer) from None
 
 
-def _show(busy: list[Interval] | None, zone: ZoneInfo) -> dict[str, Any]:
+def _in_pieces(busy: list[Interval] | None, zone: ZoneInfo) -> Iterator[bytes]:
     if busy is None:
-        return {"errors": _NOT_FOUND, "busy": []}
-    return {
-        "busy": [
-            {"start": render_instant(start, zone), "end": render_instant(end, zone)}
-            for start, end in busy
-        ]
-    }
+        return whole({"errors": _NOT_FOUND, "busy": []})
+    shown = (
+        {"start": render_instant(start, zone), "end": render_instant(end, zone)}
+        for start, end in busy
+    )
+    return object_in_pieces([("busy", in_pieces(shown))])
 
 
 def _milliseconds(epoch: int) -> str:

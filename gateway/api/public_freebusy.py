@@ -11,8 +11,10 @@ half hours in UTC, of one status; the rounding is done before the window cuts, s
 windows finds an edge.
 """
 
+import asyncio
 import hashlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -22,6 +24,7 @@ from gateway.api import schemas_public as shapes
 from gateway.api.answers import has_etag
 from gateway.api.freebusy import check_window
 from gateway.api.people import find_own
+from gateway.api.pieces import check_size, in_pieces, join_pieces, object_in_pieces, whole
 from gateway.api.reach import is_beyond
 from gateway.api.routing import JSON, AnyCall, Call, Result
 from gateway.api.schemas import NoQuery
@@ -50,6 +53,7 @@ async def get_public_freebusy(call: Call[shapes.FreeBusyUrlQuery, None]) -> Resu
         token = _find_token(session, call)
         principal = get_principal(session, token.principal_id)
         _check_user(query.user, principal)
+        check_size(session, [principal.id], window, pointer="/end")
         return (token, *_busy(session, call, principal, window, token.detail))
 
     if is_beyond(window[1], call.now):
@@ -66,9 +70,10 @@ async def get_public_freebusy(call: Call[shapes.FreeBusyUrlQuery, None]) -> Resu
     if has_etag(call.request, headers["ETag"]):
         return web.Response(status=304, headers=headers)
     if media == JSON:
-        body = orjson.dumps(_render_json(rows, window, complete=complete))
+        body = await join_pieces(_json_in_pieces(rows, window, complete=complete))
         return web.Response(body=body, content_type=JSON, headers=headers)
-    body = render_vfreebusy(
+    body = await asyncio.to_thread(
+        render_vfreebusy,
         [BusyPeriod(*row) for row in rows],
         window,
         uid=f"{token.id}-{window[0]}-{window[1]}",
@@ -146,16 +151,19 @@ def _quality(accept: str, media: str) -> float:
     return quality
 
 
-def _render_json(rows: list[BusyRow], window: Interval, *, complete: bool) -> dict[str, Any]:
-    return {
-        "start": render_instant(window[0]),
-        "end": render_instant(window[1]),
-        "complete": complete,
-        "busy": [
-            {"start": render_instant(start), "end": render_instant(end), "status": status}
-            for start, end, status in rows
-        ],
-    }
+def _json_in_pieces(rows: list[BusyRow], window: Interval, *, complete: bool) -> Iterator[bytes]:
+    busy = (
+        {"start": render_instant(start), "end": render_instant(end), "status": status}
+        for start, end, status in rows
+    )
+    return object_in_pieces(
+        [
+            ("start", whole(render_instant(window[0]))),
+            ("end", whole(render_instant(window[1]))),
+            ("complete", whole(complete)),
+            ("busy", in_pieces(busy)),
+        ]
+    )
 
 
 # --- tokens ---

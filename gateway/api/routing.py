@@ -62,6 +62,11 @@ class Call(Generic[Q, B]):
         """Return a path parameter."""
         return self.request.match_info[name]
 
+    @property
+    def is_replayable(self) -> bool:
+        """Whether the answer is kept under an Idempotency-Key, so must come as a whole."""
+        return self._replay is not None
+
     async def read(
         self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -263,6 +268,11 @@ def json_answer(
 ) -> web.Response:
     """Render an answer that needs headers of its own."""
     return web.Response(status=status, body=render_json(body), content_type=JSON, headers=headers)
+
+
+def json_body(body: bytes) -> web.Response:
+    """Return an answer that is JSON already."""
+    return web.Response(body=body, content_type=JSON)
 
 
 def _respond(route: Route, result: Result) -> web.StreamResponse:

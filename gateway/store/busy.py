@@ -15,7 +15,7 @@ from sqlalchemy import Select, and_, bindparam, false, func, or_, select, true
 
 from gateway.core.fbtype import BLOCKING, FBType
 from gateway.core.intervals import Interval
-from gateway.store.engine import Session, joined
+from gateway.store.engine import Session, chunks, joined
 from gateway.store.freshness import synced_at
 from gateway.store.objects import PIECE_S, get_coverage
 from gateway.store.tables import (
@@ -237,6 +237,29 @@ def busy_rows(
     if only_object is not None:
         query = query.where(instances.c.object_id == only_object)
     return [(row[0], row[1], FBType(row[2]), row[3]) for row in session.execute(query)]
+
+
+def count_blocking(
+    session: Session, principal_ids: Sequence[str], window: Interval, *, most: int
+) -> int:
+    """Count the rows that may block these people in the window, up to ``most``: one index alone."""
+    found = 0
+    for part in chunks(principal_ids):
+        rows = (
+            select(instances.c.principal_id)
+            .where(
+                instances.c.principal_id.in_(part),
+                instances.c.busy_start > window[0] - PIECE_S - 1,
+                instances.c.busy_start < window[1],
+                instances.c.busy_end > window[0],
+                instances.c.fbtype != str(FBType.FREE),
+            )
+            .limit(most - found)
+        )
+        found += session.scalar(select(func.count()).select_from(rows.subquery())) or 0
+        if found >= most:
+            break
+    return found
 
 
 @dataclass(frozen=True, slots=True)
