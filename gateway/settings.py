@@ -5,6 +5,7 @@ then the defaults below. Every field is explained in ``conf/gateway.toml``, whic
 """
 
 import os
+import tomllib
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -192,9 +193,13 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     named = os.environ.get("GATEWAY_CONFIG")
     path = config or (Path(named) if named else None)
     if path is not None and not path.is_file():
-        raise FileNotFoundError(f"no settings file at {path}")
+        raise FileNotFoundError(
+            f"There is no settings file at {path}; check --config and GATEWAY_CONFIG."
+        )
     token = _config.set(path)
     try:
         return Settings(**overrides)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"The settings file {path} is not TOML: {error}") from None
     finally:
         _config.reset(token)

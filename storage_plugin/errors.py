@@ -4,6 +4,7 @@
 the lock, which would commit half of the work. Ours leave the lock as exceptions.
 """
 
+import random
 from http import HTTPStatus
 from xml.sax.saxutils import escape
 
@@ -20,6 +21,7 @@ from gateway.core.errors import (
     StoreBusy,
     StoreFull,
 )
+from gateway.observe import logger
 
 GATEWAY_NS = "urn:icloud-caldav-gateway:dav"
 """Namespace of our own elements: ``calendar-subscribed``, ``slot-taken`` and the like."""
@@ -38,6 +40,7 @@ DECLARATIONS = "".join(
     for prefix, uri in PREFIXES.items()
 )
 RETRY_AFTER_S = 5
+_log = logger("caldav")
 
 
 class DavError(Exception):
@@ -82,7 +85,20 @@ def calendar_subscribed() -> DavError:
 
 
 def from_gateway_error(error: GatewayError) -> DavError:
-    """Translate an error of the lower layers; the only place that does for this face."""
+    """Translate an error of the lower layers; the only place that does for this face.
+
+    What is our trouble is logged with its cause, under the id that the answer carries.
+    """
+    refusal = _translate(error)
+    if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        request_id = f"{random.getrandbits(64):016x}"
+        refusal.headers["X-Request-Id"] = request_id
+        known = {"request_id": request_id, "status": int(refusal.status), "code": error.code}
+        _log.warning("request failed", **known, cause=getattr(error, "cause", ""))
+    return refusal
+
+
+def _translate(error: GatewayError) -> DavError:
     text = error.detail
     match error:
         case InvalidCalendarData():

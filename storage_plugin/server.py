@@ -12,6 +12,7 @@ from typing import Any
 import radicale.config
 from radicale.log import logger as radicale_logger
 
+from gateway.core.errors import CannotListen
 from gateway.observe import serving_metrics
 from gateway.settings import Settings
 from gateway.store.engine import Database
@@ -55,10 +56,17 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> 
 
 
 def listen(bind: str) -> socket.socket:
-    """Return a listening socket at ``host:port``; port 0 is any free one."""
+    """Return a listening socket at ``host:port``; port 0 is any free one.
+
+    Raises :class:`CannotListen`.
+    """
     host, _, port = bind.rpartition(":")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
+    try:
+        return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        reason = error if isinstance(error, OSError) else OSError(str(error))
+        raise CannotListen.at(bind, "caldav_bind", reason) from error
 
 
 def url_of(listener: socket.socket) -> str:

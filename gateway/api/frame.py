@@ -21,7 +21,7 @@ from gateway.api.problems import (
 )
 from gateway.api.ready import ReadyAnswer
 from gateway.api.state import RATE_LIMIT, REQUEST_ID, STATE
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, StoreError
 from gateway.observe import logger, metrics
 
 MAX_BODY = 256 * 1024
@@ -148,6 +148,9 @@ def _is_connected(request: web.Request) -> bool:
 def _tell(error: Exception, status: int, request_id: str, route: str) -> None:
     """Log every refusal under its request id; a traceback is for what nobody expected."""
     known = {"request_id": request_id, "status": status, "route": route}
+    if isinstance(error, StoreError) and error.cause:  # the driver's words say it all
+        _log.error("request failed", **known, code=error.code, cause=error.cause)
+        return
     if not isinstance(error, GatewayError | web.HTTPException) or status == 500:
         _log.error("request failed", **known, exc_info=error)
         return

@@ -1,10 +1,12 @@
 """What commands print: text for people, one JSON document with ``--json``, errors on stderr."""
 
+import errno
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -12,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, StoreError
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
@@ -62,17 +64,48 @@ def fail(code: str, detail: str, *, as_json: bool) -> NoReturn:
 
 @contextmanager
 def refusals(*, as_json: bool) -> Iterator[None]:
-    """Turn the errors a person can act on into a message and exit code 1."""
+    """Turn the errors a person can act on into a sentence and exit code 1."""
     try:
         yield
+    except StoreError as error:  # whoever is at the machine sees the cause, too
+        cause = f" ({error.cause})" if error.cause else ""
+        fail(error.code, error.detail + cause, as_json=as_json)
     except GatewayError as error:
         fail(error.code, error.detail, as_json=as_json)
-    except (FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError) as error:
-        fail("file-problem", str(error), as_json=as_json)
     except ValueError as error:
         fail("invalid-value", _first_line(error), as_json=as_json)
     except OSError as error:
-        fail("system-refused", str(error), as_json=as_json)
+        fail(*describe_os_error(error), as_json=as_json)
+
+
+_OS_ERRORS: Mapping[int, tuple[str, str]] = {
+    errno.ENOENT: ("file-problem", "There is nothing at {name}; check the path."),
+    errno.ENOTDIR: ("file-problem", "{name} is below something that is no folder; check the path."),
+    errno.EISDIR: ("file-problem", "{name} is a folder, not a file; check the path."),
+    errno.EEXIST: ("file-problem", "{name} is there already; name another place."),
+    errno.EACCES: (
+        "file-problem",
+        "This user may not use {name}; give it to them, or use sudo -u.",
+    ),
+    errno.EPERM: ("file-problem", "This user may not use {name}; give it to them, or use sudo -u."),
+    errno.EROFS: ("file-problem", "{name} is on a disk that is read-only; name another place."),
+    errno.ENOSPC: ("disk-full", "No space is left for {name}; free some on its disk."),
+    errno.EDQUOT: ("disk-full", "The quota of this user leaves no space for {name}; raise it."),
+    errno.EADDRINUSE: ("address-taken", "The address is taken by another program; name another."),
+}
+
+
+def describe_os_error(error: OSError) -> tuple[str, str]:
+    """Return a stable code and a sentence that names the thing and the next step."""
+    name = error.filename if isinstance(error.filename, str | Path) else "a file"
+    if error.errno is None:  # one of ours: a sentence already
+        return "file-problem", str(error)
+    if error.errno in _OS_ERRORS:
+        code, sentence = _OS_ERRORS[error.errno]
+        return code, sentence.format(name=name)
+    reason = error.strerror or str(error)
+    about = f"{name}: {reason}" if error.filename else reason
+    return "system-refused", f"The system refused: {about}."
 
 
 def _first_line(error: ValueError) -> str:

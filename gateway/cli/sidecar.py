@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.api.app import build_api
 from gateway.api.door import ApiRunner
 from gateway.cli.tuning import tune_interpreter
+from gateway.core.errors import CannotListen
 from gateway.settings import Settings
 from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
@@ -39,8 +40,11 @@ class Sidecar:
         await runner.setup()
         try:
             host, _, port = self.settings.api_bind.rpartition(":")
-            site = web.TCPSite(runner, host, int(port))
-            await site.start()
+            try:
+                await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+            except (OSError, OverflowError) as error:
+                reason = error if isinstance(error, OSError) else OSError(str(error))
+                raise CannotListen.at(self.settings.api_bind, "api_bind", reason) from error
             bound = runner.addresses[0]
             yield f"http://{bound[0]}:{bound[1]}/"
         finally:

@@ -26,6 +26,7 @@ and the CalDAV face translate, each in one place.
     │   ├── SyncTokenExpired          the sync token is not accepted any more
     │   └── NotICloud                 the answer is not that of a CalDAV server we know
     ├── RunCrashed                    a run over one account did not end, through our own fault
+    ├── CannotListen                  an address to listen at is taken or not ours
     └── StoreError
         ├── StoreBusy                 locked or unreachable database     (retryable)
         ├── StoreFull                 no space left
@@ -34,6 +35,7 @@ and the CalDAV face translate, each in one place.
         └── KeyMismatch               the key file is not there, damaged or of another database
 """
 
+import errno
 from typing import ClassVar
 
 
@@ -244,6 +246,24 @@ class RunCrashed(GatewayError):
     """A run over one account, or one thing in it, ended by an error nobody had foreseen."""
 
     default_code = "run-crashed"
+
+
+class CannotListen(GatewayError):
+    """An address to listen at is taken, or is none of this machine."""
+
+    default_code = "address-unusable"
+
+    @classmethod
+    def at(cls, address: str, setting: str, error: OSError) -> "CannotListen":
+        """Say it for a failed bind of ``address``, which ``setting`` names."""
+        if error.errno == errno.EADDRINUSE:
+            return cls(
+                f"{address} is taken by another program; end that one, or name another address in"
+                f" {setting}.",
+                code="address-taken",
+            )
+        why = (error.strerror or str(error)).split("[Errno")[0].strip(" :")
+        return cls(f"Nothing can listen at {address} ({why}); name another address in {setting}.")
 
 
 class StoreError(GatewayError):

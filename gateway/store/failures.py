@@ -4,10 +4,9 @@ The sentences go to API callers and phones too, so they name neither paths nor h
 the driver's own words, are the ``cause``, which goes to the log and to people at the machine.
 """
 
-import errno
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -122,10 +121,27 @@ def store_error(error: DBAPIError, where: str) -> StoreError | None:
 
     ``where`` names the database for people at the machine.
     """
-    made = _meaning(error)
+    made, told = _meaning(error), error
+    if made is not None and made.code == StoreError.default_code:
+        # A full disk ends the transaction by itself; then its savepoints are not there any more.
+        for before in _errors_before(error):
+            earlier = _meaning(before)
+            if earlier is not None:
+                made, told = earlier, before
     if made is not None:
-        made.cause = f"{where}: {first_line(error.orig)}"
+        made.cause = f"{where}: {first_line(told.orig)}"
     return made
+
+
+def _errors_before(error: BaseException) -> Iterator[DBAPIError]:
+    """Yield the driver's errors that were being handled when this one came, the latest first."""
+    seen = {id(error)}
+    found = error.__context__
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        if isinstance(found, DBAPIError):
+            yield found
+        found = found.__context__
 
 
 def first_line(error: BaseException | None) -> str:
@@ -153,7 +169,7 @@ def _sqlite_meaning(cause: sqlite3.Error) -> StoreError | None:
         return _SQLITE[code & 0xFF]()
     if _MISSING.search(str(cause)):
         return _outdated()
-    if getattr(cause, "errno", 0) == errno.ENOSPC:
+    if "disk is full" in str(cause):  # also when a trigger says so
         return _full()
     return _refused() if isinstance(cause, sqlite3.OperationalError) else None
 

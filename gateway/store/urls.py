@@ -24,7 +24,7 @@ def parse_database_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is a plain ValueError
         raise _unusable(
             "is no URL; write postgresql://user@host/name, or leave it empty for SQLite in the"
             " data folder"
