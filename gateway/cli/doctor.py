@@ -10,6 +10,7 @@ from typing import Annotated
 import aiohttp
 import typer
 
+from gateway.cli.doctor_files import open_files
 from gateway.cli.doctor_writes import compare_writes
 from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_settings
 from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stdout, table
@@ -111,6 +112,7 @@ def _examine(gateway: Opened) -> list[Finding]:
     now = int(time.time())
     fresh_for_s = gateway.settings.fresh_for_s
     checks: dict[str, Callable[[Session], Iterable[Found]]] = {
+        "files": lambda _session: open_files(gateway.settings, gateway.database),
         "accounts": checkup.troubled_accounts,
         "secrets": partial(_unreadable_secrets, keyring=gateway.key),
         "calendars": partial(checkup.troubled_calendars, now=now, fresh_for_s=fresh_for_s),

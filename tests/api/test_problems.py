@@ -254,6 +254,7 @@ def test_every_error_of_the_tree_has_a_status() -> None:
         "StoreFull": 507,
         "KeyMismatch": 500,
         "SchemaMismatch": 500,
+        "CannotListen": 500,
     }
 
 
@@ -272,7 +273,6 @@ async def test_a_crash_tells_nothing_but_its_request_id(
 
 
 async def test_an_outdated_schema_is_not_ready(place: Place) -> None:
-    assert await place.nobody.get("/readyz") == (200, {"status": "ready"})
     with place.database.write() as session:
         session.exec_driver_sql("UPDATE alembic_version SET version_num = 'older'")
     status, told = await place.nobody.get("/readyz")
@@ -282,3 +282,7 @@ async def test_an_outdated_schema_is_not_ready(place: Place) -> None:
             status, told = await place.nobody.get("/readyz")
     assert (status, told["status"]) == (503, "schema-newer")
     assert await place.nobody.get("/healthz") == (200, {"status": "ok"})
+
+
+async def test_a_current_schema_is_ready(place: Place) -> None:
+    assert await place.nobody.get("/readyz") == (200, {"status": "ready"})

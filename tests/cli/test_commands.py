@@ -344,3 +344,19 @@ def test_keys_are_made_and_revoked_on_the_machine(environment: dict[str, str]) -
         found = run_gateway("keys", *wrong, environment=environment)
         assert (found[0], found[1]["error"]["code"]) == (1, code)
     assert run_gateway("keys", "--add", "root", environment=environment)[0] == 2
+
+
+def test_doctor_finds_files_that_everybody_may_open(environment: dict[str, str]) -> None:
+    run_gateway("init", environment=environment)
+    folder = Path(environment["GATEWAY_DATA_DIR"])
+    folder.chmod(0o707)
+    (folder / "gateway.sqlite3").chmod(0o666)
+    code, document, _ = run_gateway("doctor", environment=environment)
+    found = {one["where"]: (one["what"], one["detail"]) for one in document["findings"]}
+    assert code == 1
+    for path in (folder, folder / "gateway.sqlite3"):
+        assert found[str(path)][0] == "file-open-to-others"
+        assert "chmod" in found[str(path)][1]
+    folder.chmod(0o750)  # a group is somebody's choice
+    (folder / "gateway.sqlite3").chmod(0o660)
+    assert run_gateway("doctor", environment=environment)[:2] == (0, {"ok": True, "findings": []})

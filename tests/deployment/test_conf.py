@@ -33,7 +33,7 @@ def test_the_example_settings_load_and_are_the_defaults(monkeypatch: pytest.Monk
     loaded = load_settings(CONF / "gateway.toml").model_dump()
     defaults = Settings().model_dump()
     different = {name for name in defaults if loaded[name] != defaults[name]}
-    assert different == {"data_dir", "log_format"}
+    assert different == {"data_dir"}
 
 
 def test_every_setting_is_explained_in_the_example() -> None:
@@ -70,6 +70,8 @@ def test_systemd_units_start_commands_that_exist(unit: Path) -> None:
     assert started[0].endswith("/gateway")
     names = ["api", "worker"] if started[1] == "%i" else [started[1]]
     assert set(names) <= set(COMMANDS)
+    if started[1] != "caldav":  # whose role on PostgreSQL cannot
+        assert parser["Service"]["ExecStartPre"].split() == [started[0], "migrate"]
     assert parser["Service"]["User"] != "root"
 
 
@@ -88,18 +90,31 @@ def test_nginx_passes_to_the_ports_of_the_example_settings() -> None:
 def test_compose_runs_the_parts_and_keeps_the_key_from_caldav() -> None:
     composed = yaml.safe_load((DOCKER / "compose.yml").read_text(encoding="utf-8"))
     services = composed["services"]
-    assert set(services) == {"api", "worker", "caldav", "database", "proxy"}
+    assert set(services) == {"migrate", "api", "worker", "caldav", "database", "proxy"}
     for part in ("api", "worker", "caldav"):
         assert services[part]["command"] == ["gateway", part]
         assert services[part]["healthcheck"]["test"][1:] == ["gateway", "doctor", "--alive", part]
         assert {"HOST_NAME", "GATEWAY_X"} & set(services[part]["environment"]) == set()
+        assert services[part]["depends_on"]["migrate"] == {
+            "condition": "service_completed_successfully"
+        }
+    migrate = services["migrate"]
+    assert (migrate["command"], migrate["restart"]) == (["gateway", "migrate"], "no")
+    assert set(migrate["depends_on"]) == {"database"}
+    assert "volumes" not in migrate  # it needs no key
+    caddy = (DOCKER / "Caddyfile").read_text(encoding="utf-8")
+    assert "handle_path /api/*" in caddy
+    public = services["api"]["environment"]["GATEWAY_API_PUBLIC_URL"]
+    assert public == services["api"]["environment"]["GATEWAY_PUBLIC_URL"] + "api/"
     caldav = services["caldav"]
     assert "volumes" not in caldav
     assert not [name for name in caldav["environment"] if "KEY" in name]
     assert caldav["environment"]["GATEWAY_DATABASE_URL"].startswith("postgresql://caldav:")
     known = {f"GATEWAY_{name.upper()}" for name in Settings.model_fields}
-    for part in ("api", "worker", "caldav"):
+    for part in ("migrate", "api", "worker", "caldav"):
         assert set(services[part]["environment"]) <= known
+    for named in re.findall(r"docker/\S+", (DOCKER / "compose.yml").read_text()):
+        assert (ROOT / named).exists() or "compose" in named, named
     example = (DOCKER / ".env.example").read_text(encoding="utf-8")
     wanted = set(re.findall(r"\$\{(\w+):\?\}", (DOCKER / "compose.yml").read_text()))
     assert wanted == set(re.findall(r"^(\w+)=", example, re.MULTILINE))
