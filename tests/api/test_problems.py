@@ -255,6 +255,9 @@ def test_every_error_of_the_tree_has_a_status() -> None:
         "KeyMismatch": 500,
         "SchemaMismatch": 500,
         "CannotListen": 500,
+        "RunCrashed": 500,
+        "SecretUnreadable": 409,
+        "VerificationFailed": 502,
     }
 
 
