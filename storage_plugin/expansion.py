@@ -67,7 +67,8 @@ def expand_text(body: bytes, window: Interval, rules: BusyRules) -> str:
     """
     head, blocks, zones = _split(unfold(body))
     expansion = expand(body, window, rules)
-    if not blocks or any(problem.start is not None for problem in expansion.problems):
+    unclear = any(problem.start is not None for problem in expansion.problems)
+    if not blocks or unclear or expansion.first_start is None:
         return body.decode("utf-8", "replace")
     master = next((block for block in blocks if not block.is_override), None)
     if sum(block.is_override for block in blocks) * sum(map(len, zones)) > MAX_READ:

@@ -22,7 +22,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from gateway.core.intervals import Interval, complement, merge
+from gateway.core.intervals import Interval, complement, merge, subtract
 
 MINUTES_A_DAY = 1440
 
@@ -37,9 +37,10 @@ class SlotRules:
     """What makes a time bookable.
 
     ``weekdays`` holds the hours of Monday to Sunday, None is any time; ``overrides`` replace the
-    hours of single dates. Spans of one date are sorted and do not overlap; none is longer than a
-    day. ``horizon_days`` counts the local dates after today that can be booked, None is no limit.
-    The limits are appointments per local date and per week (Monday to Sunday).
+    hours of single dates. A date without hours is a day off from midnight to midnight: it also ends
+    the shift of the evening before. Spans of one date are sorted and do not overlap; none is longer
+    than a day. ``horizon_days`` counts the local dates after today that can be booked, None is no
+    limit. The limits are appointments per local date and per week (Monday to Sunday).
     """
 
     zone: ZoneInfo
@@ -121,6 +122,11 @@ def _spans(
     last: date,
 ) -> tuple[Interval, ...]:
     replaced: Mapping[date, Hours] = dict(overrides)
+    off = merge(
+        (midnight(day, zone), midnight(day + timedelta(days=1), zone))
+        for day, hours in overrides
+        if not hours and first <= day <= last + timedelta(days=1)
+    )
     found: list[Interval] = []
     for offset in range((last - first).days + 1):
         day = first + timedelta(days=offset)
@@ -130,7 +136,7 @@ def _spans(
             since = first_instant(start_of_day + timedelta(minutes=begin), zone)
             until = first_instant(start_of_day + timedelta(minutes=end), zone)
             if since < until:
-                found.append((since, until))
+                found += subtract([(since, until)], off) if off else [(since, until)]
     return tuple(sorted(found))
 
 

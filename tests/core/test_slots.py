@@ -162,6 +162,35 @@ def test_spans_that_touch_are_one_working_time_on_two_grids():
     ]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "spans"),
+    [
+        ({}, ["04 22:00-05 06:00", "05 22:00-06 06:00", "06 22:00-07 06:00"]),
+        ({5: ()}, ["04 22:00-05 00:00", "06 22:00-07 06:00"]),
+        ({5: (), 6: ()}, ["04 22:00-05 00:00"]),
+        ({6: ()}, ["04 22:00-05 06:00", "05 22:00-06 00:00"]),
+        # hours of its own: they replace those that begin on the date, last night's shift goes on
+        ({5: ((600, 720),)}, ["04 22:00-05 06:00", "05 10:00-05 12:00", "06 22:00-07 06:00"]),
+    ],
+)
+def test_a_day_off_ends_the_shift_of_the_night_before(overrides, spans):
+    made = rules(
+        minutes=60,
+        weekdays=(((22 * 60, 30 * 60),),) * 7,
+        overrides=tuple((date(2026, 11, day), hours) for day, hours in overrides.items()),
+    )
+    window = (midnight_of(2026, 11, 4) + 12 * HOUR, midnight_of(2026, 11, 7) + 12 * HOUR)
+
+    def shown(instant: int) -> str:
+        return f"{datetime.fromtimestamp(instant, BERLIN):%d %H:%M}"
+
+    assert [f"{shown(a)}-{shown(b)}" for a, b in working_spans(made, window)] == spans
+    offered = slot_starts(made, window)
+    assert all(
+        any(a <= at and at + HOUR <= b for a, b in working_spans(made, window)) for at in offered
+    )
+
+
 def test_any_time_is_a_grid_from_each_midnight_without_a_seam():
     found = find_slots(
         rules(minutes=60, interval=30), [], (at("2026-11-02 00:00"), at("2026-11-04 00:00")), now=0
@@ -286,6 +315,9 @@ def oracle(made: SlotRules, busy, window, now) -> list[tuple[int, int]]:
             span = [t for t in reached[:1] for t in range(t, passed, MINUTE)]
             working.update(span)
             grid.update(t for t in span if (t - span[0]) % made.interval_s == 0)
+    off = {day for day, spans in made.overrides if not spans}
+    free = {t for t, wall in clock.items() if wall.date() in off}
+    working, grid = working - free, grid - free
     taken = {t for a, b in busy for t in range(a, b, MINUTE)}
     found = []
     for start in sorted(grid):
