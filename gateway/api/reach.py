@@ -24,8 +24,8 @@ _log = logger("reach")
 
 
 def is_beyond(end: int, now: int) -> bool:
-    """Whether a time lies beyond what is expanded of everybody."""
-    return end > default_window(now)[1]
+    """Whether a time lies beyond what is expanded of everybody: windows move through the day."""
+    return end > default_window(now - DAY_S)[1]
 
 
 class Reach:

@@ -20,7 +20,7 @@ from gateway.store.engine import Session, lock_principal
 from gateway.store.erasing import retire_collections
 from gateway.store.expansions import forget_expansions
 from gateway.store.objects import bump_generation
-from gateway.store.outbox import ledger_of_calendar
+from gateway.store.pushed import holds_appointments
 
 MIRROR_PREFIX = "mirror-"
 COLOR_PROPERTY = "{http://apple.com/ns/ical/}calendar-color"
@@ -220,14 +220,9 @@ def _new_role(
         return "linked"
     if calendar.id in conflicts:
         return "conflict"
-    if calendar.role != "none" and _holds_appointments(session, calendar.id):
+    if calendar.role != "none" and holds_appointments(session, calendar.id):
         return "tracked"
     return "none"
-
-
-def _holds_appointments(session: Session, calendar_id: str) -> bool:
-    rows = ledger_of_calendar(session, calendar_id).values()
-    return any(row.state != "deleted" for row in rows)
 
 
 def _apply(

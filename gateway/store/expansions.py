@@ -48,17 +48,46 @@ class Outdated:
     is_lost: bool = False
 
 
+_DIGITS = "234567abcdefghijklmnopqrstuvwxyz"  # of ids, in the order of texts
+_PLACES = 6
+_DAY_S = 86_400
+
+
 def outdated_principals(
-    session: Session, *, until: int, limit: int, without: Collection[str] = ()
+    session: Session,
+    *,
+    until: int,
+    by_now: float = 1.0,
+    limit: int,
+    without: Collection[str] = (),
 ) -> list[str]:
-    """List principals whose objects are not expanded up to ``until`` (UTC epoch seconds)."""
+    """List principals whose objects are not expanded up to ``until`` (UTC epoch seconds).
+
+    The last day of it is asked of a share of the principals only, ``by_now`` (0 to 1): ids are
+    random, so those below a boundary are spread over a day that begins with 0 and ends with 1.
+    """
+    covered = generations.c.covered_until
+    turn_has_come = generations.c.principal_id < _boundary(by_now)
     query = (
         select(generations.c.principal_id)
-        .where(generations.c.covered_until < until, generations.c.principal_id.not_in(without))
-        .order_by(generations.c.covered_until, generations.c.principal_id)
+        .where(
+            covered < until,
+            or_(covered < until - _DAY_S, turn_has_come),
+            generations.c.principal_id.not_in(without),
+        )
+        .order_by(covered, generations.c.principal_id)
         .limit(limit)
     )
     return [row.principal_id for row in session.execute(query)]
+
+
+def _boundary(share: float) -> str:
+    """Return the id below which this share of all principals' ids lie."""
+    digits = ""
+    for _ in range(_PLACES):
+        place, share = divmod(min(max(share, 0.0), 0.999999) * len(_DIGITS), 1)
+        digits += _DIGITS[int(place)]
+    return f"p_{digits}"
 
 
 def short_of(

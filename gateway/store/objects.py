@@ -235,13 +235,38 @@ def find_by_uid(session: Session, collection_id: str, uid: str) -> StoredObject 
 
 
 def upstream_etags(
-    session: Session, collection_id: str, *, new_since: int = -1
+    session: Session, collection_id: str, names: Iterable[str] | None = None
 ) -> dict[str, tuple[str, str | None]]:
-    """Return {upstream name: (name here, upstream etag)} of a mirror, served or not."""
-    query = select(_UPSTREAM_NAME, objects.c.name, objects.c.upstream_etag).where(
-        objects.c.collection_id == collection_id, objects.c.created_at > new_since
+    """Return {upstream name: (name here, upstream etag)} of a mirror, served or not.
+
+    Of all members, or of those with these upstream ``names``.
+    """
+    query = select(objects.c.upstream_name, objects.c.name, objects.c.upstream_etag).where(
+        objects.c.collection_id == collection_id, objects.c.upstream_name.is_not(None)
     )
-    return {row[0]: (row[1], row[2]) for row in session.execute(query) if row[0] is not None}
+    if names is None:
+        return {row[0]: (row[1], row[2]) for row in session.execute(query)}
+    found: dict[str, tuple[str, str | None]] = {}
+    for part in chunks(names):
+        named = session.execute(query.where(objects.c.upstream_name.in_(part)))
+        found.update((row[0], (row[1], row[2])) for row in named)
+    return found
+
+
+def mirrored_since(session: Session, collection_id: str, since: int) -> set[str]:
+    """Return the upstream names of members that came into a mirror after ``since``."""
+    query = select(objects.c.upstream_name).where(
+        objects.c.collection_id == collection_id,
+        objects.c.created_at > since,
+        objects.c.upstream_name.is_not(None),
+    )
+    return {name for name in session.execute(query).scalars() if name is not None}
+
+
+def count_mirrored(session: Session, collection_id: str) -> int:
+    """Return how many members a mirror has."""
+    query = select(func.count()).where(objects.c.collection_id == collection_id)
+    return int(session.execute(query).scalar_one())
 
 
 def list_problems(session: Session, principal_id: str) -> list[StoredObject]:

@@ -298,6 +298,7 @@ objects = Table(
     Index(None, "collection_id", "uid"),
     Index(None, "collection_id", "upstream_name"),
     Index(None, "collection_id", "first_start"),
+    Index(None, "collection_id", "created_at"),
     Index(None, "principal_id", "id"),
     Index("ix_objects_problems", "principal_id", "name", **_where("problem IS NOT NULL")),
     Index("ix_objects_slots", "first_start", "id", **_where("kind = 'blocked-slot'")),
@@ -365,7 +366,7 @@ push_ledger = Table(
     Column("principal_id", Text, owned_by("principals.id"), nullable=False, index=True),
     Column("object_id", Text, index=True),  # NULL once the appointment is gone
     Column("account_index", LargeBinary),  # which account it lives in, also after disconnecting
-    Column("upstream_calendar_id", Text, index=True),
+    Column("upstream_calendar_id", Text),
     Column("upstream_path", Text, nullable=False),  # collection path at the time of writing
     Column("upstream_name", Text, nullable=False),
     Column("upstream_uid", Text, nullable=False),
@@ -382,6 +383,7 @@ push_ledger = Table(
     Column("updated_at", BigInteger, nullable=False),
     UniqueConstraint("upstream_calendar_id", "upstream_name"),
     Index(None, "upstream_uid"),
+    Index(None, "upstream_calendar_id", "updated_at"),
     Index(None, "account_index", "upstream_path"),
 )
 

@@ -6,6 +6,7 @@ An idle account costs one request: the listing of its home.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from gateway.core.errors import (
@@ -319,7 +320,13 @@ def _quiet(known: list[UpstreamCalendar], todo: list[UpstreamCalendar]) -> list[
 
 
 def _is_reconcile_due(connection: Connection, now: int) -> bool:
-    return now - (connection.reconciled_at or connection.created_at) >= RECONCILE_EVERY_S
+    """Whether a day has passed, or the last quarter of it begun that is drawn for this account.
+
+    Accounts that were connected together, or waited together, come apart by that (R12).
+    """
+    last = connection.reconciled_at or connection.created_at
+    drawn = crc32(f"{connection.id} {last}".encode()) / 2**32
+    return now - last >= RECONCILE_EVERY_S * (1 - drawn / 4)
 
 
 async def _ask(run: Run) -> Answer:

@@ -96,10 +96,11 @@ class Expander:
     ) -> list[Expansion]:
         """Expand stored bodies over a window, each under its own rules.
 
-        One that kills the worker is unknown, the others are expanded as usual.
+        Never on the loop: this is done behind everybody's back, for many people at a time. One that
+        kills the worker is unknown, the others are expanded as usual.
         """
-        if len(jobs) <= INLINE_LIMIT:
-            return [expand_one(job, window) for job in jobs]
+        if not jobs:
+            return []
         try:
             return await self._ask(expand_one, jobs, window)
         except WorkerDied:

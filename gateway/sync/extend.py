@@ -4,6 +4,8 @@ The heavy half runs in the worker process; a unit writes one batch. Any number o
 this at once: doing it twice changes nothing.
 """
 
+import asyncio
+import time
 from dataclasses import replace
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -18,25 +20,36 @@ from gateway.sync.context import SyncContext
 from gateway.sync.prepare import unknown_expansion
 
 BATCH = 100
+DAY_S = 86_400
 PRINCIPALS_AT_ONCE = 20
+YIELDED = 3
+"""How many times as long as one principal takes is left to others before the next."""
 
 Rules = tuple[ZoneInfo, frozenset[str]]
 """A person's zone and own addresses."""
 
 
 async def extend_windows(context: SyncContext, *, limit: int = PRINCIPALS_AT_ONCE) -> int:
-    """Extend some principals whose window ends too early; returns how many were brought up."""
-    window = default_window(context.now())
+    """Extend some principals whose window ends too early; returns how many were brought up.
+
+    Each has a time of day of its own, and after each the process is left to others for a while:
+    with all of them at midnight it would be busy for minutes, and every timeline cold.
+    """
+    now = context.now()
+    window = default_window(now)
     due = await context.store.read(
         expansions.outdated_principals,
         until=window[1],
+        by_now=now % DAY_S / DAY_S,
         limit=limit,
         without=context.people.resting,
     )
     done = 0
     for principal_id in due:
+        began = time.monotonic()
         extending = partial(extend_principal, context, principal_id, window)
         done += bool(await context.people.run(principal_id, extending))
+        await asyncio.sleep(YIELDED * (time.monotonic() - began))
     return done
 
 

@@ -4,7 +4,6 @@ They are never mirrored: the appointment in ``platform/`` stands for them. Its t
 iCloud, its texts are the platform's. This is the pull half; :mod:`gateway.sync.push` writes.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -44,16 +43,6 @@ LISTED_UNREADABLE = "incomplete-answer"
 _ATTEMPTS = 3
 
 
-def find_own(
-    raw: RawObject, by_name: Mapping[str, LedgerRow], by_uid: Mapping[str, LedgerRow]
-) -> LedgerRow | None:
-    """Return the ledger row of a fetched object: by its name, else by its UID, else None."""
-    row = by_name.get(raw.name)
-    if row is None and by_uid:
-        row = by_uid.get(peek_uid(raw.body) or "")
-    return row if row is not None and row.stands_for_its_object else None
-
-
 @dataclass(frozen=True, slots=True)
 class _Own:
     """An own object as it is here, read in one unit; ``waiting``: a change has yet to go up.
@@ -87,7 +76,7 @@ async def take_version(
     context: SyncContext,
     connection: Connection,
     calendar: UpstreamCalendar,
-    row: LedgerRow,
+    ledger_id: str,
     raw: RawObject,
 ) -> bool:
     """Take what iCloud holds of an own object now; returns whether the appointment changed.
@@ -97,7 +86,7 @@ async def take_version(
     name is followed.
     """
     for _ in range(_ATTEMPTS):
-        own = await context.store.read(_load_own, row.id, context.now())
+        own = await context.store.read(_load_own, ledger_id, context.now())
         verdict = _judge(own, raw, now=context.now())
         done = await context.store.write(
             _write_version, own, connection.id, calendar, raw, verdict, now=context.now()
@@ -258,16 +247,16 @@ async def take_deletion(
     context: SyncContext,
     connection: Connection,
     client: UpstreamClient,
-    row: LedgerRow,
+    ledger_id: str,
 ) -> None:
     """An own object is gone from where it was: follow it if it moved, else cancel (R17)."""
-    own = await context.store.read(_load_own, row.id, context.now())
+    own = await context.store.read(_load_own, ledger_id, context.now())
     if own.row.state == "deleted" or own.row.upstream_etag is None:
         return
     found = await find_moved(context, connection, client, own.row, own.local)
     if found is not None:
         calendar, raw = found
-        await take_version(context, connection, calendar, own.row, raw)
+        await take_version(context, connection, calendar, own.row.id, raw)
         return
     await context.store.write(_cancel, own.row.id, now=context.now())
 

@@ -4,15 +4,16 @@ A sync-collection answer is believed, a listing only half: what it lacks is a su
 for that very href proves it gone (R11).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from gateway.core.errors import SyncTokenExpired, UpstreamUnreachable
-from gateway.store import collections, members, objects, outbox
+from gateway.store import collections, members, objects, pushed
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.collections import Collection
 from gateway.store.engine import Session
 from gateway.store.members import UnreadMember
-from gateway.store.outbox import LedgerRow
+from gateway.store.pushed import Pushed
 from gateway.upstream.client import UpstreamClient
 
 _MAX_PAGES = 1000
@@ -22,17 +23,19 @@ MOST_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is here of one calendar: {upstream name: (name, etag)} and our own pushes.
+    """What is here of one calendar, as far as it was asked for (:func:`meet`).
 
+    ``etags`` is {upstream name: (name, etag)} of the mirror, ``own`` our own pushes by name.
     ``unsure`` came to be here after the token we hold was given; ``unread`` could not be read.
+    ``pushes``: something was pushed for this person, so what comes may be ours under another name.
     """
 
     mirror: Collection | None
-    etags: dict[str, tuple[str, str | None]]
-    own: dict[str, LedgerRow]
-    own_uids: dict[str, LedgerRow]
+    etags: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    own: dict[str, Pushed] = field(default_factory=dict)
     unsure: frozenset[str] = frozenset()
     unread: dict[str, UnreadMember] = field(default_factory=dict)
+    pushes: bool = False
 
     def is_current(self, name: str, etag: str | None) -> bool:
         """Whether this very version is here already."""
@@ -64,21 +67,43 @@ class Plan:
 
 
 def load_held(session: Session, principal_id: str, calendar: UpstreamCalendar) -> Held:
-    """Read what is here of a calendar."""
+    """Read what a pull must know before it asks: what came lately, and what could not be read."""
     mirror = collections.find_mirror(session, calendar.id)
-    ledger = outbox.ledger_of_calendar(session, calendar.id)
-    own = {name: row for name, row in ledger.items() if row.stands_for_its_object}
     read_at = calendar.synced_at or 0
-    unsure = {name for name, row in own.items() if row.upstream_etag and row.updated_at >= read_at}
-    if mirror is not None:
-        unsure |= objects.upstream_etags(session, mirror.id, new_since=read_at).keys()
-    return Held(
-        mirror=mirror,
-        etags=objects.upstream_etags(session, mirror.id) if mirror else {},
-        own=own,
-        own_uids=outbox.ledger_uids(session, principal_id),
+    unsure = pushed.pushed_since(session, calendar.id, read_at)
+    if mirror is not None and calendar.sync_token:
+        unsure |= objects.mirrored_since(session, mirror.id, read_at)
+    held = Held(
+        mirror,
         unsure=frozenset(unsure),
         unread=members.list_unread(session, calendar.id) if calendar.has_unread_members else {},
+        pushes=pushed.has_pushed(session, principal_id),
+    )
+    return _with_names(session, calendar, held, held.unread.keys())
+
+
+def meet(session: Session, calendar: UpstreamCalendar, held: Held, plan: Plan) -> tuple[Held, Plan]:
+    """Read what is here of the names the plan speaks of: of all when all members were listed.
+
+    What is here and was not listed is a suspect then.
+    """
+    if not plan.whole:
+        names = plan.versions.keys() | plan.removed | plan.suspects
+        return _with_names(session, calendar, held, names), plan
+    held = _with_names(session, calendar, held, None)
+    missing = held.present() - plan.versions.keys() - plan.removed
+    return held, replace(plan, suspects=plan.suspects | missing)
+
+
+def _with_names(
+    session: Session, calendar: UpstreamCalendar, held: Held, names: Iterable[str] | None
+) -> Held:
+    own = pushed.pushed_names(session, calendar.id, names)
+    etags = objects.upstream_etags(session, held.mirror.id, names) if held.mirror else {}
+    return replace(
+        held,
+        etags=held.etags | etags,
+        own=held.own | {name: row for name, row in own.items() if row.stands_for_its_object},
     )
 
 
@@ -125,7 +150,7 @@ async def make_plan(
     if calendar.sync_token:
         try:
             if reconcile:
-                return await _compared_plan(client, calendar.path, held, calendar.sync_token)
+                return await _compared_plan(client, calendar.path, calendar.sync_token)
             plan = await _sync_plan(client, calendar.path, calendar.sync_token)
             if plan.versions or plan.removed or not _has_moved(calendar):
                 # What came and went since the token need not be told (RFC 6578 3.5.2). What we
@@ -133,17 +158,16 @@ async def make_plan(
                 suspects = held.unsure - plan.versions.keys() - plan.removed
                 return replace(plan, suspects=suspects)
             # The calendar moved and nothing in it did: an empty answer proves nothing.
-            return await _compared_plan(client, calendar.path, held, plan.token)
+            return await _compared_plan(client, calendar.path, plan.token)
         except SyncTokenExpired:
             pass
     try:
         plan = await _sync_plan(client, calendar.path, None)
     except SyncTokenExpired:
-        return await _listing_plan(client, calendar, held, token=calendar.listed_token)
+        return await _listing_plan(client, calendar, token=calendar.listed_token)
     if not plan.versions:  # an empty answer proves nothing: it is asked for in another way
-        return await _compared_plan(client, calendar.path, held, plan.token)
-    suspects = held.present() - plan.versions.keys() - plan.removed
-    return Plan(plan.versions, plan.removed, suspects, plan.token, whole=True)
+        return await _compared_plan(client, calendar.path, plan.token)
+    return replace(plan, whole=True)
 
 
 async def _sync_plan(client: UpstreamClient, path: str, token: str | None) -> Plan:
@@ -165,7 +189,7 @@ async def _sync_plan(client: UpstreamClient, path: str, token: str | None) -> Pl
     return Plan(versions, frozenset(removed), token=token)
 
 
-async def _compared_plan(client: UpstreamClient, path: str, held: Held, token: str | None) -> Plan:
+async def _compared_plan(client: UpstreamClient, path: str, token: str | None) -> Plan:
     """List all members, then ask what changed since the token until now.
 
     In this order: with a token older than the listing, a member that is listed and goes away
@@ -175,17 +199,14 @@ async def _compared_plan(client: UpstreamClient, path: str, held: Held, token: s
     plan = await _sync_plan(client, path, token)
     versions = {name: etag for name, etag in listed.items() if name not in plan.removed}
     versions |= plan.versions
-    suspects = held.present() - versions.keys() - plan.removed
-    return Plan(versions, plan.removed, suspects, plan.token, whole=True)
+    return Plan(versions, plan.removed, token=plan.token, whole=True)
 
 
 async def _listing_plan(
-    client: UpstreamClient, calendar: UpstreamCalendar, held: Held, *, token: str | None
+    client: UpstreamClient, calendar: UpstreamCalendar, *, token: str | None
 ) -> Plan:
     """List all members with ETags; what is missing there is only a suspect."""
-    versions = await client.members(calendar.path)
-    suspects = held.present() - versions.keys()
-    return Plan(versions, suspects=suspects, token=token, whole=True)
+    return Plan(await client.members(calendar.path), token=token, whole=True)
 
 
 def names_to_fetch(plan: Plan, held: Held, calendar: UpstreamCalendar) -> list[str]:

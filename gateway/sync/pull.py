@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from gateway.core.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from gateway.core.instances import BusyRules, default_window
 from gateway.core.intervals import Interval
+from gateway.core.objects import peek_uid
 from gateway.isolation import EVERYBODYS
 from gateway.observe import logger
 from gateway.store import accounts, calendars, collections, members, objects
@@ -23,16 +24,18 @@ from gateway.store.engine import Session, lock_principal
 from gateway.store.members import Unread
 from gateway.store.objects import PreparedObject, name_key
 from gateway.store.principals import get_principal
+from gateway.store.pushed import Pushed, pushed_uids
 from gateway.sync.context import SyncContext
 from gateway.sync.fetch import Batch, fetch_all
 from gateway.sync.near import NEAR_FROM, Near, find_near
-from gateway.sync.own import LISTED_UNREADABLE, find_own, take_deletion, take_version
+from gateway.sync.own import LISTED_UNREADABLE, take_deletion, take_version
 from gateway.sync.plan import (
     Held,
     Plan,
     catch_up,
     load_held,
     make_plan,
+    meet,
     merged,
     names_to_fetch,
 )
@@ -125,6 +128,7 @@ async def pull_calendar(
     if held.mirror is None and calendar.role in MIRRORED_ROLES:
         raise Superseded("This calendar has no mirror yet.")
     plan = await _plan(run, calendar, held, reconcile=reconcile)
+    held, plan = await run.context.store.read(meet, calendar, held, plan)
     wanted = names_to_fetch(plan, held, calendar)
     near = await _near(run, calendar, wanted)
     await run.context.store.write(_note_start, run.connection.principal_id, calendar, len(wanted))
@@ -189,12 +193,13 @@ async def _take_own(
     """Hand our own pushed objects to :mod:`gateway.sync.own`; they are never mirrored."""
     taken = 0
     foreign: list[RawObject] = []
+    own = await _find_own(run, held, batch)
     for raw in batch.found:
-        row = find_own(raw, held.own, held.own_uids)
+        row = own.get(raw.name)
         if row is None:
             foreign.append(raw)
         elif not held.is_current(raw.name, raw.etag):
-            take = partial(take_version, run.context, run.connection, calendar, row, raw)
+            take = partial(take_version, run.context, run.connection, calendar, row.id, raw)
             taken += await _alone(run, calendar, raw.name, take, pulled)
     batch.found = foreign
     for name in [name for name in batch.gone if name in held.own]:
@@ -203,10 +208,24 @@ async def _take_own(
     return taken
 
 
+async def _find_own(run: Run, held: Held, batch: Batch) -> dict[str, Pushed]:
+    """Return the ledger rows of fetched objects by name; what was moved is known by its UID."""
+    others = [raw for raw in batch.found if raw.name not in held.own] if held.pushes else []
+    uids = {raw.name: uid for raw in others if (uid := peek_uid(raw.body))}
+    found = {raw.name: held.own[raw.name] for raw in batch.found if raw.name in held.own}
+    if uids:
+        by_uid = await run.context.store.read(
+            pushed_uids, run.connection.principal_id, set(uids.values())
+        )
+        rows = ((name, by_uid.get(uid)) for name, uid in uids.items())
+        found.update((name, row) for name, row in rows if row and row.stands_for_its_object)
+    return found
+
+
 async def _take_deletion(run: Run, held: Held, name: str, pulled: _Pulled) -> None:
     """Follow or cancel; where a listing and a read contradict each other, ask again later."""
     try:
-        await take_deletion(run.context, run.connection, run.client, held.own[name])
+        await take_deletion(run.context, run.connection, run.client, held.own[name].id)
     except UpstreamUnreachable as error:
         if error.code != LISTED_UNREADABLE:
             raise
@@ -446,7 +465,7 @@ def _settle(
         calendar.id,
         read=pulled.read,
         unread=pulled.unread,
-        held=len(held.etags),
+        held=objects.count_mirrored(session, held.mirror.id) if held.mirror else 0,
         now=now,
     )
     if aside:

@@ -356,7 +356,7 @@ async def _take_theirs(pusher: Pusher, job: _Job, there: Fetched) -> _Job:
     context = pusher.context
     if there.body is None:
         if job.ledger.upstream_etag is not None:
-            await take_deletion(context, pusher.connection, pusher.client, job.ledger)
+            await take_deletion(context, pusher.connection, pusher.client, job.ledger.id)
     else:
         if has_guests(there.body):
             raise Parked(GUESTS)
@@ -364,7 +364,7 @@ async def _take_theirs(pusher: Pusher, job: _Job, there: Fetched) -> _Job:
             calendars.get_calendar, job.ledger.upstream_calendar_id or ""
         )
         raw = RawObject(job.ledger.upstream_name, there.etag, there.body)
-        await take_version(context, pusher.connection, found, job.ledger, raw)
+        await take_version(context, pusher.connection, found, job.ledger.id, raw)
     try:
         return await context.store.read(_load_job, job.errand.id)
     except NotFound:
@@ -426,7 +426,7 @@ async def _follow(pusher: Pusher, job: _Job) -> bool:
     context, connection = pusher.context, pusher.connection
     found = await find_moved(context, connection, pusher.client, job.ledger, job.local)
     if found is not None:
-        await take_version(context, connection, found[0], job.ledger, found[1])
+        await take_version(context, connection, found[0], job.ledger.id, found[1])
     return found is not None
 
 

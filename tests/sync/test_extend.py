@@ -1,6 +1,8 @@
 """The window moves on with the clock; zones and rules that change are seen through (design 4)."""
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -9,8 +11,9 @@ from gateway.core.instances import default_window
 from gateway.services.roles import set_calendar_options
 from gateway.store import busy, collections, expansions, objects, principals
 from gateway.store.engine import lock_principal
+from gateway.sync.account import _is_reconcile_due
 from gateway.sync.extend import extend_windows
-from tests.sync.conftest import Site, event
+from tests.sync.conftest import Site, create_principal, event
 
 DAY = 86_400
 
@@ -194,3 +197,32 @@ async def test_texts_that_are_not_wanted_any_more_under_way_do_not_stay(
     site.clock.advance(60)
     await site.sync()
     assert b"Secret" not in site.mirrored("home")["a.ics"].body
+
+
+@pytest.mark.rule("R23")
+async def test_windows_move_through_the_day_each_at_an_hour_of_its_own(site: Site) -> None:
+    midnight = int(site.clock.time) // DAY * DAY + DAY
+    people = [create_principal(site.database) for _ in range(96)]
+    with site.database.write() as session:
+        for principal_id in people:
+            objects.set_coverage(session, principal_id, default_window(midnight - 1))
+        objects.set_coverage(session, site.principal_id, default_window(midnight + DAY))
+    moved = []
+    for hour in range(25):
+        site.clock.time = midnight + hour * 3600
+        moved.append(0)
+        while done := await extend_windows(site.context):
+            moved[-1] += done
+    assert sum(moved[:25]) == len(people)
+    assert moved[0] == 0  # at midnight itself nothing is to do
+    assert max(moved[:24]) <= 15
+    assert sum(hours > 0 for hours in moved[:24]) > 15
+
+
+def test_accounts_that_came_together_are_compared_at_different_hours(site: Site) -> None:
+    made = site.connection()
+    born = made.created_at
+    crowd = [replace(made, id=f"con_{number}", reconciled_at=None) for number in range(400)]
+    due = [next(h for h in range(25) if _is_reconcile_due(one, born + h * 3600)) for one in crowd]
+    assert {19, 20, 21, 22, 23, 24} == set(due)
+    assert max(Counter(due).values()) < 120
