@@ -313,4 +313,7 @@ def _set_all_day(
         update_calendar(session, calendar.id, all_day=all_day)
         mirror = find_mirror(session, calendar.id)
         if mirror is not None:
-            forget_expansions(session, principal_id, collection_id=mirror.id)
+            # Dates are read in the person's zone: what no zone touches holds no all-day time.
+            forget_expansions(
+                session, principal_id, collection_id=mirror.id, zone_dependent_only=True
+            )
