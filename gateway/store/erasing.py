@@ -8,6 +8,7 @@ loses nothing, since what is left to erase is what is hidden.
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Table, delete, select, update
@@ -125,17 +126,16 @@ def _hide_people(session: Session, principal_ids: Iterable[str], *, now: int) ->
 # --- erasing ---
 
 
-def next_target(session: Session, *, but: Iterable[Target] = ()) -> Target | None:
-    """Return something hidden, calendars first; None when all is erased, but for ``but``."""
-    skipped = {target.id for target in but}
+def next_target(session: Session, *, but: AbstractSet[str] = frozenset()) -> Target | None:
+    """Return something hidden, calendars first; None when all is erased but the ids in ``but``."""
     waiting: list[tuple[Literal["collection", "principal", "subaccount"], Any]] = [
         ("collection", GOING),
         ("principal", select(principals.c.id).where(principals.c.erased_at.is_not(None))),
         ("subaccount", select(subaccounts.c.id).where(subaccounts.c.erased_at.is_not(None))),
     ]
     for kind, query in waiting:
-        for found in session.execute(query.limit(len(skipped) + 1)).scalars():
-            if found not in skipped:
+        for found in session.execute(query.limit(len(but) + 1)).scalars():
+            if found not in but:
                 return Target(kind, found)
     return None
 
@@ -198,9 +198,9 @@ def _erase_some(session: Session, table: Table, owner: str, value: str, *, key: 
 
 def erase_some(session: Session) -> None:
     """Erase about :data:`PIECE` rows of whatever is hidden: all there is of somebody small."""
-    erased, waiting = 0, set[Target]()
+    erased, waiting = 0, set[str]()
     while erased < PIECE and (target := next_target(session, but=waiting)) is not None:
         rows = erase_piece(session, target)
         erased += rows
         if not rows:
-            waiting.add(target)
+            waiting.add(target.id)

@@ -267,12 +267,19 @@ def principal_of_earlier_engine(session: Session, *, without: Collection[str] = 
     return session.execute(query).scalar()
 
 
-def ids_of_earlier_engine(session: Session, principal_id: str) -> list[str]:
-    """List the objects of a principal that an earlier version of the engine expanded."""
+def ids_of_earlier_engine(
+    session: Session, principal_id: str, *, after: str, limit: int
+) -> list[str]:
+    """List objects of a principal that an earlier version of the engine expanded, by id."""
     query = (
         select(objects.c.id)
-        .where(objects.c.principal_id == principal_id, objects.c.expanded_by < ENGINE_VERSION)
+        .where(
+            objects.c.principal_id == principal_id,
+            objects.c.expanded_by < ENGINE_VERSION,
+            objects.c.id > after,
+        )
         .order_by(objects.c.id)
+        .limit(limit)
     )
     return list(session.execute(query).scalars())
 

@@ -32,8 +32,9 @@ class SyncContext:
     """Settings, store, key, clock and the connections to iCloud of one process.
 
     ``clock`` gives UTC epoch seconds; ``owner`` is the name under which accounts are leased.
-    ``calendars``, ``errands``, ``members``, ``people`` and ``renewals`` remember what failed
-    unforeseen. Close it with :meth:`close`.
+    ``calendars``, ``erasures``, ``errands``, ``members``, ``people`` and ``renewals`` remember what
+    failed unforeseen. ``renewed`` tells how far a person's objects were expanded anew (``renew``).
+    Close it with :meth:`close`.
     """
 
     settings: Settings
@@ -46,10 +47,12 @@ class SyncContext:
     expander: Expander = field(init=False)
     endings: IdleEndings = field(init=False)
     calendars: Isolation = field(init=False)
+    erasures: Isolation = field(init=False)
     errands: Isolation = field(init=False)
     members: Isolation = field(init=False)
     people: Isolation = field(init=False)
     renewals: Isolation = field(init=False)
+    renewed: dict[str, str] = field(init=False, default_factory=dict)
     _budgets: dict[str, Budget] = field(init=False, default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(init=False, default_factory=dict)
     _readers: Counter[str] = field(init=False, default_factory=Counter)
@@ -59,6 +62,7 @@ class SyncContext:
         self.expander = Expander()
         self.endings = IdleEndings(self.store, self.owner)
         self.calendars = Isolation("calendars", clock=self.clock)
+        self.erasures = Isolation("erasures", clock=self.clock)
         self.errands = Isolation("errands", clock=self.clock)
         self.members = Isolation("members", clock=self.clock)
         self.people = Isolation("people", clock=self.clock)

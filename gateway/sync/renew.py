@@ -40,17 +40,26 @@ async def renew_batch(context: SyncContext, *, limit: int = BATCH) -> int:
 
 
 async def _batch_of(context: SyncContext, principal_id: str, limit: int) -> int:
-    ids = await context.store.read(expansions.ids_of_earlier_engine, principal_id)
-    for start in range(0, len(ids), limit):
-        part = ids[start : start + limit]
-        if await _renew(context, principal_id, part):
-            return len(part)
+    """Go on behind the last batch: from the start each would walk through all that is done."""
+    while ids := await context.store.read(
+        expansions.ids_of_earlier_engine,
+        principal_id,
+        after=context.renewed.get(principal_id, ""),
+        limit=limit,
+    ):
+        done = await _renew(context, principal_id, ids)
+        if done is None:
+            return 1
+        context.renewed[principal_id] = ids[-1]
+        if done:
+            return len(ids)
+    context.renewed.pop(principal_id, None)
     await context.store.write(_finish, principal_id)
     return 1
 
 
-async def _renew(context: SyncContext, principal_id: str, ids: list[str]) -> int:
-    """Renew these objects; returns how many were written."""
+async def _renew(context: SyncContext, principal_id: str, ids: list[str]) -> int | None:
+    """Renew these objects; returns how many were written, None to do them again."""
     try:
         rules, window = await context.store.read(_load_terms, context, principal_id)
         found = await context.store.read(_load_bodies, context, ids)
@@ -101,14 +110,15 @@ def _write(
     rules: Rules,
     window: Interval,
     done: list[tuple[Outdated, Expansion]],
-) -> int:
-    """Write what was expanded under terms that still hold; the others come again."""
+) -> int | None:
+    """Write what was expanded under terms that still hold; None where they do not."""
     lock_principal(session, principal_id)
     known = objects.get_coverage(session, principal_id) or window
     covers = known == expansions.NEVER or (window[0] <= known[0] and known[1] <= window[1])
-    if not done or not covers or load_rules(session, principal_id) != rules:
-        return len(done)
-    expansions.replace_expansions(session, principal_id, done)
+    if not covers or load_rules(session, principal_id) != rules:
+        return None
+    if done:
+        expansions.replace_expansions(session, principal_id, done)
     return len(done)
 
 

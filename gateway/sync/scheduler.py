@@ -19,7 +19,7 @@ from gateway.store.runs import OpenedAccount
 from gateway.sync import renew
 from gateway.sync.account import Mode, run_account, sync_account
 from gateway.sync.context import SyncContext
-from gateway.sync.erasures import run_erasures
+from gateway.sync.erasures import erase_next
 from gateway.sync.extend import extend_windows
 from gateway.sync.lease import claimed, leased
 from gateway.sync.renew import renew_batch
@@ -65,7 +65,7 @@ class Worker:
         """Work until ``stop`` is set; what was not finished is repeated by the next worker."""
         windows = asyncio.create_task(keep_going("windows", self._move_windows, stop=stop))
         renewal = asyncio.create_task(keep_going("renewal", self._renew, stop=stop))
-        erasures = asyncio.create_task(run_erasures(self.context, stop))
+        erasures = asyncio.create_task(keep_going("erasures", self._erase, stop=stop))
         while not stop.is_set():
             self._ended.clear()
             is_full = False
@@ -86,6 +86,10 @@ class Worker:
     async def _renew(self) -> float:
         """Expand anew what an earlier engine expanded; nearly always nothing is left of it."""
         return renew.PAUSE_S if await renew_batch(self.context) else RENEW_S
+
+    async def _erase(self) -> float:
+        """Erase what was hidden, a piece at a time."""
+        return await erase_next(self.context)
 
     async def tick(self) -> int:
         """Start what is due; returns how many accounts were started."""

@@ -229,7 +229,7 @@ def test_what_cannot_be_erased_keeps_nothing_else(place: Place) -> None:
         erasing.retire_collections(session, [place.mirror.id, second])
         first = erasing.next_target(session)
         assert first is not None
-        other = erasing.next_target(session, but={first})
+        other = erasing.next_target(session, but={first.id})
         assert other is not None
         assert {first.id, other.id} == {place.mirror.id, second}
-        assert erasing.next_target(session, but={first, other}) is None
+        assert erasing.next_target(session, but={first.id, other.id}) is None
