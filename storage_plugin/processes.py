@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.children import Deaths, LastLines, ended_how, own_python
 from gateway.core.errors import GatewayError
 from gateway.observe import logger, set_up_logging
 from gateway.settings import Settings
@@ -23,8 +24,6 @@ from storage_plugin.server import listen, serve_socket, url_of
 
 STOP_WITHIN_S = 20
 LOOK_EVERY_S = 0.3
-SHORT_LIFE_S = 5.0
-MAX_SHORT_LIVES = 5
 MOST = 64
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _PROGRAM = "from storage_plugin.processes import run_child; run_child()"
@@ -67,22 +66,35 @@ class _Child:
 
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self.since = time.monotonic()
-        self.process = subprocess.Popen(  # noqa: S603  (our own interpreter and program)
-            [sys.executable, "-c", _PROGRAM, str(listener.fileno())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=[listener.fileno()],
-            start_new_session=True,  # Ctrl-C reaches the parent only, which stops us in order
-        )
+        self.said = LastLines()
+        try:
+            self.process = subprocess.Popen(  # noqa: S603  (our own interpreter and program)
+                own_python(_PROGRAM, str(listener.fileno())),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.said.pipe,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,  # Ctrl-C reaches the parent only, which stops us in order
+            )
+        finally:
+            self.said.started()
         assert self.process.stdin is not None
-        self.process.stdin.write(settings.model_dump_json().encode() + b"\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(OSError):  # dead already: seen when it is looked at
+            self.process.stdin.write(settings.model_dump_json().encode() + b"\n")
+            self.process.stdin.flush()
 
     def wait_until_ready(self) -> None:
         """Wait for the ready line; raises when the process ended instead."""
         assert self.process.stdout is not None
         if self.process.stdout.readline() != _READY:
-            raise ChildrenKeepDying("A CalDAV process did not start; the log says why.")
+            raise ChildrenKeepDying(self.last_words("A CalDAV process did not start"))
+
+    def last_words(self, what: str) -> str:
+        """Say what happened to it, with its last lines."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1.0)
+        said = self.said.text() or "(it said nothing)"
+        return f"{what} ({ended_how(self.process.returncode)}). Its last lines:\n{said}"
 
     def ask_to_stop(self) -> None:
         """Close the lifeline; requests under way are finished."""
@@ -109,7 +121,7 @@ class _Crew:
         self._listener = listener
         self._count = count
         self._children: list[_Child] = []
-        self._short_lives = 0
+        self._deaths = Deaths()
 
     def start(self) -> None:
         """Start all at once, then wait for each."""
@@ -126,13 +138,14 @@ class _Crew:
             time.sleep(LOOK_EVERY_S)
 
     def _successor_of(self, dead: _Child) -> _Child:
-        lived = time.monotonic() - dead.since
-        self._short_lives = self._short_lives + 1 if lived < SHORT_LIFE_S else 0
-        if self._short_lives >= MAX_SHORT_LIVES:
-            raise ChildrenKeepDying("The CalDAV processes keep ending; the log says why.")
-        log.error("a CalDAV process ended", status=dead.process.returncode)
+        self._deaths.lives_since(dead.since)
+        pause_s = self._deaths.pause_s()
+        if pause_s is None:
+            raise ChildrenKeepDying(dead.last_words("The CalDAV processes keep ending"))
+        log.error("a CalDAV process ended; it is started again", status=dead.process.returncode)
         dead.ask_to_stop()
         dead.stop(0)
+        time.sleep(pause_s)
         return _Child(self._settings, self._listener)
 
     def stop(self) -> None:

@@ -17,6 +17,7 @@ from gateway.observe import serving_metrics
 from gateway.settings import Settings
 from gateway.store.engine import Database
 from storage_plugin.access import Auth, Rights
+from storage_plugin.alive import beating
 from storage_plugin.application import DAV_CLASSES, GatewayApplication
 from storage_plugin.channels import Server
 from storage_plugin.gate import Gate
@@ -91,7 +92,7 @@ def serve_socket(
             most=_connections(),
             trusted=settings.trusted_proxies,
         )
-        with serving_metrics(settings.metrics_bind):
+        with serving_metrics(settings.metrics_bind), beating(database):
             if ready is not None:
                 ready(url_of(listener))
             server.run()  # type: ignore[no-untyped-call]

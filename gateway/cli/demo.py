@@ -9,10 +9,13 @@ import json
 import os
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import typer
@@ -20,7 +23,7 @@ import typer
 from gateway.cli.demo_folder import DemoFolder, demo_folder, forget_settings
 from gateway.cli.demo_job import run_job
 from gateway.cli.output import REFUSED, refusals, show, stdout
-from gateway.cli.processes import Child, stop_event
+from gateway.cli.processes import Child, ChildFailed, Kept, stop_event, until_given_up
 from gateway.core.errors import GatewayError
 
 POLL_S = 5
@@ -114,15 +117,35 @@ def demo(
 ) -> None:
     """See the product do its main job on this machine, with an iCloud look-alike as iCloud."""
     forget_settings()
-    ports = {
-        "api": _free(8080) if api_port is None else api_port,
-        "caldav": _free(5232) if caldav_port is None else caldav_port,
-        "lookalike": _free(8180) if lookalike_port is None else lookalike_port,
-    }
+    asked = {"api": api_port, "caldav": caldav_port, "lookalike": lookalike_port}
+    ports = Ports(asked)
     with refusals(as_json=as_json), demo_folder(data) as folder:
         ok = asyncio.run(_run(folder, ports, once=once, as_json=as_json))
     if not ok:
         raise typer.Exit(REFUSED)
+
+
+_USUAL_PORTS = {"api": 8080, "caldav": 5232, "lookalike": 8180}
+
+
+class Ports:
+    """Which port each part gets: the one asked for, else the usual one, else any free one."""
+
+    def __init__(self, asked: Mapping[str, int | None]) -> None:
+        self._asked = asked
+        self.chosen = {
+            name: _free(usual) if (port := asked[name]) is None else port
+            for name, usual in _USUAL_PORTS.items()
+        }
+
+    def give_up_usual(self, *names: str) -> bool:
+        """Take any free ones instead of the usual ones of these parts; False when there are none.
+
+        Somebody may take a usual port between the look and the start, another demo for one.
+        """
+        usual = [name for name in names if self._asked[name] is None and self.chosen[name]]
+        self.chosen.update(dict.fromkeys(usual, 0))
+        return bool(usual)
 
 
 def _free(preferred: int) -> int:
@@ -136,7 +159,7 @@ def _free(preferred: int) -> int:
     return preferred
 
 
-async def _run(folder: DemoFolder, ports: dict[str, int], *, once: bool, as_json: bool) -> bool:
+async def _run(folder: DemoFolder, ports: Ports, *, once: bool, as_json: bool) -> bool:
     stop = stop_event()
     async with AsyncExitStack() as stack:
         setting_up = asyncio.ensure_future(_set_up(stack, folder, ports))
@@ -145,29 +168,31 @@ async def _run(folder: DemoFolder, ports: dict[str, int], *, once: bool, as_json
         if not setting_up.done():
             setting_up.cancel()
             return True
-        running = await setting_up
+        running, parts = await setting_up
         if once:
             return await _once(running, as_json=as_json)
         show(running.ready_line(), as_json=as_json, text=lambda: _what_to_try(running))
-        await stopped
+        given_up = await until_given_up(stop, *(part.watch() for part in parts))
+        if given_up is not None:
+            raise ChildFailed(given_up)
         return True
 
 
-async def _set_up(stack: AsyncExitStack, folder: DemoFolder, ports: dict[str, int]) -> Demo:
+async def _set_up(
+    stack: AsyncExitStack, folder: DemoFolder, ports: Ports
+) -> tuple[Demo, tuple[Kept, ...]]:
     """Start the parts and connect the people; the stack stops everything in reverse order."""
     began = time.monotonic()
-    lookalike = await Child.start(
-        "lookalike", "--port", str(ports["lookalike"]), "--keep", str(folder.lookalike)
-    )
+    lookalike = await _started(Kept(partial(_begin_lookalike, folder, ports)), ports, "lookalike")
     stack.push_async_callback(lookalike.stop)
-    environment = _environment(folder.path, ports, lookalike.ready["url"])
     admin_key = folder.admin_key()
-    gateway = await Child.start("serve", environment=environment)
+    begin = partial(_begin_gateway, folder, ports, lookalike.ready["url"])
+    gateway = await _started(Kept(begin), ports, "api", "caldav")
     stack.push_async_callback(gateway.stop)
     session = await stack.enter_async_context(aiohttp.ClientSession())
     api = Api(gateway.ready["api"], admin_key, session)
     people = await _people(api, folder, lookalike.ready["accounts"])
-    return Demo(
+    demo = Demo(
         api.url,
         gateway.ready["caldav"],
         lookalike.ready["url"],
@@ -175,6 +200,41 @@ async def _set_up(stack: AsyncExitStack, folder: DemoFolder, ports: dict[str, in
         people,
         round(time.monotonic() - began, 1),
     )
+    return demo, (lookalike, gateway)
+
+
+async def _started(part: Kept, ports: Ports, *names: str) -> Kept:
+    """Start a part; should it not start on the usual ports, try once more on any free ones."""
+    try:
+        await part.start()
+    except ChildFailed:
+        if not ports.give_up_usual(*names):
+            raise
+        await part.start()
+    return part
+
+
+async def _begin_lookalike(folder: DemoFolder, ports: Ports, before: dict[str, Any]) -> Child:
+    """Start the look-alike, where it was before; it goes on with what it kept."""
+    port = urlsplit(before["url"]).port if before else ports.chosen["lookalike"]
+    partition = urlsplit(before["partition_url"]).port if before else 0
+    return await Child.start(
+        "lookalike",
+        *("--port", str(port)),
+        *("--partition-port", str(partition)),
+        *("--keep", str(folder.lookalike)),
+    )
+
+
+async def _begin_gateway(
+    folder: DemoFolder, ports: Ports, upstream: str, before: dict[str, Any]
+) -> Child:
+    """Start the gateway, where it was before."""
+    chosen = {
+        name: urlsplit(before[name]).port or 0 if before else ports.chosen[name]
+        for name in ("api", "caldav")
+    }
+    return await Child.start("serve", environment=_environment(folder.path, chosen, upstream))
 
 
 def _environment(folder: Path, ports: dict[str, int], upstream: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """``gateway doctor``: is everything in order, and what needs a person."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,10 +19,10 @@ from gateway.core.errors import NotFound, SecretUnreadable
 from gateway.core.instances import default_window
 from gateway.isolation import EVERYBODYS
 from gateway.settings import Settings
-from gateway.store import accounts, checkup
+from gateway.store import accounts, checkup, heartbeats
 from gateway.store.accounts import Keyring
 from gateway.store.checkup import Found
-from gateway.store.engine import Session
+from gateway.store.engine import Database, Session
 
 ALIVE_WITHIN_S = 4
 LATE_WINDOW_S = 2 * 86_400
@@ -62,7 +63,7 @@ def doctor(
                 found = asyncio.run(compare_writes(settings, gateway.database))
                 findings = [Finding(*mismatch) for mismatch in found]
             elif alive is not None:
-                findings = asyncio.run(_dead_parts(settings, alive))
+                findings = asyncio.run(_dead_parts(settings, gateway.database, alive))
             else:
                 findings = _examine(gateway)
 
@@ -77,21 +78,38 @@ def doctor(
         raise typer.Exit(REFUSED)
 
 
-async def _dead_parts(settings: Settings, part: str) -> list[Finding]:
-    """Ask the running servers themselves; the database was reached already."""
+async def _dead_parts(settings: Settings, database: Database, part: str) -> list[Finding]:
+    """Ask the running servers themselves, and the database about the worker."""
     asked = {
         "api": ("GET", f"http://{_reachable(settings.api_bind)}/healthz"),
         "caldav": ("OPTIONS", f"http://{_reachable(settings.caldav_bind)}/"),
     }
     names = list(asked) if part == "serve" else [part] if part in asked else []
+    silent = _silent_worker(database) if part in ("worker", "serve") else None
     timeout = aiohttp.ClientTimeout(total=ALIVE_WITHIN_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         answers = [await _problem(session, *asked[name]) for name in names]
-    return [
+    found = [
         Finding("part-not-answering", name, problem)
         for name, problem in zip(names, answers, strict=True)
         if problem
     ]
+    return [*found, silent] if silent else found
+
+
+def _silent_worker(database: Database) -> Finding | None:
+    """A worker serves nobody: that it runs on this host is known by its heartbeats alone."""
+    now = int(time.time())
+    with database.read() as session:
+        beat_at = heartbeats.last_beat(session, "worker", host=socket.gethostname())
+    if beat_at is not None and now - beat_at < heartbeats.ALIVE_FOR_S:
+        return None
+    detail = "it was not heard of on this host" + ("" if beat_at is None else _since(beat_at, now))
+    return Finding("part-not-answering", "worker", detail)
+
+
+def _since(beat_at: int, now: int) -> str:
+    return f" for {now - beat_at} s"
 
 
 async def _problem(session: aiohttp.ClientSession, method: str, url: str) -> str | None:
@@ -113,6 +131,7 @@ def _examine(gateway: Opened) -> list[Finding]:
     fresh_for_s = gateway.settings.fresh_for_s
     checks: dict[str, Callable[[Session], Iterable[Found]]] = {
         "files": lambda _session: open_files(gateway.settings, gateway.database),
+        "parts": partial(_dead_beats, now=now),
         "accounts": checkup.troubled_accounts,
         "secrets": partial(_unreadable_secrets, keyring=gateway.key),
         "calendars": partial(checkup.troubled_calendars, now=now, fresh_for_s=fresh_for_s),
@@ -136,6 +155,18 @@ def _run(gateway: Opened, name: str, check: Callable[[Session], Iterable[Found]]
     except Exception as error:
         detail = f"the {name} could not be looked at: {type(error).__name__}"
         return [("check-failed", name, detail)]
+
+
+def _dead_beats(session: Session, now: int) -> Iterable[Found]:
+    """Parts that died, and a worker that is needed and runs nowhere."""
+    for part in heartbeats.PARTS:
+        beat_at = heartbeats.last_beat(session, part)
+        if beat_at is not None and now - beat_at >= heartbeats.ALIVE_FOR_S:
+            detail = f"it died: it was not heard of{_since(beat_at, now)} and never said it ended"
+            yield "part-not-running", part, detail
+        elif beat_at is None and part == "worker" and checkup.is_worker_needed(session):
+            detail = "there are connected accounts, and no worker runs: start `gateway serve`"
+            yield "part-not-running", part, f"{detail}, or `gateway worker`"
 
 
 def _unreadable_secrets(session: Session, keyring: Keyring) -> Iterable[Found]:

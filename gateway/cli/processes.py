@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Annotated, Any, Self
 
 import typer
 
+from gateway.children import Deaths, LastLines, ended_how, own_python
 from gateway.core.errors import GatewayError
+from gateway.observe import logger
 
 UntilStdinCloses = Annotated[
     bool,
@@ -19,8 +21,11 @@ UntilStdinCloses = Annotated[
         "--until-stdin-closes", hidden=True, help="Stop when standard input ends (for parents)."
     ),
 ]
-READY_WITHIN_S = 60
+READY_WITHIN_S = 180
+"""A part starts in two seconds; ten of them at once on a busy machine were seen to take sixty."""
 STOP_WITHIN_S = 20
+_PROGRAM = "from gateway.cli.main import main; main()"
+_log = logger("processes")
 
 
 class ChildFailed(GatewayError):
@@ -32,35 +37,40 @@ class ChildFailed(GatewayError):
 class Child:
     """One ``gateway …`` process; ``ready`` is the JSON line it printed when it was ready."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, said: LastLines) -> None:
         self.name = name
         self.process = process
         self.ready: dict[str, Any] = {}
+        self._said = said
 
     @classmethod
     async def start(cls, *arguments: str, environment: Mapping[str, str] | None = None) -> Self:
         """Start ``gateway <arguments> --json`` and wait for its ready line.
 
-        ``environment`` replaces the whole environment. Raises :class:`ChildFailed`.
+        ``environment`` replaces the whole environment. Raises :class:`ChildFailed` with the reason
+        it gave, else with its last lines.
         """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from gateway.cli.main import main; main()",
-            *arguments,
-            "--json",
-            "--until-stdin-closes",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=dict(os.environ if environment is None else environment),
-            start_new_session=True,  # Ctrl-C reaches the parent only, which stops us in order
-        )
-        child = cls(arguments[0], process)
+        said = LastLines()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *own_python(_PROGRAM, *arguments, "--json", "--until-stdin-closes"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=said.pipe,
+                env=dict(os.environ if environment is None else environment),
+                start_new_session=True,  # Ctrl-C reaches the parent only, which stops us in order
+            )
+        finally:
+            said.started()
+        child = cls(arguments[0], process, said)
         try:
             child.ready = await asyncio.wait_for(child._ready_line(), READY_WITHIN_S)
-        except (TimeoutError, ChildFailed):
+        except TimeoutError:
             await child.stop()
-            raise ChildFailed(f"The part `gateway {arguments[0]}` did not start.") from None
+            raise child.failure(f"did not start within {READY_WITHIN_S} s") from None
+        except BaseException:
+            await child.stop()
+            raise
         return child
 
     async def _ready_line(self) -> dict[str, Any]:
@@ -69,10 +79,21 @@ class Child:
         try:
             ready = json.loads(line)
         except ValueError:
-            raise ChildFailed("no ready line") from None
-        if not isinstance(ready, dict) or "error" in ready:
-            raise ChildFailed("refused to start")
+            status = await self.process.wait() if not line else None
+            raise self.failure(f"did not start ({ended_how(status)})") from None
+        if not isinstance(ready, dict):
+            raise self.failure("did not start")
+        if "error" in ready:
+            reason = ready["error"]
+            detail = f"The part `gateway {self.name}` did not start: {reason['detail']}"
+            raise ChildFailed(detail, code=reason["code"])
         return ready
+
+    def failure(self, what: str) -> ChildFailed:
+        """Return the error that tells what happened to it, with its last lines."""
+        said = self._said.text()
+        told = f" Its last lines:\n{said}" if said else " It said nothing."
+        return ChildFailed(f"The part `gateway {self.name}` {what}.{told}")
 
     async def wait(self) -> int:
         """Wait until the process ends by itself; returns its exit code."""
@@ -88,6 +109,81 @@ class Child:
         except TimeoutError:
             self.process.kill()
             await self.process.wait()
+
+
+class Kept:
+    """A part that is started again, after a pause, whenever it ends by itself (OOM killer, crash).
+
+    ``begin`` starts it; it is told what the first one answered, so that a port stays what it was.
+    """
+
+    def __init__(self, begin: Callable[[dict[str, Any]], Awaitable[Child]]) -> None:
+        self._begin = begin
+        self._deaths = Deaths()
+        self._child: Child | None = None
+        self.ready: dict[str, Any] = {}
+
+    async def start(self) -> None:
+        """Start it for the first time; raises :class:`ChildFailed`."""
+        self._child = await self._begin({})
+        self._deaths.lives()
+        self.ready = self._child.ready
+
+    async def watch(self) -> str:
+        """Start it again as often as it ends; returns what to tell once it is given up."""
+        assert self._child is not None
+        while True:
+            status = await self._child.wait()
+            ended = self._child.failure(f"ended ({ended_how(status)})")
+            last = await self._start_again(ended)
+            if last is not None:
+                times = self._deaths.count
+                return f"A part ended or failed to start {times} times in a row. {last.detail}"
+
+    async def _start_again(self, failed: ChildFailed) -> ChildFailed | None:
+        """Start it; returns the last failure when it failed too often."""
+        while (pause_s := self._deaths.pause_s()) is not None:
+            _log.error("a part ended; it is started again", reason=failed.detail, pause_s=pause_s)
+            await asyncio.sleep(pause_s)
+            try:
+                self._child = await self._begin(self.ready)
+            except ChildFailed as error:
+                failed = error
+                continue
+            self._deaths.lives()
+            return None
+        return failed
+
+    async def stop(self) -> None:
+        """Ask it to stop; call it when nobody watches any more."""
+        if self._child is not None:
+            await self._child.stop()
+
+
+async def until_given_up(
+    stop: asyncio.Event, *watches: Coroutine[Any, Any, str], **parts: asyncio.Future[Any]
+) -> str | None:
+    """Wait for ``stop``, for a watch to give up, or for a part to end, which it never should.
+
+    Returns what to tell, None after ``stop``.
+    """
+    stopped = asyncio.ensure_future(stop.wait())
+    watching = [asyncio.ensure_future(watch) for watch in watches]
+    waiting = [stopped, *watching, *parts.values()]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
+            return None
+        for watch in watching:
+            if watch.done():
+                return watch.result()
+        ended = [name for name, part in parts.items() if part.done()]
+        return f"The part `{ended[0]}` ended unexpectedly; see its log lines above."
+    finally:
+        stopped.cancel()
+        for watch in watching:
+            watch.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
 
 
 def stop_with_parent(enabled: bool) -> None:

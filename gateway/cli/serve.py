@@ -9,6 +9,7 @@ import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -21,7 +22,14 @@ from gateway.cli.options import (
     read_settings,
 )
 from gateway.cli.output import JsonFlag, announce, fail, refusals, show
-from gateway.cli.processes import Child, UntilStdinCloses, stop_event, stop_with_parent
+from gateway.cli.processes import (
+    Child,
+    Kept,
+    UntilStdinCloses,
+    stop_event,
+    stop_with_parent,
+    until_given_up,
+)
 from gateway.cli.sidecar import open_sidecar
 from gateway.observe import serving_metrics
 from gateway.settings import Settings
@@ -62,9 +70,14 @@ async def _serve_all(gateway: Opened, config: Path | None, *, as_json: bool) -> 
     stop = stop_event()
     arguments = ["--config", str(config)] if config else []
     async with AsyncExitStack() as stack:
-        caldav = await Child.start(
-            "caldav", *arguments, environment=environment_without_key(gateway.settings)
-        )
+        environment = environment_without_key(gateway.settings)
+
+        async def begin(before: dict[str, Any]) -> Child:
+            bound = {"GATEWAY_CALDAV_BIND": urlsplit(before["caldav"]).netloc} if before else {}
+            return await Child.start("caldav", *arguments, environment=environment | bound)
+
+        caldav = Kept(begin)
+        await caldav.start()
         stack.push_async_callback(caldav.stop)
         sidecar = await stack.enter_async_context(
             open_sidecar(gateway.settings, gateway.database, gateway.key)
@@ -74,18 +87,7 @@ async def _serve_all(gateway: Opened, config: Path | None, *, as_json: bool) -> 
         worker = await stack.enter_async_context(sidecar.running_worker())
         ready = {"api": api_url, "caldav": caldav.ready["caldav"]}
         show(ready, as_json=as_json, text=f"API     {api_url}\nCalDAV  {ready['caldav']}")
-        return await _until(stop, caldav=asyncio.ensure_future(caldav.wait()), worker=worker)
-
-
-async def _until(stop: asyncio.Event, **parts: asyncio.Future[Any]) -> str | None:
-    """Wait for ``stop`` or for a part to end, which it never should by itself."""
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait([stopped, *parts.values()], return_when=asyncio.FIRST_COMPLETED)
-    ended = [name for name, part in parts.items() if part.done()]
-    stopped.cancel()
-    if ended and not stop.is_set():
-        return f"The part `{ended[0]}` ended unexpectedly; see its log lines above."
-    return None
+        return await until_given_up(stop, caldav.watch(), worker=worker)
 
 
 def api(
@@ -136,4 +138,4 @@ async def _serve_part(gateway: Opened, part: str, *, as_json: bool) -> str | Non
             return None
         running = await stack.enter_async_context(sidecar.running_worker())
         announce("worker", as_json)("running")
-        return await _until(stop, worker=running)
+        return await until_given_up(stop, worker=running)

@@ -1,16 +1,19 @@
 """Builds the sidecar: one store, one sync context, and on top the API and the sync worker."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
 from gateway.api.app import build_api
 from gateway.api.door import ApiRunner
 from gateway.cli.tuning import tune_interpreter
-from gateway.core.errors import CannotListen
+from gateway.core.errors import CannotListen, GatewayError
+from gateway.isolation import keep_going
 from gateway.settings import Settings
+from gateway.store import heartbeats
 from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.threads import StoreThreads
@@ -46,7 +49,8 @@ class Sidecar:
                 reason = error if isinstance(error, OSError) else OSError(str(error))
                 raise CannotListen.at(self.settings.api_bind, "api_bind", reason) from error
             bound = runner.addresses[0]
-            yield f"http://{bound[0]}:{bound[1]}/"
+            async with self._beating("api", lambda: True):
+                yield f"http://{bound[0]}:{bound[1]}/"
         finally:
             await runner.cleanup()
 
@@ -56,10 +60,31 @@ class Sidecar:
         stop = asyncio.Event()
         task = asyncio.create_task(self.worker.run(stop), name="sync worker")
         try:
-            yield task
+            async with self._beating("worker", lambda: self.worker.is_working and not task.done()):
+                yield task
         finally:
             stop.set()
             await asyncio.gather(task, return_exceptions=True)
+
+    @asynccontextmanager
+    async def _beating(self, part: str, is_well: Callable[[], bool]) -> AsyncIterator[None]:
+        """Say in the database that a part runs, as long as it is well (see ``doctor``)."""
+        store = self.context.store
+
+        async def step() -> float:
+            if is_well():
+                await store.write(heartbeats.beat, part, now=int(time.time()))
+            return heartbeats.BEAT_EVERY_S
+
+        stop = asyncio.Event()
+        beating = asyncio.create_task(keep_going("heartbeats", step, stop=stop), name="heartbeats")
+        try:
+            yield
+        finally:
+            stop.set()
+            await asyncio.gather(beating, return_exceptions=True)
+            with suppress(GatewayError):
+                await store.write(heartbeats.end, part)
 
 
 @asynccontextmanager

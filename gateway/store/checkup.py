@@ -10,6 +10,7 @@ from sqlalchemy import Select, or_, select
 
 from gateway.store import members
 from gateway.store.engine import Session
+from gateway.store.leases import POLLED_STATES
 from gateway.store.tables import (
     connections,
     generations,
@@ -44,6 +45,12 @@ def troubled_accounts(session: Session) -> list[Found]:
         (one.problem or one.state, one.principal_id, one.problem_detail or one.state)
         for one in paged(session, query, row.id)
     ]
+
+
+def is_worker_needed(session: Session) -> bool:
+    """Tell whether there is an account to sync, so that a worker should run."""
+    polled = connections.c.state.in_(POLLED_STATES)
+    return session.execute(select(connections.c.id).where(polled).limit(1)).first() is not None
 
 
 def accounts_with_secrets(session: Session) -> list[tuple[str, str]]:

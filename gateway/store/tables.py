@@ -107,6 +107,17 @@ login_failures = Table(
     Index("ix_login_failures_name_key_at", "name_key", "at"),
 )
 
+# One row per running process and part of it: see gateway.store.heartbeats.
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("id", Text, primary_key=True),  # host/pid/part
+    Column("part", Text, nullable=False),  # api | caldav | worker
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("beat_at", BigInteger, nullable=False),
+)
+
 api_keys = Table(
     "api_keys",
     metadata,

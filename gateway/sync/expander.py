@@ -8,11 +8,11 @@ read one by one, so that no answer is long enough to be felt.
 import asyncio
 import os
 import pickle
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from gateway.children import own_python
 from gateway.core.instances import BusyRules, Expansion
 from gateway.core.intervals import Interval
 from gateway.sync.apart import LENGTH, framed
@@ -89,7 +89,12 @@ class Expander:
         try:
             return (await self._ask(prepare_mirrored, [raw], rules))[0]
         except WorkerDied:
+            await self._prove_it_runs()
             return not_servable(raw, unknown_expansion(rules.window, FAILED, _BROKE), _BROKE)
+
+    async def _prove_it_runs(self) -> None:
+        """Raise :class:`WorkerDied` when it dies of anything: no object is to blame then."""
+        await self._ask(len, [b""])
 
     async def expand(
         self, jobs: Sequence[tuple[bytes, BusyRules]], window: Interval
@@ -110,6 +115,7 @@ class Expander:
         try:
             return (await self._ask(expand_one, [job], window))[0]
         except WorkerDied:
+            await self._prove_it_runs()
             return unknown_expansion(window, FAILED, _BROKE)
 
     async def close(self) -> None:
@@ -139,6 +145,8 @@ class Expander:
         self, work: Callable[..., R], items: Sequence[T], shared: Sequence[object]
     ) -> list[R]:
         async with self._turn:
+            if self._process is not None and self._process.returncode is not None:
+                await self._end()  # it was killed while nobody asked
             process = self._process or await self._start()
             try:
                 found = await _talk(process, framed((work, items, shared)), len(items))
@@ -158,9 +166,7 @@ class Expander:
             name: value for name, value in os.environ.items() if not name.startswith(_OWN_SETTINGS)
         }
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            _START,
+            *own_python(_START),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=settings,  # among ours may be the key

@@ -5,6 +5,7 @@ that is not renewed runs out. Due times, back-off and leases live in the databas
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -15,6 +16,7 @@ from gateway.isolation import Isolation, keep_going
 from gateway.observe import logger
 from gateway.store import leases, outbox, runs
 from gateway.store.engine import Session
+from gateway.store.heartbeats import ALIVE_FOR_S
 from gateway.store.runs import OpenedAccount
 from gateway.sync import renew
 from gateway.sync.account import Mode, run_account, sync_account
@@ -57,6 +59,7 @@ class Worker:
         self.context = context
         self._tick_s = tick_s
         self._itself = Isolation("worker")
+        self._looked_at = time.monotonic()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended = asyncio.Event()  # a slot was given back since the last look
         self._waiting: dict[str, asyncio.Task[SyncReport]] = {}
@@ -91,6 +94,11 @@ class Worker:
         """Erase what was hidden, a piece at a time."""
         return await erase_next(self.context)
 
+    @property
+    def is_working(self) -> bool:
+        """Whether it could look for due accounts lately: a loop that only fails is no worker."""
+        return time.monotonic() - self._looked_at < ALIVE_FOR_S
+
     async def tick(self) -> int:
         """Start what is due; returns how many accounts were started."""
         return (await self._fill())[0]
@@ -102,6 +110,7 @@ class Worker:
         """
         free = self.context.settings.sync_slots - len(self._tasks)
         if free <= 0:
+            self._looked_at = time.monotonic()
             return 0, True
         now = self.context.clock()
         started = 0
@@ -113,7 +122,10 @@ class Worker:
                 started += 1
         room = free - started
         claiming = partial(store.write, _claim, self.context, now=now, limit=room)
-        due = await self._half("polls", claiming) or {}
+        claimed_now = await self._half("polls", claiming)
+        if claimed_now is not None:
+            self._looked_at = time.monotonic()
+        due = claimed_now or {}
         for connection_id, opened in due.items():
             if connection_id not in self._tasks:
                 self._start(connection_id, partial(self._sync, connection_id, opened))
