@@ -59,7 +59,7 @@ class Deaths:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._since = clock()
+        self._since: float | None = None
         self.count = 0
 
     def lives(self) -> None:
@@ -72,8 +72,9 @@ class Deaths:
 
     def pause_s(self) -> float | None:
         """Note that it ended or did not start; seconds to wait, None when it died too often."""
-        if self._clock() - self._since >= LONG_LIFE_S:
+        if self._since is not None and self._clock() - self._since >= LONG_LIFE_S:
             self.count = 0
+        self._since = None  # until it lives again: a start that fails slowly is no long life
         self.count += 1
         if self.count >= MOST_DEATHS:
             return None
