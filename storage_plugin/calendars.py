@@ -12,6 +12,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from gateway.core.content_lines import unfold
+from gateway.core.reader import read_calendar
 from gateway.core.subscriptions import has_subscription_scheme
 from gateway.store.collections import (
     Collection,
@@ -35,6 +37,7 @@ DISPLAY_NAME = f"{_D}displayname"
 RESOURCE_TYPE = f"{_D}resourcetype"
 TRANSPARENCY = f"{_C}schedule-calendar-transp"
 COMPONENT_SET = f"{_C}supported-calendar-component-set"
+TIME_ZONE = f"{_C}calendar-timezone"
 COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL")
 RESERVED = ("inbox", "outbox")
 MAX_LOCAL_CALENDARS = 100
@@ -96,6 +99,30 @@ def read_wanted(props: list[tuple[bool, Any]]) -> Wanted:
         else:
             wanted.dead[tag] = _value(element) if is_set else None
     return wanted
+
+
+def invalid_values(props: list[tuple[bool, Any]]) -> set[str]:
+    """Return the properties whose value cannot be kept: a time zone that is none (RFC 4791 5.2.2).
+
+    A valid one is kept and served back; floating times follow the person's zone all the same.
+    """
+    return {
+        element.tag
+        for is_set, element in props
+        if is_set and element.tag == TIME_ZONE and not _is_time_zone(element)
+    }
+
+
+def _is_time_zone(element: Any) -> bool:
+    """Tell whether a property is an iCalendar object with exactly one VTIMEZONE, or empty."""
+    if len(element):
+        return False
+    if not (element.text or "").strip():
+        return True
+    calendar = read_calendar(unfold(element.text.encode("utf-8", "replace")))
+    blocks = list(calendar.zone_blocks.values())
+    has_rules = len(blocks) == 1 and all(word in blocks[0] for word in ("TZOFFSETTO", "DTSTART"))
+    return calendar.has_calendar and has_rules and not calendar.components
 
 
 def make_local_calendar(storage: "Storage", principal_id: str, name: str, wanted: Wanted) -> None:

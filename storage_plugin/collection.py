@@ -15,6 +15,7 @@ from radicale.item import Item
 from radicale.storage import BaseCollection
 from radicale.xmlutils import make_clark
 
+from gateway.core.content_lines import join_folds
 from gateway.services.booking import (
     Draft,
     delete_local_object,
@@ -347,8 +348,14 @@ def quoted(etag: str) -> str:
 
 
 def to_text(body: bytes) -> str:
-    """Decode a stored body; those from clients are UTF-8 and come back byte for byte."""
-    return body.decode("utf-8", "replace")
+    """Decode a stored body; those from clients are UTF-8 and come back byte for byte.
+
+    A fold inside a character (RFC 5545 3.1 allows it) cannot be in a text: those lines are joined.
+    """
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError:
+        return join_folds(body).decode("utf-8", "replace").replace("\n", "\r\n")
 
 
 def clark(name: str) -> str:

@@ -26,6 +26,13 @@ from gateway.observe import logger
 GATEWAY_NS = "urn:icloud-caldav-gateway:dav"
 """Namespace of our own elements: ``calendar-subscribed``, ``slot-taken`` and the like."""
 
+TEXT_NS = "http://twistedmatrix.com/xml_namespace/dav/"
+"""Of ``error-description``: where Apple's servers put a sentence for people into a DAV:error.
+
+Its clients show it and its test suite expects it; responsedescription has no place there
+(RFC 4918 14.5, 14.25).
+"""
+
 PREFIXES = {
     "D": "DAV:",
     "C": "urn:ietf:params:xml:ns:caldav",
@@ -59,7 +66,8 @@ class DavError(Exception):
         """Return the answer in Radicale's form."""
         body = (
             f'<?xml version="1.0" encoding="utf-8"?>\n<error{DECLARATIONS}>{self.condition}'
-            f"<responsedescription>{escape(self.text)}</responsedescription></error>\n"
+            f'<error-description xmlns="{TEXT_NS}">{escape(self.text)}</error-description>'
+            "</error>\n"
         )
         return self.status, {"Content-Type": "application/xml", **self.headers}, body, None
 

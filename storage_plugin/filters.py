@@ -19,6 +19,13 @@ _C = "{urn:ietf:params:xml:ns:caldav}"
 _UTC_TIME = re.compile(r"\d{8}T\d{6}Z")
 _VALUE_TIME = re.compile(r"(\d{8})(?:T(\d{6})Z?)?")
 
+_TIMES = frozenset(
+    (
+        *("DTSTART", "DTEND", "DUE", "DTSTAMP", "CREATED", "LAST-MODIFIED", "COMPLETED"),
+        *("RECURRENCE-ID", "EXDATE", "RDATE", "TRIGGER", "ACKNOWLEDGED"),
+    )
+)
+"""Properties a time-range can be about (RFC 4791 9.9)."""
 MAX_PARTS = 500
 """Elements of one filter: each is held against every event."""
 
@@ -93,12 +100,16 @@ def read_filters(elements: Iterable[Any]) -> list[CompFilter]:
         if len(tops) > 1:
             raise _invalid("A filter holds one comp-filter at its top.")
         found += [_comp_filter(top) for top in tops]
+    if any(top.name != "VCALENDAR" for top in found):
+        raise _invalid("The comp-filter at the top of a filter is of VCALENDAR.")
     return found
 
 
 def read_time_range(element: Any) -> TimeRange:
     """Read ``start`` and ``end`` of a time-range; raises :class:`DavError` ``valid-filter``."""
     start, end = (read_utc(element.get(name)) for name in ("start", "end"))
+    if start is None and end is None:
+        raise _invalid("A time-range has a start or an end.")
     if start is not None and end is not None and end <= start:
         raise _invalid("A time-range ends after it starts.")
     return start, end
@@ -117,8 +128,11 @@ def _comp_filter(element: Any) -> CompFilter:
 
 def _prop_filter(element: Any) -> PropFilter:
     ranges = [read_time_range(e) for e in element if e.tag == f"{_C}time-range"]
+    name = (element.get("name") or "").upper()
+    if ranges and name not in _TIMES and not name.startswith("X-"):
+        raise _invalid(f"{name or 'A property without a name'} is no time.")
     return PropFilter(
-        name=(element.get("name") or "").upper(),
+        name=name,
         is_not_defined=element.find(f"{_C}is-not-defined") is not None,
         time_range=ranges[0] if ranges else None,
         text=_text_match(element),
@@ -198,8 +212,11 @@ def alarm_ranges(filters: list[CompFilter]) -> list[TimeRange]:
 
 
 def needs_text(filters: list[CompFilter]) -> bool:
-    """Tell whether columns are not enough to decide."""
-    return any(
+    """Tell whether columns are not enough to decide.
+
+    Several components at once are: all of them must be there, and one object holds one kind.
+    """
+    return any(len(top.comps) > 1 for top in filters) or any(
         comp.props or (level and comp.comps) or comp.is_not_defined
         for top in filters
         for level, comp in ((0, top), *((1, c) for c in top.comps))

@@ -7,6 +7,7 @@ may set are believed from trusted addresses alone.
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from io import BytesIO
@@ -35,6 +36,9 @@ _PROXY_HEADERS = (
     "HTTP_X_REMOTE_USER",
     "HTTP_REMOTE_USER",
 )
+
+_CHARSET = re.compile(r"""\s*;\s*charset\s*=\s*("[^"]*"|[^;]*)""", re.IGNORECASE)
+"""Of a Content-Type: Radicale would decode login and password with it, whatever it names."""
 
 
 class Refusal(Exception):
@@ -77,6 +81,7 @@ class Middleware:
             self._believe_proxy(environ)
             environ["PATH_INFO"] = _utf8_path(environ.get("PATH_INFO", ""))
             environ["HTTP_AUTHORIZATION"] = _authorization(environ.get("HTTP_AUTHORIZATION", ""))
+            environ["CONTENT_TYPE"] = _CHARSET.sub("", environ.get("CONTENT_TYPE", ""))
             self._bound_body(environ)
         except Refusal as refusal:
             return _refuse(environ, start_response, refusal)

@@ -18,6 +18,7 @@ from storage_plugin.calendars import (
     RESOURCE_TYPE,
     TRANSPARENCY,
     change_calendar,
+    invalid_values,
     read_wanted,
 )
 from storage_plugin.collection import CalendarCollection
@@ -35,6 +36,7 @@ from storage_plugin.properties import LIVE, check_names
 from storage_plugin.storage import Storage
 
 _D = "{DAV:}"
+_INVALID = "<error><C:valid-calendar-data/></error>"
 _CANNOT = "<error><cannot-modify-protected-property/></error>"
 
 
@@ -68,7 +70,10 @@ def refused_at_birth(steps: list[tuple[bool, Any]]) -> list[str]:
     """Return the properties a new calendar cannot be given (RFC 4791 5.3.1, RFC 5689 3)."""
     settable = (DISPLAY_NAME, RESOURCE_TYPE, COMPONENT_SET, TRANSPARENCY)
     tags = dict.fromkeys(prop.tag for _set, prop in steps)
-    return [t for t in tags if t not in settable and (t in LIVE or t.startswith(_D))]
+    invalid = invalid_values(steps)
+    return [
+        t for t in tags if t in invalid or (t not in settable and (t in LIVE or t.startswith(_D)))
+    ]
 
 
 def creation_refused(steps: list[tuple[bool, Any]], *, is_calendar: bool) -> types.WSGIResponse:
@@ -99,6 +104,8 @@ def answer(
         for _set, prop in steps
         if (prop.tag not in settable if calendar is None else is_protected(prop.tag, calendar.row))
     }
+    if calendar is not None:
+        refused |= invalid_values(steps)
     if calendar is not None and not refused:
         change_calendar(storage.session(), calendar.row, read_wanted(steps))
     if home is not None and not refused:
@@ -117,8 +124,10 @@ def _propstats(steps: list[tuple[bool, Any]], refused: set[str]) -> str:
     if not refused:
         groups = [(tags, HTTPStatus.OK, "")]
     else:
+        invalid = refused & invalid_values(steps)
         groups = [
-            ([tag for tag in tags if tag in refused], HTTPStatus.FORBIDDEN, _CANNOT),
+            ([t for t in tags if t in refused - invalid], HTTPStatus.FORBIDDEN, _CANNOT),
+            ([t for t in tags if t in invalid], HTTPStatus.FORBIDDEN, _INVALID),
             ([t for t in tags if t not in refused], HTTPStatus.FAILED_DEPENDENCY, ""),
         ]
     return "".join(

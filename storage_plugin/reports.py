@@ -128,6 +128,10 @@ def _read_wanted(root: Any, *, minimal: bool) -> Wanted:
     props = root.find(f"{D}prop")
     tags = asked(props) if props is not None else []
     data = props.find(CALENDAR_DATA) if props is not None else None
+    if data is not None and not _is_ours(data):
+        raise DavError(
+            HTTPStatus.FORBIDDEN, "<C:supported-calendar-data/>", "There is text/calendar 2.0 only."
+        )
     expand = data.find(f"{C}expand") if data is not None else None
     window = None
     if expand is not None:
@@ -136,6 +140,12 @@ def _read_wanted(root: Any, *, minimal: bool) -> Wanted:
             raise DavError(HTTPStatus.FORBIDDEN, "<C:valid-filter/>", "expand needs start and end.")
         window = (start, end)
     return Wanted([t for t in tags if t != CALENDAR_DATA], data is not None, window, minimal)
+
+
+def _is_ours(data: Any) -> bool:
+    """Tell whether calendar-data is asked for in the form we have (RFC 4791 9.6)."""
+    kind = data.get("content-type", "text/calendar").partition(";")[0].strip().lower()
+    return bool(kind == "text/calendar" and data.get("version", "2.0").strip() == "2.0")
 
 
 def _multiget(report: Report, root: Any) -> Iterable[str]:

@@ -10,6 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 from radicale import types
 
 from gateway.store.principals import get_principal
+from storage_plugin.errors import DavError
 from storage_plugin.state import current_state
 from storage_plugin.storage import Storage
 
@@ -71,6 +72,10 @@ def _public(storage: Storage, environ: Mapping[str, Any]) -> tuple[str, int, boo
     if not url:
         host = environ.get("HTTP_X_FORWARDED_HOST") or environ.get("HTTP_HOST") or "localhost"
         url = f"{environ['wsgi.url_scheme']}://{host}"
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "localhost", parts.port
+    except ValueError:
+        raise DavError(HTTPStatus.BAD_REQUEST, "", "The Host header names no host.") from None
     secure = parts.scheme == "https"
-    return parts.hostname or "localhost", parts.port or (443 if secure else 80), secure
+    return host, port or (443 if secure else 80), secure

@@ -6,6 +6,7 @@ checked against the row inside it: the principal is locked before anything is lo
 
 # ruff: noqa: N802  (Radicale looks methods up by the name of the HTTP method)
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -28,6 +29,8 @@ from storage_plugin.state import Gateway
 from storage_plugin.storage import Storage
 
 _CALENDAR_TYPES = ("", "text/calendar", "application/octet-stream", "text/plain")
+_METHOD = re.compile(rb"^METHOD[:;]", re.MULTILINE | re.IGNORECASE)
+"""RFC 4791 4.1; a folded text begins its lines with a blank, so this is no part of one."""
 OVERLAP_HEADER = "HTTP_X_GATEWAY_ALLOW_OVERLAP"
 """``T``: the platform says that this appointment may lie on busy time (R27)."""
 
@@ -189,6 +192,12 @@ class WritingMethods(ApplicationBase):
         if len(body) > limit:
             raise DavError(
                 HTTPStatus.FORBIDDEN, "<C:max-resource-size/>", f"At most {limit} bytes."
+            )
+        if _METHOD.search(body):
+            raise DavError(
+                HTTPStatus.FORBIDDEN,
+                "<C:valid-calendar-object-resource/>",
+                "An event has no METHOD; only a message that is mailed has one.",
             )
         return read_draft(body)
 

@@ -59,13 +59,18 @@ def unfold(body: bytes) -> str:
     """
     if body[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         body = body.decode("utf-16", "replace").encode("utf-8", "replace")
+    text = join_folds(body).decode("utf-8", "replace")
+    return _CONTROL.sub("", text).lstrip("\ufeff")
+
+
+def join_folds(body: bytes) -> bytes:
+    """Return a body in UTF-8 or the like as unfolded lines separated by LF, not yet decoded."""
     if b"\r" in body:
         # A file of bare CRs has those for line ends; else a CR that ends no line is noise.
         body = body.replace(b"\r\n", b"\n") if b"\n" in body else body.replace(b"\r", b"\n")
     if b"\n " in body or b"\n\t" in body:
         body = _FOLD.sub(b"", body)
-    text = body.decode("utf-8", "replace")
-    return _CONTROL.sub("", text).lstrip("\ufeff")
+    return body
 
 
 def split_line(line: str) -> Property | None:

@@ -8,7 +8,7 @@ the principal, decide, and write object, appointment row, ledger and errand in t
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from gateway.core.content_lines import unescape_text, unfold
+from gateway.core.content_lines import join_folds, unescape_text, unfold
 from gateway.core.errors import InvalidCalendarData, NotAllowed, PassingConflict, SlotTaken
 from gateway.core.fbtype import FBType
 from gateway.core.instances import default_window, expand
@@ -73,7 +73,7 @@ class Draft:
 def read_draft(body: bytes) -> Draft:
     """Parse a client's body; raises :class:`InvalidCalendarData`."""
     try:
-        body.decode("utf-8")
+        join_folds(body).decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidCalendarData("The body is not UTF-8 (RFC 5545 3.1.4).") from None
     parsed = parse_calendar_object(body)

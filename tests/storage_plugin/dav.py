@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 
 D, C = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}"
 G = "{urn:icloud-caldav-gateway:dav}"
+TEXT = "{http://twistedmatrix.com/xml_namespace/dav/}error-description"
+"""The sentence for people in a DAV:error, where Apple's test suite allows one."""
 
 
 class Headers(dict[str, str]):
@@ -49,7 +51,7 @@ class Answer:
     @property
     def conditions(self) -> list[str]:
         """The precondition elements of a DAV:error."""
-        return [child.tag for child in self.xml if child.tag != f"{D}responsedescription"]
+        return [child.tag for child in self.xml if child.tag != TEXT]
 
     @property
     def hrefs(self) -> list[str]:

@@ -12,7 +12,7 @@ from gateway.store import tables
 from gateway.store.principals import delete_login, list_logins
 from storage_plugin.server import build_application
 from tests.storage_plugin.conftest import at
-from tests.storage_plugin.dav import C, D, Dav, event, wrap
+from tests.storage_plugin.dav import TEXT, C, D, Dav, event, wrap
 
 # --- logins ---
 
@@ -197,7 +197,7 @@ GOOD = event("g", at(9), at(10))
 def test_bad_bodies_have_a_precondition_and_a_sentence(world, body, condition):
     answer = world.device.put(f"{world.platform_path}a.ics", body)
     assert (answer.status, answer.conditions) == (403, [condition])
-    assert len(answer.xml.findtext(f"{D}responsedescription")) > 10
+    assert len(answer.xml.findtext(TEXT)) > 10
     assert world.object("a.ics") is None
 
 
