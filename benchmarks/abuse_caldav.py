@@ -83,11 +83,16 @@ def _dear_report(world: World) -> bytes:
     return _request(world, "REPORT", f"{world.mirror}/", xml)
 
 
+def _connect(world: World) -> socket.socket:
+    """Connect from an address of one's own, as somebody else would."""
+    return socket.create_connection(world.caldav, timeout=2, source_address=("127.0.0.2", 0))
+
+
 def _hang_up(world: World) -> None:
     """Asks for a dear report and hangs up at once, five times a second."""
     request = _dear_report(world)
     while True:
-        with suppress(OSError), socket.create_connection(world.caldav, timeout=2) as line:
+        with suppress(OSError), _connect(world) as line:
             line.sendall(request)
             time.sleep(0.1)
         time.sleep(0.1)
@@ -99,7 +104,7 @@ def _idle_connections(world: World) -> None:
     while True:
         with suppress(OSError):
             while len(lines) < 1_100:
-                lines.append(socket.create_connection(world.caldav, timeout=2))
+                lines.append(_connect(world))
         time.sleep(0.5)
         lines = [line for line in lines if not _is_closed(line)]
 
@@ -123,7 +128,7 @@ def _slow_heads(world: World) -> None:
     while True:
         with suppress(OSError):
             while len(lines) < 1_100:
-                line = socket.create_connection(world.caldav, timeout=2)
+                line = _connect(world)
                 line.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
                 lines.append(line)
         for line in list(lines):
@@ -142,7 +147,7 @@ def _no_readers(world: World) -> None:
     while True:
         with suppress(OSError):
             while len(lines) < 40:
-                line = socket.create_connection(world.caldav, timeout=2)
+                line = _connect(world)
                 line.sendall(request * 2)
                 lines.append(line)
         time.sleep(1)

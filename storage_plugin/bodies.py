@@ -9,6 +9,10 @@ from radicale import types
 from storage_plugin.errors import DavError
 
 MAX_DEPTH = 64
+MAX_ELEMENTS = 10_000
+MAX_HREFS = 100_000
+"""Elements of a body; those of a multiget, which names the objects it wants."""
+_MULTIGET = "{urn:ietf:params:xml:ns:caldav}calendar-multiget"
 
 
 class _Builder(TreeBuilder):
@@ -17,11 +21,19 @@ class _Builder(TreeBuilder):
     def __init__(self) -> None:
         super().__init__()
         self._depth = 0
+        self._left = MAX_ELEMENTS
 
     def start(self, tag: str, attrs: dict[str, str], /) -> Any:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise DavError(HTTPStatus.BAD_REQUEST, "", "The XML is nested too deeply.")
+        if self._depth == 1 and tag == _MULTIGET:
+            self._left = MAX_HREFS
+        self._left -= 1
+        if self._left < 0:
+            raise DavError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "", "The XML has too many elements."
+            )
         return super().start(tag, attrs)
 
     def doctype(self, name: str, pubid: str | None, system: str | None, /) -> None:

@@ -5,6 +5,7 @@ else of the protected kind is refused per property, because macOS stops syncing 
 PROPPATCH is answered by a bare 403.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from gateway.core.content_lines import unfold
-from gateway.core.reader import read_calendar
 from gateway.core.subscriptions import has_subscription_scheme
 from gateway.store.collections import (
     Collection,
@@ -47,6 +47,9 @@ MAX_PROPERTIES = 200
 """All kept properties of one calendar: every look at a home reads them."""
 
 _SUBSCRIPTION_HOSTS = ("calendarserver.org", "apple.com")
+_COMPONENTS = re.compile(r"^(BEGIN|END):(\S+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_ZONE_PARTS = ("VCALENDAR", "VTIMEZONE")
+_INSIDE = (*_ZONE_PARTS, "STANDARD", "DAYLIGHT")
 _TEXTS = (DISPLAY_NAME, f"{_C}calendar-description")
 
 
@@ -114,15 +117,20 @@ def invalid_values(props: list[tuple[bool, Any]]) -> set[str]:
 
 
 def _is_time_zone(element: Any) -> bool:
-    """Tell whether a property is an iCalendar object with exactly one VTIMEZONE, or empty."""
+    """Tell whether a property is a whole iCalendar object with one VTIMEZONE alone, or empty.
+
+    Some clients send the frame without a zone when they know none.
+    """
     if len(element):
         return False
     if not (element.text or "").strip():
         return True
-    calendar = read_calendar(unfold(element.text.encode("utf-8", "replace")))
-    blocks = list(calendar.zone_blocks.values())
-    has_rules = len(blocks) == 1 and all(word in blocks[0] for word in ("TZOFFSETTO", "DTSTART"))
-    return calendar.has_calendar and has_rules and not calendar.components
+    names = _COMPONENTS.findall(unfold(element.text.encode("utf-8", "replace")))
+    outer = [(edge.upper(), name.upper()) for edge, name in names if name.upper() in _ZONE_PARTS]
+    zone = [("BEGIN", "VTIMEZONE"), ("END", "VTIMEZONE")]
+    framed = [("BEGIN", "VCALENDAR"), *zone, ("END", "VCALENDAR")]
+    has_others = any(name.upper() not in _INSIDE for _edge, name in names)
+    return not has_others and outer in (framed, [framed[0], framed[-1]])
 
 
 def make_local_calendar(storage: "Storage", principal_id: str, name: str, wanted: Wanted) -> None:

@@ -84,6 +84,8 @@ class Channel(HTTPChannel):
     addr: tuple[str, int]
     began_at = 0.0
     """When the first byte of the request that is being read came; 0 between requests."""
+    served_at = 0.0
+    """When a request was last answered; 0 for a connection that never sent a whole one."""
 
     def received(self, data: bytes) -> bool:
         """Take bytes of the client."""
@@ -105,11 +107,17 @@ class Channel(HTTPChannel):
         """Whether a request is being answered, or waits to be."""
         return bool(self.requests)
 
-    def room_rank(self) -> tuple[int, float]:
-        """Who goes first when room is needed: idle before half a request, the oldest first."""
-        if self.request is None and not self.total_outbufs_len:
-            return 0, self.last_activity
-        return 1, self.began_at or self.last_activity
+    def service(self) -> None:
+        """Answer a request."""
+        super().service()  # type: ignore[no-untyped-call]
+        self.served_at = time.time()
+
+    def room_rank(self) -> tuple[bool, float]:
+        """Who goes first when room is needed: who never sent a whole request, then the idlest.
+
+        Bytes alone earn no place: a head that never ends would push out those who are served.
+        """
+        return self.served_at > 0, self.served_at or self.creation_time
 
     def is_overdue(self, now: float) -> bool:
         """Tell whether the client has had long enough for what it does."""
@@ -239,7 +247,7 @@ class Dispatcher(ThreadedTaskDispatcher):
                     self.thread_exit_cv.notify()
                     return
             try:
-                waiting.channel.service()  # type: ignore[no-untyped-call]
+                waiting.channel.service()
             except BaseException:
                 self.logger.exception("Exception in a thread that answers")
             finally:

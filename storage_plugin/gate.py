@@ -12,26 +12,32 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SLICE_S = 0.02
+SLICE_S = 0.005
 """After this long a request that is asked (:meth:`Gate.checkpoint`) lets those in who wait."""
 OVERTAKE_S = 0.1
 """After this long the next one goes in beside a request that was not asked meanwhile."""
+PATIENCE_S = 0.5
+"""A long one that has let others in for so long goes before those who begin."""
 
 
 class _Turn:
     """One request: waiting, inside, or outside again."""
 
-    __slots__ = ("awake", "inside", "since")
+    __slots__ = ("awake", "inside", "since", "waits_since")
 
     def __init__(self) -> None:
         self.awake = threading.Lock()
         self.awake.acquire()
         self.inside = False
         self.since = 0.0
+        self.waits_since = 0.0
 
 
 class Gate:
-    """Lets one thread in at a time, in the order they came; those who come back go first."""
+    """Lets one thread in at a time, in the order they came.
+
+    Those who come back from waiting go first, those who let others in last.
+    """
 
     def __init__(self, *, slice_s: float = SLICE_S, overtake_s: float = OVERTAKE_S) -> None:
         self._slice_s = slice_s
@@ -39,6 +45,7 @@ class Gate:
         self._lock = threading.Lock()
         self._returning: deque[_Turn] = deque()
         self._beginning: deque[_Turn] = deque()
+        self._long: deque[_Turn] = deque()
         self._inside: _Turn | None = None
         self._own = threading.local()
 
@@ -46,7 +53,7 @@ class Gate:
     def inside(self) -> Iterator[None]:
         """Compute inside; waits until it is this thread's turn."""
         turn = _Turn()
-        self._enter(turn)
+        self._enter(turn, self._beginning)
         self._own.turn = turn
         try:
             yield
@@ -68,25 +75,26 @@ class Gate:
         try:
             yield
         finally:
-            self._enter(turn, first=True)
+            self._enter(turn, self._returning)
 
     def checkpoint(self) -> None:
         """Let others in when this request has been inside for long; never call with locks held."""
         turn: _Turn | None = getattr(self._own, "turn", None)
         if turn is None:
             return
-        nobody_waits = not self._beginning and not self._returning
+        nobody_waits = not (self._beginning or self._returning or self._long)
         if turn.inside and (nobody_waits or time.monotonic() - turn.since < self._slice_s):
             return
         self._leave(turn)
-        self._enter(turn)
+        self._enter(turn, self._long)
 
-    def _enter(self, turn: _Turn, *, first: bool = False) -> None:
+    def _enter(self, turn: _Turn, queue: deque[_Turn]) -> None:
         with self._lock:
             if self._inside is None:
                 self._let_in(turn)
                 return
-            (self._returning if first else self._beginning).append(turn)
+            turn.waits_since = time.monotonic()
+            queue.append(turn)
         while not turn.awake.acquire(timeout=self._overtake_s):
             self._overtake(turn)
 
@@ -94,7 +102,7 @@ class Gate:
         """Go in beside one that has been inside for long without letting anybody in."""
         with self._lock:
             slow = self._inside
-            queue = self._returning or self._beginning
+            queue = self._next()
             is_next = bool(queue) and queue[0] is turn
             if not is_next or slow is None or time.monotonic() - slow.since < self._overtake_s:
                 return
@@ -109,11 +117,18 @@ class Gate:
                 return
             turn.inside = False
             self._inside = None
-            queue = self._returning or self._beginning
+            queue = self._next()
             if queue:
                 following = queue.popleft()
                 self._let_in(following)
                 following.awake.release()
+
+    def _next(self) -> deque[_Turn]:
+        """Return the queue whose first one is the next."""
+        late = time.monotonic() - PATIENCE_S
+        if self._long and self._long[0].waits_since < late and not self._returning:
+            return self._long
+        return self._returning or self._beginning or self._long
 
     def _let_in(self, turn: _Turn) -> None:
         turn.inside = True

@@ -22,7 +22,6 @@ from storage_plugin.properties import (
     Resource,
     Viewer,
     asked,
-    check_names,
     write_properties,
 )
 from storage_plugin.propfind import resources_at
@@ -55,7 +54,6 @@ def answer(
         return _searchable()
     if root.tag == SEARCH:
         return multistatus(_search(viewer, resources_at(storage, viewer.home, deep=False), root))
-    check_names([prop.get("name") or "" for prop in root.iter(f"{D}property")])
     expansion = _Expansion(storage, viewer, minimal=minimal)
     return multistatus(expansion.response(resource, root) for resource in resources)
 
@@ -74,6 +72,7 @@ class _Expansion:
         self._effort.check()
         found, missing = "", []
         for prop in wanted.findall(f"{D}property"):
+            self._effort.tick()
             written, lost = write_properties(resource, self._viewer, [_tag(prop)])
             if prop.find(f"{D}property") is not None:
                 written = _HREF.sub(partial(self._expanded, prop), written)
@@ -109,7 +108,6 @@ def _search(viewer: Viewer, own: list[Resource], root: Any) -> Iterable[str]:
     combine = any if root.get("test") == "anyof" and searches else all
     named = [*(prop for props in root.findall(f"{D}prop") for prop in props), *root]
     tags = asked(prop for prop in named if prop.tag not in _PARTS)
-    check_names([prop.tag for search in searches for prop in search.iter()])
     for resource in own:
         if combine(_is_found(resource, viewer, search) for search in searches):
             path = viewer.base_prefix + resource.path

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from http import HTTPStatus
 from typing import Any
 
 from gateway.settings import Settings
@@ -19,7 +18,7 @@ from gateway.store.objects import StoredObject
 from gateway.store.principals import Principal, get_principal
 from storage_plugin.calendars import TRANSPARENCY
 from storage_plugin.collection import CalendarCollection, clark, http_date, quoted
-from storage_plugin.errors import DavError
+from storage_plugin.effort import Effort
 from storage_plugin.home import OUTBOX_NAME
 from storage_plugin.multistatus import element, href, text
 from storage_plugin.working_hours import TAGS, read_property
@@ -35,7 +34,8 @@ PLATFORM_COLOR = "#0E61B9FF"
 
 MAX_NAMES = 256
 MAX_NAMES_LENGTH = 16 * 1024
-"""Of all properties one request names: each is told for every member, found or not."""
+DEAR = 16
+"""How many properties, of how many letters together, clients name; more of them count so often."""
 
 _MAIL = re.compile(r"[^\s/:@]+@[^\s/:@]+")
 _READ = ("<read/>", "<read-current-user-privilege-set/>", "<C:read-free-busy/>")
@@ -105,20 +105,18 @@ Property = Callable[[Resource, Viewer], str | None]
 
 
 def asked(props: Iterable[Any]) -> list[str]:
-    """Return the properties that elements name, each once; raises 413 for more than anybody has."""
-    tags = list(dict.fromkeys(prop.tag for prop in props))
-    check_names(tags)
-    return tags
+    """Return the properties that elements name, each once."""
+    return list(dict.fromkeys(prop.tag for prop in props))
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Raise 413 when a request names more properties than anybody has."""
-    if len(names) > MAX_NAMES or sum(map(len, names)) > MAX_NAMES_LENGTH:
-        raise DavError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "",
-            f"A request can name {MAX_NAMES} properties, of {MAX_NAMES_LENGTH} letters together.",
-        )
+def count_missing(effort: Effort, tags: Sequence[str], missing: Sequence[str]) -> None:
+    """Count what is told of properties a resource has not; raises 507 when that is too much.
+
+    Every member is told of each. Somebody who names more than any client does pays many times.
+    """
+    size = sum(map(len, missing))
+    is_dear = len(tags) > MAX_NAMES or size > MAX_NAMES_LENGTH
+    effort.tick(DEAR * size if is_dear else size)
 
 
 def write_properties(

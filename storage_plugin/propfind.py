@@ -25,6 +25,7 @@ from storage_plugin.properties import (
     Viewer,
     all_tags,
     asked,
+    count_missing,
     names_of,
     write_properties,
 )
@@ -109,5 +110,6 @@ def _responses(
             found, missing = write_properties(resource, viewer, tags)[0], []
         path = viewer.base_prefix + resource.path
         line = response(path, found, () if minimal else missing)
+        count_missing(effort, wanted or more, missing)
         effort.tick(len(line))
         yield line

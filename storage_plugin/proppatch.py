@@ -32,7 +32,7 @@ from storage_plugin.multistatus import (
     propstat,
     tag_of,
 )
-from storage_plugin.properties import LIVE, check_names
+from storage_plugin.properties import LIVE
 from storage_plugin.storage import Storage
 
 _D = "{DAV:}"
@@ -41,16 +41,14 @@ _CANNOT = "<error><cannot-modify-protected-property/></error>"
 
 
 def instructions(root: Any) -> list[tuple[bool, Any]]:
-    """Return (set or remove, property) in document order; raises 413 for too many."""
-    found = [
+    """Return (set or remove, property) in document order."""
+    return [
         (step.tag == f"{_D}set", prop)
         for step in root
         if step.tag in (f"{_D}set", f"{_D}remove")
         for props in step.findall(f"{_D}prop")
         for prop in props
     ]
-    check_names([prop.tag for _set, prop in found])
-    return found
 
 
 def is_protected(tag: str, row: Collection) -> bool:

@@ -38,6 +38,7 @@ from storage_plugin.properties import (
     Resource,
     Viewer,
     asked,
+    count_missing,
     write_properties,
 )
 from storage_plugin.propfind import resources_at, viewer_of
@@ -73,7 +74,7 @@ class Report:
         row = self.calendar.row
         resource = Resource("object", f"/{self.calendar.path}/{member.name}", row, member)
         found, missing = write_properties(resource, self.viewer, self.wanted.tags)
-        self.effort.tick(sum(map(len, missing)))
+        count_missing(self.effort, self.wanted.tags, missing)
         if self.wanted.with_data:
             found += element(CALENDAR_DATA, text(self._data(member)))
         path = self.viewer.base_prefix + resource.path

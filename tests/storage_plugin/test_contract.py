@@ -112,10 +112,13 @@ ZONE = (
     "TZOFFSETFROM:+0100&#13;\nTZOFFSETTO:+0100&#13;\nEND:STANDARD&#13;\nEND:VTIMEZONE&#13;\n"
     "END:VCALENDAR&#13;\n"
 )
+EVENT = ZONE.replace("VTIMEZONE", "VEVENT")
 TIME_ZONE = f"{C}calendar-timezone"
 
 
-@pytest.mark.parametrize("rubbish", ["Europe/Berlin", "<d:href/>", "BEGIN:VCALENDAR", ZONE[:140]])
+@pytest.mark.parametrize(
+    "rubbish", ["Europe/Berlin", "<d:href/>", "BEGIN:VCALENDAR", ZONE[:140], ZONE + ZONE, EVENT]
+)
 def test_a_calendars_time_zone_is_one_and_comes_back(world, rubbish):
     """RFC 4791 5.2.2."""
     path = world.platform_path

@@ -50,7 +50,7 @@ class Crowd:
 
 
 def waiting(gate: Gate) -> int:
-    return len(gate._beginning) + len(gate._returning)
+    return len(gate._beginning) + len(gate._returning) + len(gate._long)
 
 
 def test_one_computes_at_a_time_in_the_order_they_came():
@@ -218,3 +218,33 @@ def test_the_server_runs_as_many_processes_as_cores_unless_told(tmp_path, settin
         started.terminate()
         started.wait(30)
         started.stdout.close()
+
+
+def test_a_long_one_goes_after_those_who_begin_but_not_for_ever(monkeypatch):
+    gate, order, stay = Gate(slice_s=0.0, overtake_s=NEVER), [], threading.Event()
+
+    def long() -> None:
+        with gate.inside():
+            order.append("asked")
+            gate.checkpoint()
+            order.append("long")
+
+    def short(name: str) -> None:
+        with gate.inside():
+            order.append(name)
+            if name == "first":
+                stay.wait(20)
+
+    with Crowd() as crowd:
+        with gate.inside():
+            crowd.start(long)
+            assert until(lambda: waiting(gate) == 1)
+            crowd.start(short, "first")
+            assert until(lambda: waiting(gate) == 2)
+        assert until(lambda: order == ["asked", "first"])
+        assert until(lambda: waiting(gate) == 1)
+        crowd.start(short, "second")
+        assert until(lambda: waiting(gate) == 2)
+        monkeypatch.setattr("storage_plugin.gate.PATIENCE_S", 0.0)
+        stay.set()
+    assert order == ["asked", "first", "long", "second"]
