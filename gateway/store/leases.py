@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import and_, bindparam, case, func, or_, select, update
 
+from gateway.store.accounts import Connection
 from gateway.store.engine import Session, chunks
 from gateway.store.tables import connections
 
@@ -138,23 +139,25 @@ def free_lease(session: Session, connection_id: str, *, owner: str) -> None:
     )
 
 
-def count_refusals(session: Session, connection_id: str, *, since: int) -> tuple[int, int]:
-    """Return (other accounts polled since, those of them that turned 401): the outage guard (R4).
+def is_turned(connection: Connection) -> bool:
+    """Tell whether an account was refused for the first time, or as a part of an outage."""
+    if connection.state == "credential-revoked":
+        return connection.probes_left == _ALL_PROBES
+    return connection.problem == OUTAGE
 
-    One that was refused and taken for a part of an outage still counts as refused.
+
+def count_refusals(session: Session, *, since: int) -> tuple[int, int, int]:
+    """Return (accounts polled since, those of them that turned 401, and that are dead by it).
+
+    One that was refused and taken for a part of an outage still counts as refused (R4). This walks
+    through all connections: :class:`gateway.sync.refusals.Refusals` sees to it that it is rare.
     """
-    others = (connections.c.polled_at >= since) & (connections.c.id != connection_id)
     revoked = connections.c.state == "credential-revoked"
-    turned = (revoked & (connections.c.probes_left == _ALL_PROBES)) | (
-        ~revoked & (connections.c.problem == OUTAGE)
-    )
-    total, refused = session.execute(
-        select(
-            func.count().filter(others),
-            func.count().filter(others & turned),
-        ).select_from(connections)
-    ).one()
-    return int(total), int(refused)
+    dead = revoked & (connections.c.probes_left == _ALL_PROBES)
+    turned = dead | (~revoked & (connections.c.problem == OUTAGE))
+    query = select(func.count(), func.count().filter(turned), func.count().filter(dead))
+    row = session.execute(query.where(connections.c.polled_at >= since)).one()
+    return int(row[0]), int(row[1]), int(row[2])
 
 
 def revive_refused(session: Session, *, since: int, next_sync_at: float) -> None:

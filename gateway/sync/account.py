@@ -158,6 +158,7 @@ async def _run(
             await _push_first(run, report, mode.push_within_s)
         if not mode.push_only and not report.left:
             lease.released = await _pull(run, opened, report, only_if_due=mode.only_if_due)
+            context.refusals.note(connection, now=context.clock(), is_refused=False, is_dead=False)
         report.state = "ok"
     except (UpstreamError, Superseded) as error:
         report.problem, report.detail = error.code, error.detail

@@ -18,6 +18,7 @@ from gateway.store.accounts import Credential, Keyring
 from gateway.store.threads import StoreThreads
 from gateway.sync.endings import IdleEndings
 from gateway.sync.expander import Expander
+from gateway.sync.refusals import Refusals
 from gateway.upstream.client import Budget, UpstreamClient
 from gateway.upstream.transport import Transport
 
@@ -46,6 +47,7 @@ class SyncContext:
     transport: Transport = field(init=False)
     expander: Expander = field(init=False)
     endings: IdleEndings = field(init=False)
+    refusals: Refusals = field(init=False, default_factory=Refusals)
     calendars: Isolation = field(init=False)
     erasures: Isolation = field(init=False)
     errands: Isolation = field(init=False)

@@ -16,6 +16,7 @@ from gateway.store.engine import Session
 from gateway.store.freshness import tell_verified
 from gateway.store.objects import bump_generation
 from gateway.sync.context import SyncContext
+from gateway.sync.refusals import Refusals
 from gateway.upstream.quirks import THROTTLE_CEILING_S, THROTTLE_FLOOR_S
 
 PROBE_DELAYS_S = (900, 7200, 86_400)
@@ -92,6 +93,7 @@ async def note_failure(context: SyncContext, connection: Connection, error: Gate
     if isinstance(error, CredentialRejected):
         return await context.store.write(
             _note_rejected,
+            context.refusals,
             connection,
             error,
             owner=context.owner,
@@ -99,6 +101,7 @@ async def note_failure(context: SyncContext, connection: Connection, error: Gate
             outage_delay=backoff_delay(context, connection.failures + 1, None),
         )
     failures = connection.failures + 1
+    context.refusals.note(connection, now=context.clock(), is_refused=False, is_dead=False)
     await context.store.write(
         runs.note_run,
         connection.id,
@@ -177,33 +180,36 @@ def _note_crash(
     return state
 
 
-def _is_outage(session: Session, refused: Connection, *, now: int) -> bool:
+def _is_outage(session: Session, counts: Refusals, refused: Connection, *, now: float) -> bool:
     """Whether a 401 is one of too many to be believed; a probe that failed says nothing new.
 
     An account that was refused for a day while most others answer is in no outage.
     """
-    others, turned = leases.count_refusals(session, refused.id, since=now - OUTAGE_SPAN_S)
+    others, turned = counts.others(session, refused, now=now, span=OUTAGE_SPAN_S)
     enough = others + 1 >= OUTAGE_LEAST_ACCOUNTS
     is_outage = enough and turned + 1 > (others + 1) * OUTAGE_SHARE
-    return is_outage and not _is_long_refused(session, refused, now=now)
+    return is_outage and not _is_long_refused(session, counts, refused, now=now)
 
 
-def _is_long_refused(session: Session, refused: Connection, *, now: int) -> bool:
+def _is_long_refused(
+    session: Session, counts: Refusals, refused: Connection, *, now: float
+) -> bool:
     """Whether an account taken for a part of an outage has failed all that probes would be.
 
     For a day, that is, while most others answered: over that day, for who fails is asked rarely.
     """
-    day_ago = now - PROBE_DELAYS_S[-1]
+    day = PROBE_DELAYS_S[-1]
     good_at = refused.synced_at or refused.created_at
     tried = refused.problem == leases.OUTAGE and refused.failures >= len(PROBE_DELAYS_S)
-    if not tried or good_at > day_ago:
+    if not tried or good_at > int(now) - day:
         return False
-    others, turned = leases.count_refusals(session, refused.id, since=day_ago)
+    others, turned = counts.others(session, refused, now=now, span=day)
     return turned * 2 < others
 
 
 def _note_rejected(
     session: Session,
+    counts: Refusals,
     connection: Connection,
     error: GatewayError,
     *,
@@ -214,10 +220,12 @@ def _note_rejected(
     current = accounts.get_connection(session, connection.id)
     failed: dict[str, Any] = {"polled_at": int(now), "failures": current.failures + 1}
     first = current.state != REVOKED
-    if first and _is_outage(session, current, now=int(now)):
-        leases.revive_refused(
-            session, since=int(now) - OUTAGE_SPAN_S, next_sync_at=now + outage_delay
-        )
+    if first and _is_outage(session, counts, current, now=now):
+        if counts.has_dead(OUTAGE_SPAN_S):
+            leases.revive_refused(
+                session, since=int(now) - OUTAGE_SPAN_S, next_sync_at=now + outage_delay
+            )
+            counts.revived()
         runs.note_run(
             session,
             connection.id,
@@ -228,9 +236,10 @@ def _note_rejected(
             problem_detail="iCloud refuses many accounts at once; this is taken for an outage.",
             next_sync_at=now + outage_delay,
         )
+        counts.note(current, now=now, is_refused=True, is_dead=False)
         return "ok"
     left = len(PROBE_DELAYS_S) if first else max(current.probes_left - 1, 0)
-    if first and _is_long_refused(session, current, now=int(now)):
+    if first and _is_long_refused(session, counts, current, now=now):
         left = 0  # what probes would tell is known
     delay = PROBE_DELAYS_S[len(PROBE_DELAYS_S) - left] if left else _FAR
     done = runs.note_run(
@@ -244,6 +253,8 @@ def _note_rejected(
         probes_left=left,
         next_sync_at=now + delay,
     )
+    is_dead = done and left == len(PROBE_DELAYS_S)
+    counts.note(current, now=now, is_refused=is_dead, is_dead=is_dead)
     if done and first:
         bump_generation(session, connection.principal_id)
     return REVOKED if done else current.state

@@ -1,6 +1,7 @@
 """The outage guard: many 401s at once are Apple's trouble, nobody's password (R4)."""
 
 import pytest
+import sqlalchemy
 
 from gateway.store import accounts
 from gateway.sync.connect import connect
@@ -139,3 +140,28 @@ async def test_a_short_refusal_in_an_outage_kills_nobody_however_many_answer(cro
         crowd.site.clock.advance(3600)
         await crowd.poll(*reversed(range(10)))
     assert crowd.states()[:3] == [("ok", "upstream-outage")] * 3
+
+
+@pytest.mark.rule("R4")
+async def test_a_wave_of_refusals_is_counted_once_not_once_for_each(crowd: Crowd) -> None:
+    await crowd.grow(24)
+    crowd.refuse(*range(20))
+    await crowd.poll(20, 21, 22, 23)
+    walks: list[str] = []
+
+    def on_execute(connection, cursor, statement, parameters, context, executemany) -> None:
+        if "FILTER" in statement or (
+            statement.startswith("UPDATE")
+            and "probes_left =" in statement
+            and "polled_at >=" in statement
+        ):
+            walks.append(statement)
+
+    engine = crowd.site.database.engine
+    sqlalchemy.event.listen(engine, "before_cursor_execute", on_execute)
+    try:
+        await crowd.poll(*range(20))
+    finally:
+        sqlalchemy.event.remove(engine, "before_cursor_execute", on_execute)
+    assert crowd.states() == [("ok", "upstream-outage")] * 20 + [("ok", None)] * 4
+    assert len(walks) <= 2  # counted once, and those declared dead before brought back at once
