@@ -40,7 +40,15 @@ class DemoFolder:
         self._file = path / _MEMORY
         self.memory: dict[str, Any] = {"people": {}}
         if self._file.exists():
-            self.memory = json.loads(self._file.read_text(encoding="utf-8"))
+            self.memory = self._read()
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
+            found["people"].items()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise _not_a_demo(self.path, f"has a {_MEMORY} that no demo wrote") from None
+        return found
 
     @property
     def lookalike(self) -> Path:

@@ -39,7 +39,7 @@ def load_world(path: Path) -> tuple[World, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         return _world_of(saved), saved["with"]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no world of the look-alike") from error
 
 

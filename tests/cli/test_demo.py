@@ -34,6 +34,12 @@ def linked_database(folder: Path) -> None:
     (folder / "gateway.sqlite3").symlink_to(folder.parent / "real.sqlite3")
 
 
+def odd_memory(folder: Path) -> None:
+    """Have a demo make a folder, and write rubbish where it remembers things."""
+    marked(folder)
+    (folder / "demo.json").write_text("[]")
+
+
 def linked_marker(folder: Path) -> None:
     """Make a folder whose marker is that of another."""
     marked(folder.parent / "other")
@@ -57,6 +63,7 @@ FOREIGN: dict[str, Callable[[Path], object]] = {
     "a hidden file": written(".profile"),
     "a marker of somebody": written(MARKER),
     "a link for a marker": linked_marker,
+    "a memory that is none": odd_memory,
     "a link among its files": linked_database,
     "a file": lambda folder: folder.write_text("mine"),
     "a link to nowhere": lambda folder: folder.symlink_to(folder.parent / "nowhere"),
