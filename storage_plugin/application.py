@@ -18,7 +18,8 @@ from radicale.app.get import requests_freebusy_view
 from radicale.config import Configuration
 from radicale.pathutils import strip_path
 
-from storage_plugin import bodies, freebusy, propfind, proppatch, reports, scheduling, setup
+from gateway.store.horizons import is_beyond
+from storage_plugin import bodies, freebusy, propfind, proppatch, reach, reports, scheduling, setup
 from storage_plugin.calendars import make_local_calendar, read_wanted, refuse_subscriptions
 from storage_plugin.collection import CalendarItem
 from storage_plugin.conditions import matches_weakly
@@ -115,9 +116,9 @@ class GatewayApplication(WritingMethods, Application):
                 return setup.profile(self._storage, environ, base_prefix)
         if not user or Address.parse(path).principal != user:
             return not_yours(user, Address.parse(path).principal)
+        if requests_freebusy_view(environ):
+            return self._freebusy_from_url(environ, Address.parse(path), user)
         with self._storage.acquire_lock("r", user):
-            if requests_freebusy_view(environ):
-                return self._freebusy_from_url(environ, Address.parse(path))
             found = next(iter(self._storage.discover(path)), None)
             if found is None:
                 raise nothing_here()
@@ -137,7 +138,7 @@ class GatewayApplication(WritingMethods, Application):
                 return HTTPStatus.NOT_MODIFIED, {"ETag": found.etag}, None, None
             return HTTPStatus.OK, headers, found.serialize(), None
 
-    def _freebusy_from_url(self, environ: types.WSGIEnviron, address: Address) -> Answer:
+    def _freebusy_from_url(self, environ: types.WSGIEnviron, address: Address, user: str) -> Answer:
         """Answer ``?view=freebusy`` from the engine; Radicale would parse every event for it."""
         try:
             start, end = self._freebusy_view_range(parse_qs(environ.get("QUERY_STRING", "")))
@@ -146,7 +147,9 @@ class GatewayApplication(WritingMethods, Application):
                 HTTPStatus.BAD_REQUEST, "", "Give start and end: 20260101T000000Z."
             ) from None
         window = (int(start.timestamp()), int(end.timestamp()))
-        return freebusy.answer_window(self._storage, address, window)
+        reach.wait_for(self.gateway, [user], window, now=self._storage.now())
+        with self._storage.acquire_lock("r", user):
+            return freebusy.answer_window(self._storage, address, window)
 
     @dav
     def do_HEAD(self, *args: Any) -> Answer:
@@ -170,6 +173,10 @@ class GatewayApplication(WritingMethods, Application):
         if address != Address(user, OUTBOX_NAME):
             raise self._no_such_method(without="POST")
         question = scheduling.read_question(bodies.read_body(environ))
+        if is_beyond(question.window, self._storage.now()):
+            with self._storage.acquire_lock("r", user):
+                people = scheduling.people_of(self._storage, base_prefix, user, question)
+            reach.wait_for(self.gateway, people, question.window, now=self._storage.now())
         with self._storage.acquire_lock("r", user):
             return scheduling.answer_question(self._storage, base_prefix, user, question)
 
@@ -208,6 +215,9 @@ class GatewayApplication(WritingMethods, Application):
         if not user or address.principal not in ("", user):
             return not_yours(user, address.principal)
         root = self._read_xml_request_body(environ, request_info)
+        asked = reach.window_of_report(root) if root is not None and address.principal else None
+        if asked is not None:
+            reach.wait_for(self.gateway, [user], asked, now=self._storage.now())
         with self._storage.acquire_lock("r", user):
             if root is not None and root.tag == freebusy.QUERY:
                 return freebusy.answer_query(self._storage, address, root)

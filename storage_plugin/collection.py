@@ -16,6 +16,7 @@ from radicale.storage import BaseCollection
 from radicale.xmlutils import make_clark
 
 from gateway.core.content_lines import join_folds
+from gateway.core.intervals import Interval
 from gateway.services.booking import (
     Draft,
     delete_local_object,
@@ -28,6 +29,7 @@ from gateway.services.booking import (
 from gateway.store.bookings import owner_addresses
 from gateway.store.collections import Collection
 from gateway.store.engine import lock_principal
+from gateway.store.horizons import window_of
 from gateway.store.objects import (
     PreparedObject,
     StoredObject,
@@ -54,11 +56,15 @@ _ALWAYS = (-(2**62), 2**62)
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An object expanded before the lock, and whose it was then: zone and addresses may change."""
+    """An object expanded before the lock, and whose it was then: zone and addresses may change.
+
+    ``takes`` is the time that must be known to book it, None for what may lie on anything.
+    """
 
     prepared: PreparedObject
     principal: Principal
     addresses: frozenset[str]
+    takes: Interval | None = None
 
 
 class CalendarItem(Item):
@@ -264,6 +270,7 @@ class CalendarCollection(BaseCollection):
                     principal=principal,
                     addresses=addresses,
                     now=now,
+                    window=window_of(session, principal.id, now=now),
                 )
             if self.row.kind == "platform":
                 return put_platform_object(

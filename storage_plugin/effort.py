@@ -5,7 +5,8 @@ effort also lets others compute in between, and ends when the client is gone.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 from storage_plugin.errors import DavError
@@ -39,6 +40,17 @@ class Effort:
         self._is_gone = is_gone
         self._gate = gate
         self._ticks = 0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Wait for somebody else: others compute meanwhile; raises :class:`ClientGone` before."""
+        if self._is_gone is not None and self._is_gone():
+            raise ClientGone
+        if self._gate is None:
+            yield
+            return
+        with self._gate.outside():
+            yield
 
     def tick(self, made: int = 0) -> None:
         """Count one of many cheap steps and ``made`` bytes; every few of them are a check."""

@@ -82,6 +82,16 @@ def need_privileges(href: str, privilege: str, text: str) -> DavError:
     )
 
 
+def appointment_stays() -> DavError:
+    """403: an appointment cannot leave ``platform/`` (R19)."""
+    return DavError(
+        HTTPStatus.FORBIDDEN,
+        "<G:appointment-stays/>",
+        "This appointment was booked here and cannot be moved to another calendar. It stays where "
+        "it is; to cancel it, delete it again in two minutes.",
+    )
+
+
 def calendar_subscribed() -> DavError:
     """403: subscriptions are refused everywhere (R8)."""
     return DavError(

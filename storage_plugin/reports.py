@@ -80,6 +80,17 @@ class Report:
         path = self.viewer.base_prefix + resource.path
         return response(path, found, () if self.wanted.minimal else missing)
 
+    def instances(self, member: StoredObject) -> str | None:
+        """Write the response of a member that a query found; None without an instance to show."""
+        shown = self.response(member)
+        is_expanded = self.wanted.with_data and self.wanted.window is not None
+        hides = (
+            is_expanded
+            and member.component in _EXPANDERS
+            and "BEGIN:V" not in shown.replace("BEGIN:VCALENDAR", "")
+        )
+        return None if hides else shown
+
     def gone(self, name: str) -> str:
         """Write the response of a member that is not there."""
         self.effort.tick()
@@ -183,7 +194,8 @@ def _query(report: Report, root: Any, only: str | None) -> Iterable[str]:
     members = find_matching(
         session, row, filters, with_bodies=report.wanted.with_data, effort=report.effort
     )
-    return (report.response(m) for m in members if only is None or m.name == only)
+    chosen = (member for member in members if only is None or member.name == only)
+    return (found for member in chosen if (found := report.instances(member)) is not None)
 
 
 def _sync(report: Report, root: Any, path: str) -> types.WSGIResponse:

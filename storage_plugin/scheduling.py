@@ -100,6 +100,16 @@ def answer_question(
     return HTTPStatus.OK, {"Content-Type": "application/xml"}, body, None
 
 
+def people_of(
+    storage: Storage, base_prefix: str, principal_id: str, question: Question
+) -> list[str]:
+    """Return the ids of everybody a question is about; needs an open read unit."""
+    session = storage.session()
+    asker = get_principal(session, principal_id)
+    known = _find_people(session, base_prefix, asker, question.attendees)
+    return sorted({person.id for people in known.values() for person in people})
+
+
 def _find_people(
     session: Session, base_prefix: str, asker: Principal, addresses: Iterable[str]
 ) -> dict[str, list[Principal]]:

@@ -13,16 +13,25 @@ from typing import Any
 from radicale import types
 from radicale.app.base import ApplicationBase
 
-from gateway.services.booking import Draft, kind_of_new, prepare_draft, read_draft
+from gateway.core.errors import InvalidCalendarData
+from gateway.services.booking import (
+    Draft,
+    kind_of_new,
+    prepare_draft,
+    read_draft,
+    span_to_know,
+)
+from gateway.services.moves import may_be_copy, note_deletion, refuses_copy, was_copied
 from gateway.store.bookings import owner_addresses
 from gateway.store.collections import find_collection
 from gateway.store.engine import lock_principal
+from gateway.store.horizons import is_beyond, window_of
 from gateway.store.objects import StoredObject, find_by_uid, find_object, uid_key
 from gateway.store.principals import get_principal
-from storage_plugin import bodies
+from storage_plugin import bodies, reach
 from storage_plugin.collection import CalendarCollection, Ready, login_kind, quoted
 from storage_plugin.conditions import check_write, precondition_failed
-from storage_plugin.errors import DavError, need_privileges
+from storage_plugin.errors import DavError, appointment_stays, need_privileges
 from storage_plugin.handlers import Address, Answer, dav, not_yours, path_of
 from storage_plugin.multistatus import href
 from storage_plugin.state import Gateway
@@ -59,9 +68,17 @@ class WritingMethods(ApplicationBase):
         if not address.name:
             raise _whole_collection()
         with self._storage.acquire_lock("r", user):
-            self._calendar(address).check_writable(path)
+            target = self._calendar(address)
+        if target.row.kind == "mirror":
+            self._refuse_copy(user, uid_of(body))
+            target.check_writable(path)
         draft = self._read_draft(environ, body)
+        if target.row.kind != "platform":
+            self._refuse_copy(user, draft.calendar_object.uid)
         ready = self._prepare(address, draft)
+        if ready.takes is not None and is_beyond(ready.takes, self._storage.now()):
+            reach.wait_for(self.gateway, [user], ready.takes, now=self._storage.now())
+            ready = self._prepare(address, draft)
         with self._storage.acquire_lock("w", user, path=path, request="PUT", actor=user):
             lock_principal(self._storage.session(), user)
             calendar = self._calendar(address)
@@ -96,6 +113,7 @@ class WritingMethods(ApplicationBase):
                 found = self._member(calendar, address)
                 calendar.check_writable(path, privilege="unbind")
                 check_write(environ, base_prefix + path, quoted(found.etag))
+                self._check_is_no_move(found)
                 calendar.delete(address.name)
             else:
                 check_write(environ, base_prefix + path, calendar.etag)
@@ -129,6 +147,31 @@ class WritingMethods(ApplicationBase):
         return self._transfer(environ, base_prefix, path, user, keep=True)
 
     # --- parts ---
+
+    def _refuse_copy(self, user: str, uid: str) -> None:
+        """Refuse what a phone puts elsewhere when it moves an appointment, and keep that in mind.
+
+        Noted in a unit of its own, for a refusal keeps nothing.
+        """
+        if login_kind() == "platform" or not uid:
+            return
+        with self.gateway.database.read() as session:
+            if not may_be_copy(session, user, uid, now=self._storage.now()):
+                return
+        with self.gateway.database.write() as session:
+            lock_principal(session, user)
+            is_copy = refuses_copy(session, user, uid, now=self._storage.now())
+        if is_copy:
+            raise appointment_stays()
+
+    def _check_is_no_move(self, found: StoredObject) -> None:
+        """Refuse a device's deletion that is the rest of a move; note any other one."""
+        if login_kind() == "platform":
+            return
+        session, now = self._storage.session(), self._storage.now()
+        if was_copied(session, found, now=now):
+            raise appointment_stays()
+        note_deletion(session, found, now=now)
 
     def _transfer(
         self, environ: types.WSGIEnviron, base_prefix: str, path: str, user: str, *, keep: bool
@@ -208,6 +251,7 @@ class WritingMethods(ApplicationBase):
             row = find_collection(session, principal.id, address.calendar)
             known = find_object(session, row.id, address.name) if row is not None else None
             addresses = owner_addresses(session, principal.id)
+            window = window_of(session, principal.id, now=self._storage.now())
         kind = known.kind if known is not None else kind_of_new(login_kind(), draft)
         if row is not None and row.kind == "local":
             kind = "blocked-slot"
@@ -218,8 +262,13 @@ class WritingMethods(ApplicationBase):
             principal=principal,
             addresses=addresses,
             now=self._storage.now(),
+            window=window,
         )
-        return Ready(prepared, principal, addresses)
+        takes = None
+        if kind == "appointment" and login_kind() == "platform":
+            with self.gateway.database.read() as session:
+                takes = span_to_know(session, principal.id, prepared)
+        return Ready(prepared, principal, addresses, takes)
 
     def _check_uid(
         self,
@@ -268,3 +317,11 @@ def _whole_collection() -> DavError:
         "A whole calendar cannot be uploaded here; send its events one by one.",
         headers={"Allow": "DELETE, GET, HEAD, OPTIONS, PROPFIND, PROPPATCH, REPORT"},
     )
+
+
+def uid_of(body: bytes) -> str:
+    """Return the UID of a body that is refused anyway; empty when it has none that can be read."""
+    try:
+        return read_draft(body).calendar_object.uid
+    except InvalidCalendarData:
+        return ""

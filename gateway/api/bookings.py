@@ -7,7 +7,6 @@ from typing import Any
 from gateway.api.freebusy import check_window
 from gateway.api.paging import link_next
 from gateway.api.problems import ReferenceNotFound
-from gateway.api.reach import is_beyond
 from gateway.api.routing import AnyCall, Call, Result, json_answer
 from gateway.api.schemas import NoQuery
 from gateway.api.schemas_booking import (
@@ -27,6 +26,7 @@ from gateway.store import agenda
 from gateway.store.accounts import find_connection
 from gateway.store.bookings import Appointment, Hold, delete_hold
 from gateway.store.engine import Session, lock_principal
+from gateway.store.horizons import is_beyond
 from gateway.store.overview import Scope
 from gateway.store.principals import Principal, get_principal
 from gateway.sync.report import CalendarOutcome
@@ -69,7 +69,7 @@ async def create_hold(call: Call[NoQuery, NewHold]) -> Result:
     """Reserve a free time for some minutes (R30)."""
     body = call.body
     span = _span(call, body.start, body.end)
-    await call.reach([body.principal], span[1])
+    await call.reach([body.principal], span)
 
     def unit(session: Session) -> dict[str, Any]:
         principal = _named_principal(session, call, body.principal)
@@ -130,7 +130,7 @@ async def create_appointment(call: Call[NoQuery, NewAppointment]) -> Result:
     body = call.body
     span = _span(call, body.start, body.end)
     principal = await call.read(_named_principal, call, body.principal)
-    await call.reach([principal.id], span[1])
+    await call.reach([principal.id], span)
     live = await _verify(call, principal, body.verify)
     wish = Wish(
         span=span,
@@ -252,9 +252,9 @@ async def update_appointment(call: Call[NoQuery, AppointmentChanges]) -> Result:
         missing = "/end" if "start" in given else "/start"
         raise InvalidInput("Give start and end together.", code="missing", pointer=missing)
     span = _span(call, body.start, body.end) if "start" in given else None
-    if span is not None and is_beyond(span[1], call.now):
+    if span is not None and is_beyond(span, call.now):
         owner, _ = await call.read(_own_appointment, call)
-        await call.reach([owner.id], span[1])
+        await call.reach([owner.id], span)
 
     def unit(session: Session) -> dict[str, Any]:
         principal, row = _own_appointment(session, call)

@@ -30,7 +30,7 @@ async def get_explanation(call: Call[ExplainQuery, None]) -> Result:
     query = call.query
     window = check_window(query.start, query.end, now=call.now, longest_s=EXPLAIN_WINDOW_S)
     fresh_for_s = call.api.settings.fresh_for_s
-    await call.reach([call.path("principal")], window[1])
+    await call.reach([call.path("principal")], window)
 
     def unit(session: Session) -> dict[str, Any]:
         principal = find_own(session, call)
@@ -48,7 +48,8 @@ async def explain_slot(call: Call[SlotExplainQuery, None]) -> Result:
     schedule = await call.read(find_own_schedule, call)
     offer, rules = schedule.offer, schedule.offer.rules
     window = check_window(query.start, query.start + rules.duration_s, now=call.now)
-    await call.reach(offer.principal_ids, window[1] + rules.buffer_after_s)
+    before, after = rules.buffer_before_s, rules.buffer_after_s
+    await call.reach(offer.principal_ids, (window[0] - before, window[1] + after))
     question = Question(
         now=call.now,
         on_unknown=query.on_unknown or offer.on_unknown,

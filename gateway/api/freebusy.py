@@ -95,7 +95,7 @@ async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
     window = check_window(query.start, query.end, now=call.now)
     await call.read(find_own, call)  # whose it is comes before anything is done about it
     call.api.activity.note(call.path("principal"))
-    await call.reach([call.path("principal")], window[1])
+    await call.reach([call.path("principal")], window)
     if query.is_plain:
         entry = await call.api.timelines.find(call.path("principal"), window, now=call.now)
         fast = _from_memory(call.request, call.api, call.key, query, call.now, entry)
@@ -153,7 +153,7 @@ async def post_freebusy(call: Call[NoQuery, FreeBusyRequest]) -> Result:
     body = call.body
     window = check_window(body.start, body.end, now=call.now)
     wanted = list(dict.fromkeys(body.principals))
-    await call.reach(wanted, window[1])
+    await call.reach(wanted, window)
     known = await call.read(_find_all, call, wanted, window)
     found: Answers = {}
     for some in chunks(wanted, PEOPLE_AT_ONCE):  # so that others are read in between

@@ -34,7 +34,7 @@ async def query_google_freebusy(call: Call[GoogleQuery, GoogleRequest]) -> Resul
 
     subaccount_id = call.key.subaccount_id
     ids = await call.read(find_by_names, names, subaccount_id=subaccount_id)
-    await call.reach(list(ids.values()), window[1])
+    await call.reach(list(ids.values()), window)
 
     def unit(session: Session) -> dict[str, list[Interval]]:
         people = find_principals(session, list(ids.values()))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from gateway.core.intervals import Interval
 from gateway.sync.report import CalendarOutcome
 
 
@@ -49,6 +50,6 @@ class SyncService(Protocol):
         """Poll and push again, at once."""
         ...
 
-    async def extend_window(self, principal_id: str, until: int) -> object:
-        """Expand the principal's objects up to ``until`` (UTC epoch seconds), connected or not."""
+    async def extend_window(self, principal_id: str, window: Interval) -> object:
+        """Expand the principal's objects over ``window`` (UTC epoch seconds), connected or not."""
         ...

@@ -25,7 +25,6 @@ from gateway.api.answers import has_etag
 from gateway.api.freebusy import check_window
 from gateway.api.people import find_own
 from gateway.api.pieces import check_size, in_pieces, join_pieces, object_in_pieces, whole
-from gateway.api.reach import is_beyond
 from gateway.api.routing import JSON, AnyCall, Call, Result
 from gateway.api.schemas import NoQuery
 from gateway.api.times import render_instant, render_known
@@ -35,6 +34,7 @@ from gateway.core.intervals import Interval, clip, merge
 from gateway.services.availability import free_busy
 from gateway.store import schedules
 from gateway.store.engine import Session
+from gateway.store.horizons import is_beyond
 from gateway.store.principals import Principal, get_principal
 from gateway.store.schedules import FreeBusyToken
 
@@ -56,8 +56,8 @@ async def get_public_freebusy(call: Call[shapes.FreeBusyUrlQuery, None]) -> Resu
         check_size(session, [principal.id], window, pointer="/end")
         return (token, *_busy(session, call, principal, window, token.detail))
 
-    if is_beyond(window[1], call.now):
-        await call.reach([(await call.read(_find_token, call)).principal_id], window[1])
+    if is_beyond(window, call.now):
+        await call.reach([(await call.read(_find_token, call)).principal_id], window)
     token, rows, complete = await call.read(unit)
     digest = hashlib.blake2b(orjson.dumps((media, window, rows, complete)), digest_size=15)
     headers = {

@@ -10,22 +10,16 @@ from collections.abc import Sequence
 from gateway.api.ports import SyncService
 from gateway.core.errors import GatewayError
 from gateway.core.instances import default_window
+from gateway.core.intervals import Interval
 from gateway.observe import logger
 from gateway.store.expansions import short_of
+from gateway.store.horizons import FARTHEST_S, is_beyond, with_margin
 from gateway.store.threads import StoreThreads
 
 WAIT_S = 1.0
 AT_ONCE = 2
-DAY_S = 86_400
-AHEAD_S = 31 * DAY_S
-"""Expanded beyond what was asked, so that the next page of a calendar need not wait."""
 
 _log = logger("reach")
-
-
-def is_beyond(end: int, now: int) -> bool:
-    """Whether a time lies beyond what is expanded of everybody: windows move through the day."""
-    return end > default_window(now - DAY_S)[1]
 
 
 class Reach:
@@ -38,19 +32,25 @@ class Reach:
         self._gate = asyncio.Semaphore(AT_ONCE)
 
     async def until(
-        self, principal_ids: Sequence[str], end: int, *, now: int, subaccount_id: str | None
+        self,
+        principal_ids: Sequence[str],
+        window: Interval,
+        *,
+        now: int,
+        subaccount_id: str | None,
     ) -> None:
-        """Wait at most a second until everything of these people is expanded up to ``end``.
+        """Wait at most a second until everything of these people is expanded over ``window``.
 
         Those of another subaccount are left alone. Within the rolling window this returns at once.
         """
-        if self._sync is None or not is_beyond(end, now):
+        if self._sync is None or not is_beyond(window, now):
             return
+        asked = max(window[0], now - FARTHEST_S), min(window[1], now + FARTHEST_S)
         short = await self._threads.read(
-            short_of, principal_ids, until=end, subaccount_id=subaccount_id
+            short_of, principal_ids, asked, subaccount_id=subaccount_id
         )
         if short:
-            far = end - end % DAY_S + AHEAD_S
+            far = with_margin(asked, now)
             await asyncio.wait([self._start(one, far) for one in short], timeout=WAIT_S)
 
     async def renew(self, principal_id: str, *, now: int) -> None:
@@ -58,26 +58,26 @@ class Reach:
 
         Until it is done, here or in a worker, the person's time is unknown; nobody is kept waiting.
         """
-        end = default_window(now)[1]
+        window = default_window(now)
         if self._sync is None:
             return
-        short = await self._threads.read(short_of, [principal_id], until=end, subaccount_id=None)
+        short = await self._threads.read(short_of, [principal_id], window, subaccount_id=None)
         if short:
-            await asyncio.wait([self._start(principal_id, end)], timeout=WAIT_S)
+            await asyncio.wait([self._start(principal_id, window)], timeout=WAIT_S)
 
-    def _start(self, principal_id: str, end: int) -> "asyncio.Task[None]":
+    def _start(self, principal_id: str, window: Interval) -> "asyncio.Task[None]":
         task = self._running.get(principal_id)
         if task is None:
-            task = asyncio.create_task(self._extend(principal_id, end), name="extend window")
+            task = asyncio.create_task(self._extend(principal_id, window), name="extend window")
             self._running[principal_id] = task
             task.add_done_callback(lambda _: self._running.pop(principal_id, None))
         return task
 
-    async def _extend(self, principal_id: str, end: int) -> None:
+    async def _extend(self, principal_id: str, window: Interval) -> None:
         assert self._sync is not None
         try:
             async with self._gate:
-                await self._sync.extend_window(principal_id, end)
+                await self._sync.extend_window(principal_id, window)
         except GatewayError as error:
             _log.warning("window not extended", principal=principal_id, code=error.code)
         except Exception:

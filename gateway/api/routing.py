@@ -25,6 +25,7 @@ from gateway.api.schemas import NoQuery, Query, Request, Scope
 from gateway.api.state import RATE_LIMIT, STATE, ApiState
 from gateway.api.texts import check_parameter, read_json, read_query
 from gateway.core.errors import InvalidInput, NotAuthenticated
+from gateway.core.intervals import Interval
 from gateway.store.engine import Session
 from gateway.store.keys import ApiKey
 
@@ -79,10 +80,10 @@ class Call(Generic[Q, B]):
         """Await ``function(session, …)`` in a write unit and nothing else."""
         return await self.api.threads.write(function, *args, **kwargs)
 
-    async def reach(self, principal_ids: Sequence[str], end: int) -> None:
-        """Have what the key can see of these people known up to ``end``, if a moment is enough."""
+    async def reach(self, principal_ids: Sequence[str], window: Interval) -> None:
+        """Have what the key can see of these people known over ``window``, if that is quick."""
         bound = None if self._key is None else self._key.subaccount_id
-        await self.api.reach.until(principal_ids, end, now=self.now, subaccount_id=bound)
+        await self.api.reach.until(principal_ids, window, now=self.now, subaccount_id=bound)
 
     async def commit(
         self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs

@@ -283,7 +283,7 @@ async def _question(
 ) -> Question:
     """Gather what is in memory already, or belongs there, for the window and a day around it."""
     around = (window[0] - DAY_S, window[1] + DAY_S)
-    await call.reach(principal_ids, window[1])
+    await call.reach(principal_ids, window)
     timelines: dict[str, Timeline] = {}
     for principal_id in principal_ids:
         entry = await call.api.timelines.find(principal_id, around, now=call.now)

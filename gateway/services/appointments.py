@@ -23,6 +23,7 @@ from gateway.store import bookings
 from gateway.store.bookings import Appointment, Hold
 from gateway.store.collections import PLATFORM_NAME, Collection, find_collection, get_collection
 from gateway.store.engine import Session, lock_principal
+from gateway.store.horizons import window_of
 from gateway.store.objects import StoredObject, get_object_by_id
 from gateway.store.outbox import find_ledger_by_object
 from gateway.store.principals import LoginKind, Principal, get_principal
@@ -105,6 +106,7 @@ def _put(
         principal=principal,
         addresses=frozenset(),
         now=now,
+        window=window_of(session, principal.id, now=now),
     )
     return put_platform_object(
         session,
@@ -166,6 +168,7 @@ def replace_body(
         principal=principal,
         addresses=bookings.owner_addresses(session, principal.id),
         now=now,
+        window=window_of(session, principal.id, now=now),
     )
     put_platform_object(
         session,

@@ -13,6 +13,7 @@ from gateway.core.errors import InvalidCalendarData, NotAllowed, PassingConflict
 from gateway.core.fbtype import FBType
 from gateway.core.instances import default_window, expand
 from gateway.core.intervals import (
+    DAY,
     Interval,
     clip,
     complement,
@@ -37,6 +38,7 @@ from gateway.store.bookings import (
 from gateway.store.busy import busy_rows, list_sources
 from gateway.store.collections import Collection
 from gateway.store.engine import Session, lock_principal
+from gateway.store.horizons import FARTHEST_S, last_end_known, window_of
 from gateway.store.objects import (
     ObjectKind,
     PreparedObject,
@@ -94,8 +96,12 @@ def prepare_draft(
     principal: Principal,
     addresses: frozenset[str],
     now: int,
+    window: Interval | None = None,
 ) -> PreparedObject:
-    """Expand a draft under the rules of its kind: an appointment always blocks (R17)."""
+    """Expand a draft under the rules of its kind: an appointment always blocks (R17).
+
+    ``window`` is that of the person (:func:`window_of`), by default the rolling one.
+    """
     parsed = draft.calendar_object
     rules = BusyRules(
         zone=ZoneInfo(principal.time_zone),
@@ -109,7 +115,7 @@ def prepare_draft(
         component=parsed.component,
         etag=parsed.etag,
         body=parsed.body,
-        expansion=expand(parsed.body, default_window(now), rules),
+        expansion=expand(parsed.body, window or default_window(now), rules),
     )
 
 
@@ -152,6 +158,7 @@ def put_platform_object(
             principal=principal,
             addresses=addresses,
             now=now,
+            window=window_of(session, principal.id, now=now),
         )
     is_appointment = kind == "appointment"
     takes_time = prepared.expansion.recurring or not draft.cancelled
@@ -226,6 +233,7 @@ def move_object(
         principal=principal,
         addresses=owner_addresses(session, principal.id),
         now=now,
+        window=window_of(session, principal.id, now=now),
     )
     there = find_object(session, target.id, new_name)
     if there is not None and there.kind != "blocked-slot":
@@ -314,11 +322,14 @@ def _check_free(
     """Refuse time the object did not have before and somebody else has."""
     if known is not None and _keeps_far_time(session, prepared, known):
         return
-    wanted = _blocking_spans(session, principal_id, prepared)
+    wanted = _blocking_spans(session, principal_id, prepared, now)
     if known is not None and wanted:
         window = (wanted[0][0], wanted[-1][1])
         own = busy_rows(session, principal_id, window, [known.collection_id], only_object=known.id)
         wanted = subtract(wanted, merge((start, end) for start, end, _type, _id in own))
+        keeps_end = known.last_end == prepared.expansion.last_end
+        if keeps_end and all(start >= prepared.expansion.window[1] for start, _ in wanted):
+            return  # a series that keeps its times as far as can be seen
     check_span_free(
         session,
         principal_id,
@@ -329,7 +340,7 @@ def _check_free(
 
 
 def _blocking_spans(
-    session: Session, principal_id: str, prepared: PreparedObject
+    session: Session, principal_id: str, prepared: PreparedObject, now: int
 ) -> list[Interval]:
     """Return the time an object would take; of a series only what can be compared.
 
@@ -346,12 +357,48 @@ def _blocking_spans(
         coverage = get_coverage(session, principal_id)
         is_ahead = coverage is not None and coverage[1] > expansion.window[0]
         spans = clip(spans, coverage) if coverage is not None and is_ahead else spans
+        spans += _unknown_ahead(session, principal_id, prepared, coverage, now)
     start, end = expansion.first_start, expansion.last_end
     if expansion.instances or start is None or start < expansion.window[1]:
         return spans
     if expansion.recurring:
         return [(start, start + 1)]  # where it begins: the rest is as little known
     return [(start, end)] if end is not None else spans
+
+
+def _unknown_ahead(
+    session: Session,
+    principal_id: str,
+    prepared: PreparedObject,
+    coverage: Interval | None,
+    now: int,
+) -> list[Interval]:
+    """Return a moment nothing is known of when something is booked beyond what is expanded (R27).
+
+    A series that goes there may land on it; whoever books asks for the expansion first.
+    """
+    needed = span_to_know(session, principal_id, prepared)
+    if needed is None or coverage is None or coverage[1] <= prepared.expansion.window[0]:
+        return []
+    known_until = min(coverage[1], prepared.expansion.window[1])
+    if min(needed[1], now + FARTHEST_S - DAY) <= max(known_until, needed[0]):
+        return []
+    return [(known_until, known_until + 1)]
+
+
+def span_to_know(session: Session, principal_id: str, prepared: PreparedObject) -> Interval | None:
+    """Return the time that must be known before an appointment is booked; None without a time.
+
+    Of a series that is as far as anything is booked, within what is ever expanded.
+    """
+    expansion = prepared.expansion
+    start, end = expansion.first_start, expansion.last_end
+    if start is None:
+        return None
+    if expansion.recurring:
+        booked = last_end_known(session, principal_id, without=prepared.name)
+        end = min(_FOREVER if end is None else end, booked)
+    return (start, max(start + 1, end)) if end is not None else None
 
 
 def _keeps_far_time(session: Session, prepared: PreparedObject, known: StoredObject) -> bool:

@@ -17,6 +17,8 @@ from gateway.store.outbox import (
     create_ledger_row,
     enqueue,
     find_ledger_by_object,
+    get_ledger_row,
+    is_being_deleted,
     park_all,
     unpark,
     update_ledger,
@@ -69,6 +71,19 @@ def withdraw_appointment(session: Session, gone: StoredObject, *, now: int) -> N
     else:
         drop_errands(session, ledger.id)
         update_ledger(session, ledger.id, now=now, state="deleted")
+
+
+def restore_push(session: Session, ledger_id: str, stored: StoredObject, *, now: int) -> bool:
+    """Go on with the ledger row of an appointment whose deletion is undone.
+
+    False when the deletion was begun upstream: the appointment then goes there anew.
+    """
+    ledger = get_ledger_row(session, ledger_id)
+    if ledger.state == "deleted" or is_being_deleted(session, ledger_id):
+        return False
+    update_ledger(session, ledger_id, now=now, object_id=stored.id)
+    _send(session, ledger, find_push_target(session, stored.principal_id), "put", now=now)
+    return True
 
 
 def _send(

@@ -33,6 +33,29 @@ appointments = Table(
     Index(None, "start", "id"),
 )
 
+horizons = Table(
+    "horizons",
+    metadata,
+    Column("principal_id", Text, owned_by("principals.id"), primary_key=True),
+    Column("wanted_from", BigInteger, nullable=False),
+    Column("wanted_until", BigInteger, nullable=False),
+    Column("asked_at", BigInteger, nullable=False, index=True),
+)
+
+# What a phone did to an appointment that may be half of a move; kept for minutes.
+appointment_moves = Table(
+    "appointment_moves",
+    metadata,
+    Column("principal_id", Text, owned_by("principals.id"), primary_key=True),
+    Column("uid_hash", Text, primary_key=True),
+    Column("done", Text, nullable=False),  # copied | deleted
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("name", Text),  # of the object that was deleted, with its appointment and ledger row
+    Column("body", LargeBinary),
+    Column("appointment_id", Text),
+    Column("ledger_id", Text),
+)
+
 appointment_external_ids = Table(
     "appointment_external_ids",
     metadata,

@@ -91,14 +91,15 @@ def _boundary(share: float) -> str:
 
 
 def short_of(
-    session: Session, principal_ids: Sequence[str], *, until: int, subaccount_id: str | None
+    session: Session, principal_ids: Sequence[str], window: Interval, *, subaccount_id: str | None
 ) -> list[str]:
-    """Return those of the people, of one subaccount or any, who are not expanded up to ``until``.
+    """Return those of the people, of one subaccount or any, who are not expanded over ``window``.
 
     Who never had an object is not among them.
     """
     query = select(generations.c.principal_id).where(
-        generations.c.principal_id.in_(principal_ids), generations.c.covered_until < until
+        generations.c.principal_id.in_(principal_ids),
+        or_(generations.c.covered_until < window[1], generations.c.covered_from > window[0]),
     )
     if subaccount_id is not None:
         query = query.join(principals, principals.c.id == generations.c.principal_id).where(
@@ -107,26 +108,31 @@ def short_of(
     return list(session.execute(query).scalars())
 
 
-def _reaches_beyond(principal_id: str, until: int) -> ColumnElement[bool]:
-    row = objects.c
-    return and_(
-        row.principal_id == principal_id,
-        row.collection_id.not_in(GOING),
+def _reaches_beyond(principal_id: str, window: Interval) -> ColumnElement[bool]:
+    """What has, or may have, instances in a part of ``window`` that it is not expanded over."""
+    row, (start, until) = objects.c, window
+    ahead = and_(
         row.expanded_until < until,
         or_(row.first_start.is_(None), row.first_start < until),
         or_(row.open_ended, row.last_end.is_(None), row.last_end > row.expanded_until),
     )
+    back = and_(
+        row.expanded_from > start,
+        or_(row.first_start.is_(None), row.first_start < row.expanded_from),
+        or_(row.open_ended, row.last_end.is_(None), row.last_end > start),
+    )
+    return and_(row.principal_id == principal_id, row.collection_id.not_in(GOING), or_(ahead, back))
 
 
 def outdated_objects(
-    session: Session, principal_id: str, *, until: int, after: str, limit: int
+    session: Session, principal_id: str, window: Interval, *, after: str, limit: int
 ) -> list[Outdated]:
     """List objects of a principal that reach beyond what is expanded of them, by id.
 
     A batch begins behind ``after``, the last id of the one before (the empty text is before all):
     most objects are in no batch, and each batch would walk through all of them again.
     """
-    query = _outdated().where(_reaches_beyond(principal_id, until), objects.c.id > after)
+    query = _outdated().where(_reaches_beyond(principal_id, window), objects.c.id > after)
     return _read_outdated(session, query.order_by(objects.c.id).limit(limit))
 
 
@@ -218,7 +224,7 @@ def _columns(expansion: Expansion) -> dict[str, object]:
 
 def finish_extension(session: Session, principal_id: str, window: Interval) -> bool:
     """Say that all is expanded over ``window``; False while something is left to do."""
-    left = select(objects.c.id).where(_reaches_beyond(principal_id, window[1])).limit(1)
+    left = select(objects.c.id).where(_reaches_beyond(principal_id, window)).limit(1)
     if session.execute(left).first() is not None:
         return False
     set_coverage(session, principal_id, window)

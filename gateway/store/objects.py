@@ -327,12 +327,32 @@ def set_coverage(session: Session, principal_id: str, window: Interval) -> None:
 
 
 def _narrow_coverage(session: Session, owner_id: str, made: Sequence[PreparedObject]) -> None:
-    start = max(item.expansion.window[0] for item in made)
-    end = min(item.expansion.window[1] for item in made)
+    """Cover no more than what was written is expanded over, where it reaches beyond that.
+
+    What has nothing beyond its own expansion is known everywhere, so it takes nothing back.
+    """
     known = get_coverage(session, owner_id)
-    narrowed = (max(start, known[0]), min(end, known[1])) if known else (start, end)
+    windows = [item.expansion.window for item in made]
+    if known is None:
+        start, end = max(low for low, _ in windows), min(high for _, high in windows)
+        set_coverage(session, owner_id, (start, end))
+        return
+    narrowed = (
+        max([known[0], *(item.expansion.window[0] for item in made if _reaches_back(item))]),
+        min([known[1], *(item.expansion.window[1] for item in made if _reaches_ahead(item))]),
+    )
     if narrowed != known:
         set_coverage(session, owner_id, narrowed)
+
+
+def _reaches_back(item: PreparedObject) -> bool:
+    first = item.expansion.first_start
+    return first is None or first < item.expansion.window[0]
+
+
+def _reaches_ahead(item: PreparedObject) -> bool:
+    last = item.expansion.last_end
+    return item.expansion.open_ended or last is None or last > item.expansion.window[1]
 
 
 def _ids_by_name(session: Session, collection_id: str, names: Iterable[str]) -> dict[str, str]:

@@ -174,6 +174,16 @@ def has_errand(session: Session, ledger_id: str) -> bool:
     return session.execute(query).first() is not None
 
 
+def is_being_deleted(session: Session, ledger_id: str) -> bool:
+    """Tell whether the deletion of this resource was tried upstream, whatever came of it."""
+    query = select(outbox.c.id).where(
+        outbox.c.ledger_id == ledger_id,
+        outbox.c.action == "delete",
+        or_(outbox.c.attempts > 0, outbox.c.in_doubt),
+    )
+    return session.execute(query.limit(1)).first() is not None
+
+
 _before = outbox.alias("before")
 _EARLIER = (
     select(_before.c.id)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from gateway.core.errors import NotFound, SecretUnreadable
 from gateway.core.instances import BusyRules, Expansion, default_window
 from gateway.core.intervals import Interval
-from gateway.store import accounts, bookings, calendars, expansions, principals
+from gateway.store import accounts, bookings, calendars, expansions, horizons, principals
 from gateway.store.engine import Session, lock_principal
 from gateway.store.expansions import Outdated
 from gateway.sync.context import SyncContext
@@ -36,10 +36,9 @@ async def extend_windows(context: SyncContext, *, limit: int = PRINCIPALS_AT_ONC
     with all of them at midnight it would be busy for minutes, and every timeline cold.
     """
     now = context.now()
-    window = default_window(now)
     due = await context.store.read(
         expansions.outdated_principals,
-        until=window[1],
+        until=default_window(now)[1],
         by_now=now % DAY_S / DAY_S,
         limit=limit,
         without=context.people.resting,
@@ -47,20 +46,37 @@ async def extend_windows(context: SyncContext, *, limit: int = PRINCIPALS_AT_ONC
     done = 0
     for principal_id in due:
         began = time.monotonic()
-        extending = partial(extend_principal, context, principal_id, window)
+        extending = partial(extend_wanted, context, principal_id)
         done += bool(await context.people.run(principal_id, extending))
         await asyncio.sleep(YIELDED * (time.monotonic() - began))
     return done
 
 
-async def extend_until(context: SyncContext, principal_id: str, until: int) -> bool:
+async def extend_until(context: SyncContext, principal_id: str, wanted: Interval) -> bool:
     """Expand a principal's objects beyond the rolling window, because somebody asked.
 
-    It holds until the next change of the principal's objects: what is written is expanded over the
-    rolling window only, and the principal is covered as far as the least of its objects.
+    It stays so for others: what is written later is expanded as far, too.
     """
-    low, high = default_window(context.now())
-    return await extend_principal(context, principal_id, (low, max(high, until)))
+    if horizons.is_beyond(wanted, context.now()):
+        await context.store.write(horizons.ask_horizon, [principal_id], wanted, now=context.now())
+    return await extend_wanted(context, principal_id)
+
+
+async def extend_wanted(context: SyncContext, principal_id: str) -> bool:
+    """Expand a principal's objects as far as is wanted: the rolling window, or more."""
+    window = await context.store.read(horizons.window_of, principal_id, now=context.now())
+    return await extend_principal(context, principal_id, window)
+
+
+async def extend_asked(context: SyncContext, *, limit: int = PRINCIPALS_AT_ONCE) -> int:
+    """Expand what somebody asked for in a CalDAV process; returns how many were brought up."""
+    asked = await context.store.read(horizons.asked_but_unknown, now=context.now(), limit=limit)
+    done = 0
+    for principal_id in asked:
+        if principal_id not in context.people.resting:
+            extending = partial(extend_wanted, context, principal_id)
+            done += bool(await context.people.run(principal_id, extending))
+    return done
 
 
 async def extend_principal(context: SyncContext, principal_id: str, window: Interval) -> bool:
@@ -68,9 +84,7 @@ async def extend_principal(context: SyncContext, principal_id: str, window: Inte
     try:
         rules = await context.store.read(load_rules, principal_id)
         after = ""
-        while batch := await context.store.read(
-            _load_batch, context, principal_id, window[1], after
-        ):
+        while batch := await context.store.read(_load_batch, context, principal_id, window, after):
             there = [item for item in batch if not item.is_lost]
             jobs = [(item.body, rules_of(item, *rules)) for item in there]
             done = await context.expander.expand(jobs, window)
@@ -101,11 +115,9 @@ def load_rules(session: Session, principal_id: str) -> Rules:
 
 
 def _load_batch(
-    session: Session, context: SyncContext, principal_id: str, until: int, after: str
+    session: Session, context: SyncContext, principal_id: str, window: Interval, after: str
 ) -> list[Outdated]:
-    found = expansions.outdated_objects(
-        session, principal_id, until=until, after=after, limit=BATCH
-    )
+    found = expansions.outdated_objects(session, principal_id, window, after=after, limit=BATCH)
     return [load_body(session, context, item) for item in found]
 
 

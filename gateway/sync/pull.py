@@ -11,7 +11,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from gateway.core.errors import GatewayError, UpstreamError, UpstreamUnreachable
-from gateway.core.instances import BusyRules, default_window
+from gateway.core.instances import BusyRules
 from gateway.core.intervals import Interval
 from gateway.core.objects import peek_uid
 from gateway.isolation import EVERYBODYS
@@ -21,6 +21,7 @@ from gateway.store.accounts import Connection
 from gateway.store.calendars import UpstreamCalendar
 from gateway.store.collections import Collection
 from gateway.store.engine import Session, lock_principal
+from gateway.store.horizons import window_of
 from gateway.store.members import Unread
 from gateway.store.objects import PreparedObject, name_key
 from gateway.store.principals import get_principal
@@ -270,7 +271,9 @@ async def _mirror_batch(
             owner_addresses=run.addresses,
             all_day=calendar.all_day,
         ),
-        window=default_window(run.context.now()),
+        window=await run.context.store.read(
+            window_of, run.connection.principal_id, now=run.context.now()
+        ),
         detail=calendar.detail,
     )
     ready = await run.context.expander.prepare(batch.found, rules)

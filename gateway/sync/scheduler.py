@@ -22,7 +22,7 @@ from gateway.sync import renew
 from gateway.sync.account import Mode, run_account, sync_account
 from gateway.sync.context import SyncContext
 from gateway.sync.erasures import erase_next
-from gateway.sync.extend import extend_windows
+from gateway.sync.extend import extend_asked, extend_windows
 from gateway.sync.lease import claimed, leased
 from gateway.sync.renew import renew_batch
 from gateway.sync.report import Progress, SyncReport
@@ -39,6 +39,9 @@ RENEW_S = 600.0
 
 WINDOWS_S = 5.0
 """How often is looked for principals whose instances end too early."""
+
+ASKED_S = 0.2
+"""How often is looked for questions that wait: a read of a table that is nearly always empty."""
 
 READING = Mode(read_only=True)
 PUSHING = Mode(push_only=True)
@@ -68,6 +71,7 @@ class Worker:
         """Work until ``stop`` is set; what was not finished is repeated by the next worker."""
         windows = asyncio.create_task(keep_going("windows", self._move_windows, stop=stop))
         renewal = asyncio.create_task(keep_going("renewal", self._renew, stop=stop))
+        asked = asyncio.create_task(keep_going("horizons", self._extend_asked, stop=stop))
         erasures = asyncio.create_task(keep_going("erasures", self._erase, stop=stop))
         while not stop.is_set():
             self._ended.clear()
@@ -80,11 +84,15 @@ class Worker:
             # With all slots taken there may be more to do: the next one to end makes room for it,
             # be it one that ended while the last was being started.
             await _pause(self._ended if is_full else stop, self._tick_s)
-        await asyncio.gather(windows, renewal, erasures, self.close())
+        await asyncio.gather(windows, renewal, asked, erasures, self.close())
 
     async def _move_windows(self) -> float:
         """Keep instances ahead of the clock (design 4); beside the accounts, never before them."""
         return 0.0 if await extend_windows(self.context) else WINDOWS_S
+
+    async def _extend_asked(self) -> float:
+        """Expand what a CalDAV process asks for, soon enough for who waits a second for it."""
+        return 0.0 if await extend_asked(self.context) else ASKED_S
 
     async def _renew(self) -> float:
         """Expand anew what an earlier engine expanded; nearly always nothing is left of it."""

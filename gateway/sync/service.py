@@ -7,6 +7,7 @@ from gateway.core.errors import (
     SecretUnreadable,
     UpstreamUnreachable,
 )
+from gateway.core.intervals import Interval
 from gateway.store import accounts
 from gateway.store.accounts import Connection
 from gateway.sync import connect
@@ -92,9 +93,9 @@ class AccountService:
         connection = await self._connection(principal_id)
         await connect.resume(self._context, connection.id)
 
-    async def extend_window(self, principal_id: str, until: int) -> bool:
-        """Expand the objects of a principal up to ``until``; tells whether all are."""
-        return await extend_until(self._context, principal_id, until)
+    async def extend_window(self, principal_id: str, window: Interval) -> bool:
+        """Expand the objects of a principal over ``window``; tells whether all are."""
+        return await extend_until(self._context, principal_id, window)
 
     async def _connection(self, principal_id: str) -> Connection:
         found = await self._context.store.read(accounts.find_connection, principal_id)

@@ -9,10 +9,13 @@ import pytest
 
 from gateway.core.instances import default_window
 from gateway.store.accounts import Keyring
+from gateway.store.booking_tables import horizons
 from gateway.store.engine import Database
+from gateway.store.expansions import forget_expansions
 from gateway.store.objects import get_coverage
 from gateway.store.schedules import create_token
 from gateway.sync import service
+from gateway.sync.extend import extend_wanted
 from tests.api.conftest import NOW, AiohttpClient
 from tests.api.icloud import Live, running
 from tests.sync.conftest import event
@@ -121,10 +124,46 @@ FACES: dict[str, Callable[[Live], Any]] = {
 }
 
 
+async def forget(live: Live) -> None:
+    """Take everything back to the rolling window, as if nobody had asked."""
+    with live.place.database.write() as session:
+        session.execute(horizons.delete())
+        forget_expansions(session, live.place.ann.id)
+    await extend_wanted(live.context, live.place.ann.id)
+
+
+@pytest.mark.rule("R25")
+async def test_what_was_extended_stays_so_when_something_is_written(live: Live) -> None:
+    await by_freebusy(live)
+    far = covered(live)
+    live.ann.put("home", event("new", "20261201T120000", "20261201T130000"))
+    live.ann.put("home", event("series", "20261201T140000", "20261201T150000", RULE))
+    path = f"/v1/principals/{live.place.ann.id}/connection/sync"
+    assert (await live.place.platform.post(path))[0] == 200
+    assert covered(live) == far
+    series = (text(FAR + 14 * 3600), text(FAR + 15 * 3600))
+    assert await by_freebusy(live) == [MEETING, series]
+
+
+@pytest.mark.rule("R25")
+async def test_the_past_is_asked_for_as_the_future_is(live: Live) -> None:
+    live.ann.put("home", event("old", "20260301T090000", "20260301T100000", RULE))
+    path = f"/v1/principals/{live.place.ann.id}"
+    assert (await live.place.platform.post(f"{path}/connection/sync"))[0] == 200
+    window = {"start": "2026-06-01T00:00:00Z", "end": "2026-06-02T00:00:00Z"}
+    _, found = await live.place.reader.get(f"{path}/freebusy", **window, time_zone="UTC")
+    assert found["complete"]
+    assert [row["start"] for row in found["busy"]] == ["2026-06-01T09:00:00Z"]
+    far = {"start": "2020-06-01T00:00:00Z", "end": "2020-06-02T00:00:00Z"}
+    status, problem = await live.place.reader.get(f"{path}/freebusy", **far)
+    assert (status, problem["code"]) == (422, "window-too-far")
+
+
 @pytest.mark.rule("R25")
 async def test_every_face_sees_beyond_the_window(live: Live) -> None:
-    """Each is the first to ask: what came before is forgotten by a new object."""
+    """Each is the first to ask: what came before is forgotten."""
     for number, (name, ask) in enumerate(FACES.items()):
+        await forget(live)
         live.ann.put("home", event(f"new{number}", "20261201T120000", "20261201T130000"))
         path = f"/v1/principals/{live.place.ann.id}/connection/sync"
         assert (await live.place.platform.post(path))[0] == 200
