@@ -223,6 +223,14 @@ class PushCounts(Answer):
     parked: int
 
 
+class Overlap(Answer):
+    """A time at which an appointment lies on something else that is busy."""
+
+    appointment: str
+    start: TimeText
+    end: TimeText
+
+
 class PrincipalStatus(Answer):
     """How a person's account stands."""
 
@@ -230,6 +238,7 @@ class PrincipalStatus(Answer):
     connection: ConnectionOut | None
     pushes: PushCounts
     problems: list[ProblemObject]
+    overlaps: list[Overlap]
 
 
 class ConnectionCounts(Answer):

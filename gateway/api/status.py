@@ -8,6 +8,7 @@ from gateway.api.routing import Call, Result
 from gateway.api.schemas import NoQuery
 from gateway.api.schemas_calendars import (
     ConnectionCounts,
+    Overlap,
     PrincipalStatus,
     ProblemObject,
     PushCounts,
@@ -19,6 +20,7 @@ from gateway.api.schemas_calendars import (
 from gateway.api.times import render_instant, render_known
 from gateway.core.errors import NotFound
 from gateway.services import pushes
+from gateway.services.overlaps import overlaps_of
 from gateway.store import overview
 from gateway.store.accounts import find_connection
 from gateway.store.engine import Session
@@ -76,6 +78,10 @@ async def get_principal_status(call: Plain) -> Result:
                     detail=found.problem_detail,
                 )
                 for found in list_problems(session, principal.id)
+            ],
+            overlaps=[
+                Overlap(appointment=identity, start=render_instant(start), end=render_instant(end))
+                for identity, (start, end) in overlaps_of(session, principal.id, now=call.now)
             ],
         )
 

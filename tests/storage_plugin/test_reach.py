@@ -17,12 +17,13 @@ import pytest
 from gateway.core.instances import BusyRules, default_window, expand
 from gateway.core.intervals import DAY
 from gateway.services.availability import free_busy
+from gateway.services.overlaps import overlaps_of
 from gateway.store.accounts import Keyring
 from gateway.store.objects import get_coverage
-from gateway.store.principals import get_principal
+from gateway.store.principals import get_principal, update_principal
 from gateway.store.threads import StoreThreads
 from gateway.sync.context import SyncContext
-from gateway.sync.extend import extend_asked
+from gateway.sync.extend import extend_asked, extend_wanted
 from tests.storage_plugin.conftest import World, now
 from tests.storage_plugin.dav import event
 
@@ -225,3 +226,30 @@ def test_the_rules_of_expansion_are_those_of_the_person(local_world, keyring):
         zone = ZoneInfo(get_principal(session, world.principal_id).time_zone)
     wanted = expand(body, (far, far + 3 * DAY), BusyRules(zone)).instances
     assert periods(answer.text) == [f"{stamp(i.start)}/{stamp(i.end)}" for i in wanted]
+
+
+@pytest.mark.rule("R27")
+def test_what_a_new_zone_lays_on_an_appointment_is_listed(local_world, keyring):
+    world, noon = local_world, midnight(3) + 12 * HOUR
+    floating = event("f", "X", "Y").replace(b"DTSTART:X", f"DTSTART:{stamp(noon)[:-1]}".encode())
+    floating = floating.replace(b"DTEND:Y", f"DTEND:{stamp(noon + HOUR)[:-1]}".encode())
+    assert world.platform.put(f"{world.platform_path}f.ics", floating).status == 201
+    there = event("z", stamp(noon), stamp(noon + HOUR))  # where noon is in UTC, not in Berlin
+    assert world.device.put(f"{world.platform_path}z.ics", there).status == 201
+
+    def listed() -> list[tuple[int, int]]:
+        with world.database.read() as session:
+            return [span for _, span in overlaps_of(session, world.principal_id, now=now())]
+
+    async def expand_anew() -> None:
+        threads = StoreThreads(world.database)
+        context = SyncContext(world.settings, threads, keyring)
+        assert await extend_wanted(context, world.principal_id)
+        await context.close()
+        threads.close()
+
+    assert listed() == []
+    with world.database.write() as session:
+        update_principal(session, world.principal_id, {"time_zone": "UTC"})
+    asyncio.run(expand_anew())
+    assert listed() == [(noon, noon + HOUR)]

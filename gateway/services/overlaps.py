@@ -1,0 +1,45 @@
+"""Appointments that lie on other busy time: allowed, moved by a person, or shifted by a new zone.
+
+Nothing of it was sold: a booking is checked (R27). What comes to lie there afterwards is listed.
+"""
+
+from gateway.core.intervals import DAY, Interval, intersect, merge
+from gateway.store.bookings import list_appointments
+from gateway.store.busy import busy_rows, list_sources
+from gateway.store.engine import Session
+
+LOOKED_AT = 200
+AHEAD_S = 400 * DAY
+
+
+def overlaps_of(session: Session, principal_id: str, *, now: int) -> list[tuple[str, Interval]]:
+    """Return the spans in which a person's next appointments lie on something else, by start.
+
+    At most :data:`LOOKED_AT` appointments from ``now`` on are looked at; pairs of appointment id
+    and UTC epoch seconds.
+    """
+    ids = [source.collection_id for source in list_sources(session, principal_id)]
+    found: list[tuple[str, Interval]] = []
+    window = (now, now + AHEAD_S)
+    for row in list_appointments(session, [principal_id], window=window, limit=LOOKED_AT):
+        if row.object_id is None or row.status != "confirmed":
+            continue
+        own = _spans(session, principal_id, window, ids, only=row.object_id)
+        if own:
+            around = (own[0][0], own[-1][1])
+            others = _spans(session, principal_id, around, ids, without=row.object_id)
+            found += [(row.id, span) for span in intersect(own, others)]
+    return sorted(found, key=lambda pair: pair[1])
+
+
+def _spans(
+    session: Session,
+    principal_id: str,
+    window: Interval,
+    ids: list[str],
+    *,
+    only: str | None = None,
+    without: str | None = None,
+) -> list[Interval]:
+    rows = busy_rows(session, principal_id, window, ids, only_object=only, without_object=without)
+    return merge((start, end) for start, end, _fbtype, _collection in rows)
