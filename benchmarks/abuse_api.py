@@ -13,6 +13,8 @@ from benchmarks.abuse import Abuse, World
 from benchmarks.load import Connection, Refused, request_bytes
 
 Make = Callable[[World], bytes]
+ABUSER = "127.0.0.2"
+"""The abuser has an address of its own: what is bounded by address must not meet the others."""
 
 
 def _loop(make: Make, clients: int) -> Callable[[World], None]:
@@ -20,7 +22,7 @@ def _loop(make: Make, clients: int) -> Callable[[World], None]:
 
     def act(world: World) -> None:
         def client() -> None:
-            connection = Connection(world.api)
+            connection = Connection(world.api, source=ABUSER)
             while True:
                 try:
                     connection.send(make(world))
@@ -86,7 +88,7 @@ def _slow_heads(world: World) -> None:
     while True:
         while len(lines) < 2_000:
             try:
-                line = socket.create_connection(world.api, timeout=2)
+                line = socket.create_connection(world.api, timeout=2, source_address=(ABUSER, 0))
                 line.sendall(b"GET /v1/status HTTP/1.1\r\nHost: a\r\nX-Slow: ")
             except OSError:
                 break

@@ -173,8 +173,9 @@ class Answer:
 class Connection:
     """One kept-open connection; opens a new one when the server closed it."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], *, source: str | None = None) -> None:
         self.address = address
+        self._source = None if source is None else (source, 0)
         self._socket: socket.socket | None = None
         self._rest = b""
         self.wall_s = 0.0
@@ -182,7 +183,9 @@ class Connection:
     def send(self, request: bytes) -> Answer:
         """Send one request and read the whole answer; adds to ``wall_s``."""
         if self._socket is None:
-            self._socket = socket.create_connection(self.address, timeout=300)
+            self._socket = socket.create_connection(
+                self.address, timeout=300, source_address=self._source
+            )
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._rest = b""
         began = time.perf_counter()

@@ -44,6 +44,7 @@ def gateway_part(part: str, folder: Path, *more: str, **settings: str) -> Iterat
         "GATEWAY_API_BIND": "127.0.0.1:0",
         "GATEWAY_CALDAV_BIND": "127.0.0.1:0",
         "GATEWAY_LOG_LEVEL": "WARNING",
+        "GATEWAY_METRICS_BIND": "127.0.0.1:0",
         "GATEWAY_REQUESTS_PER_MINUTE": "1000000000",  # counted, never reached
         **{f"GATEWAY_{name.upper()}": value for name, value in settings.items()},
     }

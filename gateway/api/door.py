@@ -105,12 +105,15 @@ class _Connection(web.RequestHandler):
     # --- what aiohttp tells ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Enter the guard's lists."""
-        super().connection_made(transport)
+        """Enter the guard's lists, or be refused before anything is set up for a request."""
         self._wire = cast(asyncio.Transport, transport)
         name = transport.get_extra_info("peername")
         self.peer = str(name[0]) if isinstance(name, tuple) else ""
-        self._guard.enter(self)
+        if self._guard.enter(self):
+            super().connection_made(transport)
+        else:
+            self._end_with(TooManyConnections("Too many connections are open; close some."))
+            self._wire.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Leave them."""
@@ -157,10 +160,6 @@ class _Connection(web.RequestHandler):
     def drop(self) -> None:
         """Close at once; nothing was under way."""
         self.force_close()
-
-    def refuse(self) -> None:
-        """Answer that there are too many connections, and close."""
-        self._end_with(TooManyConnections("Too many connections are open; close some."))
 
     def look(self, now: float, bounds: Bounds) -> None:
         """Close what took too long."""

@@ -78,10 +78,6 @@ class Guarded(Protocol):
         """Close it at once."""
         ...
 
-    def refuse(self) -> None:
-        """Say that there are too many, and close it."""
-        ...
-
     def look(self, now: float, bounds: Bounds) -> None:
         """Close it if something took too long."""
         ...
@@ -99,19 +95,19 @@ class Guard:
         shortest = min(bounds.header_s, bounds.body_s, bounds.keepalive_s, bounds.answer_s)
         self._every_s = min(1.0, shortest / 4)
 
-    def enter(self, connection: Guarded) -> None:
-        """Take a new connection in; over a bound an idle one leaves, or the new one is refused."""
+    def enter(self, connection: Guarded) -> bool:
+        """Take a new connection in; over a bound an idle one leaves for it. False: no room."""
         network = "" if connection.peer in self.bounds.trusted else network_of(connection.peer)
         mine = self._by_network.get(network, {})
         if (network and not self._make_room(mine, self.bounds.per_address)) or not self._make_room(
             self._all, self.bounds.connections
         ):
-            connection.refuse()
-            return
+            return False
         self._all[connection] = network
         self._by_network.setdefault(network, {})[connection] = None
         if self._timer is None:
             self._timer = self._loop.call_later(self._every_s, self._look)
+        return True
 
     def touch(self, connection: Guarded) -> None:
         """Note that a request came: of the idle ones this one goes last."""
