@@ -8,6 +8,7 @@ inflated, and the frame refuses it.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, cast
@@ -30,6 +31,7 @@ from gateway.observe import logger
 
 _LINGER_S = 5.0
 """How long the rest of a body is read and dropped when its request was refused."""
+_ACCEPT_AT_ONCE, _QUEUE = 8, 1024
 _log = logger("api")
 
 
@@ -50,6 +52,18 @@ class ApiRunner(web.AppRunner):
         if self._guard is None:
             self._guard = Guard(Bounds.of(self._settings), asyncio.get_running_loop())
         return cast(web.Server, _connections(made, self._guard, self._settings.docs_base))
+
+    async def listen(self, host: str, port: int) -> None:
+        """Listen at an address; raises ``OSError`` and ``OverflowError`` when that cannot be.
+
+        The event loop accepts as many connections at once as it believes the queue of the kernel to
+        be long. A flood of them would take each of its turns for itself, so it is told a short one.
+        """
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family)
+        listener.setblocking(False)
+        await web.SockSite(self, listener, backlog=_ACCEPT_AT_ONCE).start()
+        listener.listen(_QUEUE)
 
     async def cleanup(self) -> None:
         """Stop, and look at no connection any more."""

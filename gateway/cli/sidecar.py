@@ -5,8 +5,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from aiohttp import web
-
 from gateway.api.app import build_api
 from gateway.api.door import ApiRunner
 from gateway.cli.tuning import tune_interpreter
@@ -44,7 +42,7 @@ class Sidecar:
         try:
             host, _, port = self.settings.api_bind.rpartition(":")
             try:
-                await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+                await runner.listen(host.strip("[]"), int(port))
             except (OSError, OverflowError) as error:
                 reason = error if isinstance(error, OSError) else OSError(str(error))
                 raise CannotListen.at(self.settings.api_bind, "api_bind", reason) from error

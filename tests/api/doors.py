@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from aiohttp import web
 
 from gateway.api.app import build_api
 from gateway.api.door import ApiRunner
@@ -40,7 +39,7 @@ async def served(place: Place, **settings: Any) -> AsyncIterator[int]:
     )
     runner = ApiRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await runner.listen("127.0.0.1", 0)
     try:
         yield runner.addresses[0][1]
     finally:
