@@ -5,8 +5,9 @@ A lease names a process and runs out by itself, so a dead process's accounts are
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import and_, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, select, update
 
 from gateway.store.accounts import Connection
 from gateway.store.engine import Session, chunks
@@ -44,9 +45,24 @@ def claim_due(session: Session, *, owner: str, now: float, lease_s: float, limit
     session.execute(
         update(connections)
         .where(connections.c.id.in_(ids))
-        .values(lease_owner=owner, lease_until=now + lease_s)
+        .values(lease_owner=owner, lease_until=now + lease_s, recent_requests=_asked(owner, now))
     )
     return ids
+
+
+UNREPORTED = 10
+"""Requests a process may have sent of which it died before it told."""
+
+
+def _asked(owner: str, now: float) -> ColumnElement[Any]:
+    """Return what was asked of an account lately, for its next holder.
+
+    Whoever takes over from a process that did not give the lease back counts what that may have
+    asked and not told.
+    """
+    known = func.coalesce(connections.c.recent_requests, "")
+    is_taken_over = and_(connections.c.lease_owner.is_not(None), connections.c.lease_owner != owner)
+    return case((is_taken_over, known + f" {int(now)}:{UNREPORTED}"), else_=known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +97,11 @@ def try_lease(
 
     With ``makes_way`` also while somebody waits to read it.
     """
-    values: dict[str, object] = {"lease_owner": owner, "lease_until": now + lease_s}
+    values: dict[str, object] = {
+        "lease_owner": owner,
+        "lease_until": now + lease_s,
+        "recent_requests": _asked(owner, now),
+    }
     statement = update(connections).where(
         connections.c.id == connection_id,
         or_(connections.c.lease_until <= now, connections.c.lease_owner == owner),
@@ -109,14 +129,23 @@ def is_wanted(session: Session, connection_id: str, *, now: float) -> bool:
     return until is not None and until > now
 
 
+def recent_requests(session: Session, connection_id: str) -> str | None:
+    """Return what was asked of an account in the last minute, as the budget writes it."""
+    query = select(connections.c.recent_requests).where(connections.c.id == connection_id)
+    return session.execute(query).scalar()
+
+
 def renew_lease(
-    session: Session, connection_id: str, *, owner: str, now: float, lease_s: float
+    session: Session, connection_id: str, *, owner: str, now: float, lease_s: float, spent: str
 ) -> bool:
-    """Prolong a lease; False when it was lost, so the holder must stop."""
+    """Prolong a lease; False when it was lost, so the holder must stop.
+
+    ``spent`` is what the account asked in the last minute, as the budget writes it.
+    """
     statement = (
         update(connections)
         .where(and_(connections.c.id == connection_id, connections.c.lease_owner == owner))
-        .values(lease_until=now + lease_s)
+        .values(lease_until=now + lease_s, recent_requests=spent)
     )
     return bool(session.execute(statement).rowcount)
 
@@ -130,12 +159,12 @@ def postpone_sync(session: Session, connection_id: str, *, next_sync_at: float) 
     )
 
 
-def free_lease(session: Session, connection_id: str, *, owner: str) -> None:
-    """Give a lease back without touching the due time."""
+def free_lease(session: Session, connection_id: str, *, owner: str, spent: str) -> None:
+    """Give a lease back without touching the due time, with what was asked meanwhile."""
     session.execute(
         update(connections)
         .where(connections.c.id == connection_id, connections.c.lease_owner == owner)
-        .values(lease_owner=None, lease_until=0)
+        .values(lease_owner=None, lease_until=0, recent_requests=spent)
     )
 
 

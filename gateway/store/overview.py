@@ -9,6 +9,7 @@ from sqlalchemy import Select, delete, func, select
 from gateway.core.errors import NotFound
 from gateway.store.collections import GOING
 from gateway.store.engine import Session
+from gateway.store.freshness import synced_at
 from gateway.store.outbox import Errand, LedgerRow
 from gateway.store.tables import (
     connections,
@@ -74,7 +75,7 @@ def oldest_sync(session: Session, scope: Scope) -> int | None:
     The account's own state says nothing of its calendars: of a live one each may fail by itself.
     """
     query = (
-        select(func.min(upstream_calendars.c.synced_at))
+        select(func.min(synced_at()))
         .join(connections, connections.c.id == upstream_calendars.c.connection_id)
         .where(
             connections.c.state == "ok",

@@ -29,7 +29,8 @@ class OpenedAccount:
 
     ``is_settled``: every calendar in use was read completely and none is missing, so a listing
     with the digest of the last one means that nothing happened. ``retry_at``: when the next member
-    that could not be read is asked for again.
+    that could not be read is asked for again. ``recent_requests``: what was asked in the last
+    minute, whoever held the lease.
     """
 
     connection: Connection
@@ -40,6 +41,7 @@ class OpenedAccount:
     listing_digest: str | None
     is_settled: bool
     retry_at: float | None
+    recent_requests: str | None
     credential: Credential | None = field(repr=False)
 
 
@@ -77,6 +79,7 @@ _OPENED = (
         connections.c.listing_digest,
         _UNSETTLED.label("is_unsettled"),
         _RETRY_AT.label("retry_at"),
+        connections.c.recent_requests,
         _email.c.key_id.label("email_key"),
         _email.c.ciphertext.label("email"),
         _password.c.key_id.label("password_key"),
@@ -145,6 +148,7 @@ def _opened(row: Any, keyring: Keyring) -> OpenedAccount:
         listing_digest=row.listing_digest,
         is_settled=not row.is_unsettled,
         retry_at=row.retry_at,
+        recent_requests=row.recent_requests,
         credential=credential,
     )
 
@@ -189,10 +193,14 @@ def note_run(session: Session, connection_id: str, /, *, owner: str, **changes: 
 
 @dataclass(frozen=True, slots=True)
 class IdleEnd:
-    """The end of a run that found nothing new on a healthy account, and when it is due again."""
+    """The end of a run that found nothing new on a healthy account, and when it is due again.
+
+    ``spent`` is what the account asked in the last minute, for the next holder of its lease.
+    """
 
     connection: Connection
     next_sync_at: float
+    spent: str = ""
 
 
 _HOLD_MANY = (
@@ -216,6 +224,7 @@ _NOTE_IDLE = (
         polled_at=bindparam("b_now"),
         synced_at=bindparam("b_now"),
         verified_at=bindparam("b_now"),
+        recent_requests=bindparam("b_spent"),
         lease_owner=None,
         lease_until=0,
     )
@@ -230,12 +239,15 @@ def note_idle(session: Session, ends: Sequence[IdleEnd], *, owner: str, now: int
     were changed meanwhile: who changes them writes the connection's row last, and waits for the
     locks taken here or is seen behind them.
     """
-    due = {end.connection.id: end.next_sync_at for end in ends}
+    due = {end.connection.id: end for end in ends}
     session.execute(_HOLD_MANY, {"b_ids": list(due)})
     settled = session.execute(_SETTLED, {"b_ids": list(due), "b_owner": owner})
     done = {row.id for row in settled}
     if done:
-        rows = [{"b_id": one, "b_due": due[one], "b_now": now} for one in sorted(done)]
+        rows = [
+            {"b_id": one, "b_due": due[one].next_sync_at, "b_now": now, "b_spent": due[one].spent}
+            for one in sorted(done)
+        ]
         session.execute(_NOTE_IDLE, rows)
         verified = {end.connection.principal_id for end in ends if end.connection.id in done}
         tell_verified(session, sorted(verified), at=now)

@@ -144,6 +144,7 @@ async def _run(
         opened = await context.store.read(runs.open_account, context.keyring, connection_id)
         if mode.only_if_due and not _is_due(context, opened):
             return
+    context.budget(connection_id).restore(opened.recent_requests)
     connection = opened.connection
     if connection.state in ("paused", "disconnected"):
         report.state = report.problem = connection.state
@@ -189,7 +190,11 @@ async def _push(run: Run, report: SyncReport, within_s: float | None) -> None:
     errands = await context.store.read(outbox.due_errands, connection.id, now=context.clock())
     until = None if within_s is None else asyncio.get_running_loop().time() + within_s
     pusher = Pusher(context, connection, run.client, run.zone, until=until)
-    report.pushed = await push_errands(pusher, errands)
+    run.client.is_pushing = True
+    try:
+        report.pushed = await push_errands(pusher, errands)
+    finally:
+        run.client.is_pushing = False
     report.left = pusher.left
 
 
@@ -208,11 +213,12 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport, *, only_if_
     if reconcile:
         ending["reconciled_at"] = context.now()
     elif isinstance(due_at, float) and not _crashes(report) and _is_idle(run, opened, answer):
-        idle = IdleEnd(connection, due_at)
+        idle = IdleEnd(connection, due_at, context.budget(connection.id).dump())
         if await context.endings.note(idle, now=asked_at):
             return True
     listed = read_listing(answer, run.connection.home_path or "/")
     ending["listing_digest"] = answer.digest
+    ending["recent_requests"] = context.budget(connection.id).dump()
     known, todo, ended = await context.store.write(
         _note_listing, run, listed, reconcile, ending, now=asked_at
     )
@@ -227,6 +233,7 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport, *, only_if_
     ending |= _crashes(report)
     if any(one.problem is not None for one in report.calendars):
         ending.pop("synced_at", None)  # the account is as current as its calendars
+    ending["recent_requests"] = context.budget(connection.id).dump()
     return await context.store.write(
         _close, connection, _quiet(known, todo), context.owner, ending, now=asked_at
     )

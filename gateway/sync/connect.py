@@ -13,7 +13,9 @@ from gateway.store.accounts import Connection, Credential, Keyring
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import bump_generation
 from gateway.sync.context import SyncContext
+from gateway.sync.lease import leased
 from gateway.sync.listing import apply_listing
+from gateway.upstream.budget import Budget
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.discovery import Discovered, discover
 from gateway.upstream.transport import Transport
@@ -51,7 +53,11 @@ async def check_credential(settings: Settings, credential: Credential) -> Discov
 
 
 async def ask_account(
-    settings: Settings, credential: Credential, *, transport: Transport | None = None
+    settings: Settings,
+    credential: Credential,
+    *,
+    transport: Transport | None = None,
+    budget: Budget | None = None,
 ) -> Discovered:
     """Discover an account with any Basic password.
 
@@ -61,7 +67,11 @@ async def ask_account(
     used = transport or Transport(settings)
     try:
         client = UpstreamClient(
-            settings, used, email=credential.email, app_password=credential.app_password
+            settings,
+            used,
+            email=credential.email,
+            app_password=credential.app_password,
+            budget=budget,
         )
         return await discover(client, email=credential.email)
     finally:
@@ -78,8 +88,13 @@ async def connect(
     passed: whoever cannot sign in learns nothing about who is connected.
     """
     credential = app_specific(email, app_password)
-    discovered = await ask_account(context.settings, credential, transport=context.transport)
-    return await record_connection(context, principal_id, credential, discovered)
+    budget = Budget(context.settings, context.clock)
+    discovered = await ask_account(
+        context.settings, credential, transport=context.transport, budget=budget
+    )
+    connection = await record_connection(context, principal_id, credential, discovered)
+    context.budget(connection.id).restore(budget.dump())
+    return connection
 
 
 async def record_connection(
@@ -136,7 +151,7 @@ async def replace_credential(
     """
     old = await context.store.read(_stored_email, context.keyring, connection_id, email)
     credential = app_specific(old, app_password)
-    discovered = await ask_account(context.settings, credential, transport=context.transport)
+    discovered = await _ask_in_turn(context, connection_id, credential)
     return await context.store.write(
         _replace, context.keyring, connection_id, credential, discovered
     )
@@ -148,6 +163,24 @@ def _stored_email(session: Session, keyring: Keyring, connection_id: str, given:
         return accounts.load_credential(session, keyring, connection_id).email
     accounts.check_has_credential(session, connection_id)
     return given
+
+
+async def _ask_in_turn(
+    context: SyncContext, connection_id: str, credential: Credential
+) -> Discovered:
+    """Ask a connected account within its budget: under its lease, whoever has that (design 6).
+
+    A run of this process that has the lease shares its budget, and is not waited for.
+    """
+    budget = context.budget(connection_id)
+    if context.lock(connection_id).locked():
+        return await ask_account(
+            context.settings, credential, transport=context.transport, budget=budget
+        )
+    async with leased(context, connection_id):
+        return await ask_account(
+            context.settings, credential, transport=context.transport, budget=budget
+        )
 
 
 def _replace(
@@ -196,7 +229,7 @@ async def test_connection(context: SyncContext, connection_id: str) -> Discovere
     Raises :class:`NotFound` after a disconnect and what :func:`ask_account` raises.
     """
     credential = await context.store.read(accounts.load_credential, context.keyring, connection_id)
-    discovered = await ask_account(context.settings, credential, transport=context.transport)
+    discovered = await _ask_in_turn(context, connection_id, credential)
     connection = await context.store.read(accounts.get_connection, connection_id)
     if connection.state in ("credential-revoked", "secret-unreadable"):
         await context.store.write(accounts.update_connection, connection_id, **_REVIVED)

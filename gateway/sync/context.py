@@ -19,7 +19,8 @@ from gateway.store.threads import StoreThreads
 from gateway.sync.endings import IdleEndings
 from gateway.sync.expander import Expander
 from gateway.sync.refusals import Refusals
-from gateway.upstream.client import Budget, UpstreamClient
+from gateway.upstream.budget import Budget
+from gateway.upstream.client import UpstreamClient
 from gateway.upstream.transport import Transport
 
 
@@ -95,9 +96,16 @@ class SyncContext:
             return True
         return await self.store.read(leases.is_wanted, connection_id, now=self.clock())
 
+    def budget(self, connection_id: str) -> Budget:
+        """Return what an account may ask; right only while this process holds its lease."""
+        budget = self._budgets.get(connection_id)
+        if budget is None:
+            budget = self._budgets[connection_id] = Budget(self.settings, self.clock)
+        return budget
+
     def client(self, connection_id: str, credential: Credential) -> UpstreamClient:
         """Make the client of an account; all clients of one account share its request budget."""
-        budget = self._budgets.setdefault(connection_id, Budget(self.settings))
+        budget = self.budget(connection_id)
         return UpstreamClient(
             self.settings,
             self.transport,

@@ -29,6 +29,8 @@ class Lease:
         self._context = context
         self._connection_id = connection_id
         self._holder = asyncio.current_task()
+        self._budget = context.budget(connection_id)
+        self._budget.report = self._renew_lease
         self._renewal: asyncio.Task[None] | None = None
         self._timer = self._wait()
 
@@ -40,27 +42,37 @@ class Lease:
         self._renewal = asyncio.ensure_future(self._renew())
 
     async def _renew(self) -> None:
+        await self._renew_lease()
+        self._timer = self._wait()
+
+    async def _renew_lease(self) -> None:
+        """Prolong the lease and tell what was asked; if it was lost, the holder is cancelled."""
         kept = await self._context.store.write(
             leases.renew_lease,
             self._connection_id,
             owner=self._context.owner,
             now=self._context.clock(),
             lease_s=self._context.settings.lease_s,
+            spent=self._budget.dump(),
         )
-        if kept:
-            self._timer = self._wait()
-        elif self._holder is not None and not self.released:
+        if kept or self.released:
+            return
+        if self._holder is not None:
             self._holder.cancel("the lease was lost")
 
     async def close(self) -> None:
         """Stop renewing; give the lease back unless that was done already."""
         self._timer.cancel()
+        self._budget.report = None
         if self._renewal is not None:
             self._renewal.cancel()
             await asyncio.gather(self._renewal, return_exceptions=True)
         if not self.released:
             await self._context.store.write(
-                leases.free_lease, self._connection_id, owner=self._context.owner
+                leases.free_lease,
+                self._connection_id,
+                owner=self._context.owner,
+                spent=self._budget.dump(),
             )
 
 
@@ -78,6 +90,8 @@ async def leased(
     """
     async with context.lock(connection_id):
         await _take(context, connection_id, wait_s, makes_way=makes_way)
+        spent = await context.store.read(leases.recent_requests, connection_id)
+        context.budget(connection_id).restore(spent)
         async with _kept(context, connection_id) as lease:
             yield lease
 

@@ -99,6 +99,7 @@ async def note_failure(context: SyncContext, connection: Connection, error: Gate
             owner=context.owner,
             now=context.clock(),
             outage_delay=backoff_delay(context, connection.failures + 1, None),
+            spent=context.budget(connection.id).dump(),
         )
     failures = connection.failures + 1
     context.refusals.note(connection, now=context.clock(), is_refused=False, is_dead=False)
@@ -107,6 +108,7 @@ async def note_failure(context: SyncContext, connection: Connection, error: Gate
         connection.id,
         owner=context.owner,
         polled_at=context.now(),
+        recent_requests=context.budget(connection.id).dump(),
         failures=failures,
         problem=error.code,
         problem_detail=error.detail,
@@ -216,9 +218,11 @@ def _note_rejected(
     owner: str,
     now: float,
     outage_delay: float,
+    spent: str,
 ) -> str:
     current = accounts.get_connection(session, connection.id)
     failed: dict[str, Any] = {"polled_at": int(now), "failures": current.failures + 1}
+    failed["recent_requests"] = spent
     first = current.state != REVOKED
     if first and _is_outage(session, counts, current, now=now):
         if counts.has_dead(OUTAGE_SPAN_S):

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urljoin
 
-from aiolimiter import AsyncLimiter
 from caldav.async_davclient import AsyncDAVClient
 from caldav.compatibility_hints import FeatureSet
 from caldav.lib import error as dav_error
@@ -30,6 +29,7 @@ from gateway.core.errors import (
 from gateway.observe import metrics
 from gateway.settings import Settings
 from gateway.upstream import quirks
+from gateway.upstream.budget import Budget
 from gateway.upstream.reports import (
     Fetched,
     LongMultistatus,
@@ -85,14 +85,6 @@ class Answer:
         return self.headers.get("ETag") or None
 
 
-class Budget:
-    """What one account may ask: requests per minute and at a time; kept across clients."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.limiter = AsyncLimiter(settings.upstream_requests_per_minute, 60)
-        self.parallel = asyncio.Semaphore(settings.upstream_parallel)
-
-
 class _Dav(AsyncDAVClient):
     """caldav's client on the shared transport; closing it leaves the transport open."""
 
@@ -111,7 +103,8 @@ class UpstreamClient:
     """All that is ever asked of one iCloud account; paths in and out are decoded.
 
     ``origin`` is the entry host, which serves every account. ``home_origin`` is a partition host
-    an answer named; it lives in this object only and is dropped when it refuses.
+    an answer named; it lives in this object only and is dropped when it refuses. While
+    ``is_pushing`` a part of the budget is left to those who read.
     """
 
     def __init__(
@@ -127,6 +120,7 @@ class UpstreamClient:
         self.origin = origin_of(settings.upstream_url)
         self.home_origin: str | None = None
         self.requests = 0
+        self.is_pushing = False
         self._budget = budget or Budget(settings)
         self._dav = _Dav(
             transport,
@@ -266,7 +260,8 @@ class UpstreamClient:
     ) -> Answer:
         """Send within the account's budget and count it."""
         status = "none"
-        async with self._budget.parallel, self._budget.limiter:
+        async with self._budget.parallel:
+            await self._budget.take(spare=self.is_pushing)
             self.requests += 1
             try:
                 answer = await self._exchange(method, url, body, headers)
