@@ -124,7 +124,6 @@ async def test_whoever_reads_goes_before_waiting_pushes(
     shared: Site, processes: list[SyncContext], clock: Clock, reader: int
 ) -> None:
     for context in processes:
-        context.settings.upstream_requests_per_minute = 100_000
         context.budget(shared.connection_id).limit = 100_000
     await Worker(processes[0]).sync_now(shared.connection_id)
     for number in range(20):
