@@ -89,8 +89,9 @@ def _check_component(part: Component) -> None:
         raise InvalidCalendarData(f"{min(part.broken)} is not a property line.")
     if part.name == "VEVENT" and "DTSTART" not in part.properties:
         raise InvalidCalendarData("An event has no DTSTART.")
-    if len({prop.line() for prop in part.all("DTSTART")}) > 1:
-        raise InvalidCalendarData("An event has several DTSTARTs that differ.")
+    for name in ("DTSTART", "DTEND", "DURATION"):  # of those that differ a mirror would keep one
+        if len({prop.line() for prop in part.all(name)}) > 1:
+            raise InvalidCalendarData(f"An event has several {name}s that differ.")
     for name, read in _READERS.items():
         for prop in part.all(name):
             try:

@@ -58,6 +58,27 @@ class Problem:
     end: int | None = None
 
 
+NOT_UNDERSTOOD = frozenset(
+    {
+        "not-icalendar",
+        "bad-start",
+        "bad-end",
+        "end-before-start",
+        "mixed-times",
+        "unknown-zone",
+        "bad-rule",
+        "bad-rdate",
+        "rdate-by-day",
+        "bad-freebusy",
+        "truncated",
+        "too-many-instances",
+        "not-understood",
+        "expansion-failed",
+    }
+)
+"""Codes of problems that make time unknown or keep an object from being placed at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Expansion:
     """All instances of one object that touch ``window``, sorted by start.
@@ -76,3 +97,9 @@ class Expansion:
     component: str = ""
     first_start: int | None = None
     last_end: int | None = None
+
+    @property
+    def gravest(self) -> Problem | None:
+        """The problem to tell of: one that left something not understood before one forgiven."""
+        grave = (problem for problem in self.problems if problem.code in NOT_UNDERSTOOD)
+        return next(grave, self.problems[0] if self.problems else None)

@@ -29,7 +29,10 @@ _LOCAL_ROLES = ("platform", "local")
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """What is known about one source; ``problem`` is a stable code or None.
+    """What is known about one source.
+
+    ``problem`` is a stable code or None; of an object that could not be understood it is the
+    reason and the object's id, ``bad-end: obj_…``.
 
     ``unknown`` is the part of the asked window in which the source says nothing, merged: outside
     its known busy time that part is neither busy nor free. ``catching_up``: a member that iCloud
@@ -187,7 +190,7 @@ def next_judgement(sources: Iterable[Source], *, now: int, fresh_for_s: int) -> 
 def _source_state(
     source: Source, window: Interval, beyond: list[Interval], now: int, fresh_for_s: int
 ) -> SourceState:
-    problem = "beyond-window" if beyond else None
+    problem = "beyond-window" if beyond else source.not_understood
     if source.role in _LOCAL_ROLES:
         return SourceState(
             source.calendar_id, source.role, "fresh", None, 0, problem, tuple(beyond)

@@ -15,6 +15,7 @@ from sqlalchemy import Select, and_, bindparam, false, func, or_, select, true
 
 from gateway.core.fbtype import BLOCKING, FBType
 from gateway.core.intervals import Interval
+from gateway.core.rows import NOT_UNDERSTOOD
 from gateway.store.engine import Session, chunks, joined
 from gateway.store.freshness import synced_at
 from gateway.store.objects import PIECE_S, get_coverage
@@ -35,7 +36,8 @@ class Source:
     seconds of the last good sync, None when there was none; local sources are always current.
     ``trust_for_s`` is how long stale data of the connection is believed, None for local ones.
     ``reached`` is the span that a running first sync has mirrored already. ``catching_up`` and
-    ``set_aside`` count its members that could not be read (R9).
+    ``set_aside`` count its members that could not be read (R9), ``not_understood`` names one that
+    was read and not understood, with the reason.
     """
 
     collection_id: str
@@ -49,6 +51,7 @@ class Source:
     reached: Interval | None = None
     catching_up: int = 0
     set_aside: int = 0
+    not_understood: str | None = None
 
     def verified(self, at: int) -> "Source":
         """Return the source as it is when a poll found all calendars of its account current.
@@ -68,6 +71,7 @@ def list_sources(session: Session, principal_id: str, *, blocking: bool = True) 
 
     Without ``blocking``, also those whose busy time does not count for the principal.
     """
+    unclear = _not_understood(session, principal_id)
     found = [
         Source(
             collection_id=row.id,
@@ -81,10 +85,28 @@ def list_sources(session: Session, principal_id: str, *, blocking: bool = True) 
             reached=None if row.reached_until is None else (row.reached_from, row.reached_until),
             catching_up=row.catching_up or 0,
             set_aside=row.set_aside or 0,
+            not_understood=unclear.get(row.id),
         )
         for row in session.execute(_sources(blocking), {"b_principal": principal_id})
     ]
     return sorted(found, key=lambda source: _ROLES.index(source.role))
+
+
+_NOT_UNDERSTOOD = (
+    select(objects.c.collection_id, func.min(objects.c.problem + ": " + objects.c.id))
+    .where(
+        objects.c.principal_id == bindparam("b_principal"),
+        objects.c.problem.is_not(None),
+        objects.c.problem.in_(sorted(NOT_UNDERSTOOD)),
+    )
+    .group_by(objects.c.collection_id)
+)
+
+
+def _not_understood(session: Session, principal_id: str) -> dict[str, str]:
+    """Name by collection an object that could not be understood: reason, colon, object id."""
+    rows = session.execute(_NOT_UNDERSTOOD, {"b_principal": principal_id})
+    return {row[0]: row[1] for row in rows}
 
 
 @cache

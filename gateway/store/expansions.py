@@ -207,7 +207,7 @@ def replace_expansions(
 
 
 def _columns(expansion: Expansion) -> dict[str, object]:
-    problem = expansion.problems[0] if expansion.problems else None
+    problem = expansion.gravest
     return {
         "problem": problem.code if problem else None,
         "problem_detail": problem.detail if problem else None,

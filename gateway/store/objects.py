@@ -369,7 +369,7 @@ def _row(
     collection: Collection, item: PreparedObject, revision: int, known_id: str | None, now: int
 ) -> dict[str, Any]:
     expansion = item.expansion
-    problem = expansion.problems[0] if expansion.problems else None
+    problem = expansion.gravest
     key = name_key(item.upstream_name) if item.upstream_name is not None else None
     return {
         "id": known_id or new_id("obj"),
