@@ -73,6 +73,19 @@ def join_folds(body: bytes) -> bytes:
     return body
 
 
+_FOLD_INSIDE = re.compile(rb"(?:\r|&#13;|&#[xX][dD];)?\n[ \t](?=[\x80-\xbf])")
+_HAS_FOLD_INSIDE = re.compile(rb"\n[ \t][\x80-\xbf]")
+
+
+def join_characters(data: bytes) -> bytes:
+    """Undo the folds that sit inside UTF-8 characters, so that the whole can be decoded.
+
+    RFC 5545 3.1 folds octets, and old writers cut where the 75th is. No character begins with a
+    continuation byte, so a fold before one is inside a character, also within an XML answer.
+    """
+    return _FOLD_INSIDE.sub(b"", data) if _HAS_FOLD_INSIDE.search(data) else data
+
+
 def split_line(line: str) -> Property | None:
     """Take one unfolded line apart; None when it is no content line at all."""
     match = _LINE.match(line)

@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 
+from gateway.core.content_lines import join_characters
 from gateway.core.errors import UpstreamUnreachable
 
 DAV = "{DAV:}"
@@ -183,7 +184,7 @@ def parse_xml(body: bytes) -> etree._Element:
     """
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:
-        root = etree.fromstring(body, parser)
+        root = etree.fromstring(join_characters(body), parser)
     except (etree.XMLSyntaxError, ValueError):
         raise UpstreamUnreachable("iCloud's answer could not be read.", status=207) from None
     _check_doctype(root)
@@ -229,7 +230,7 @@ class LongMultistatus:
 
     def _read(self, body: bytes) -> Iterator[Entry]:
         rows = etree.iterparse(
-            BytesIO(body),
+            BytesIO(join_characters(body)),
             tag=_RESPONSE,
             resolve_entities=False,
             no_network=True,

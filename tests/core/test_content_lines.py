@@ -8,6 +8,7 @@ from gateway.core.content_lines import (
     Property,
     escape_text,
     fold,
+    join_characters,
     split_line,
     unescape_text,
     unfold,
@@ -83,3 +84,14 @@ def test_last_colon():
     assert repaired == Property("DTSTART", ";TZID=GMT+05:00", "20260401T100000")
     assert repaired.parameter("TZID") == "GMT+05:00"
     assert with_last_colon(repaired) is None
+
+
+@pytest.mark.parametrize("fold", [b"\r\n ", b"\n ", b"\n\t", b"&#13;\n ", b"&#xD;\n\t"])
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_folds_inside_characters_are_undone_and_no_others(fold, cut):
+    text = "Grüße 🙂".encode()
+    folded = text[:cut] + fold + text[cut:]
+    joined = join_characters(folded)
+    inside = cut < len(text) and text[cut] & 0xC0 == 0x80
+    assert joined == (text if inside else folded)
+    assert joined.decode().replace(fold.decode(), "") == text.decode()

@@ -38,3 +38,12 @@ async def test_an_object_that_is_not_understood_is_bounded_and_named(
     told = {source.role: source.problem for source in found.sources}
     assert told["linked"] == f"{code}: {site.mirrored('home')['odd.ics'].id}"
     assert told["conflict"] is None
+
+
+@pytest.mark.rule("R10")
+async def test_a_fold_inside_a_character_does_not_hurt_it(site: Site) -> None:
+    whole = "Grüße".encode()
+    cut = whole[:3] + b"\r\n " + whole[3:]
+    site.account.put("home", event("a", summary="TITLE").replace(b"TITLE", cut), "a.ics")
+    await site.sync()
+    assert whole in site.mirrored("home")["a.ics"].body

@@ -262,3 +262,14 @@ def test_a_page_quoted_in_calendar_data_is_not_a_document_type() -> None:
         )
     )
     assert fetched_objects(answer)["a.ics"].body == b"<!DOCTYPE html>"
+
+
+@pytest.mark.parametrize("end", [b"\r\n ", b"&#13;\n "])
+def test_a_fold_inside_a_character_breaks_no_answer(end):
+    text = "<summary>Grüße</summary>".encode()
+    cut = text.index("ü".encode()) + 1
+    broken = text[:cut] + end + text[cut:]
+    assert parse_xml(broken).text == "Grüße"
+    row = b'<d:multistatus xmlns:d="DAV:"><d:response><d:href>/' + broken[9:-10] + b"</d:href>"
+    row += b"<d:status>HTTP/1.1 404 Not Found</d:status></d:response></d:multistatus>"
+    assert [entry.path for entry in LongMultistatus(row).entries] == ["/Grüße"]
