@@ -241,21 +241,23 @@ def upstream_etags(
 
     Of all members, or of those with these upstream ``names``.
     """
-    query = select(objects.c.upstream_name, objects.c.name, objects.c.upstream_etag).where(
+    query = select(_UPSTREAM_NAME, objects.c.name, objects.c.upstream_etag).where(
         objects.c.collection_id == collection_id, objects.c.upstream_name.is_not(None)
     )
     if names is None:
         return {row[0]: (row[1], row[2]) for row in session.execute(query)}
     found: dict[str, tuple[str, str | None]] = {}
     for part in chunks(names):
-        named = session.execute(query.where(objects.c.upstream_name.in_(part)))
+        named = session.execute(
+            query.where(objects.c.upstream_name.in_([name_key(name) for name in part]))
+        )
         found.update((row[0], (row[1], row[2])) for row in named)
     return found
 
 
 def mirrored_since(session: Session, collection_id: str, since: int) -> set[str]:
     """Return the upstream names of members that came into a mirror after ``since``."""
-    query = select(objects.c.upstream_name).where(
+    query = select(_UPSTREAM_NAME).where(
         objects.c.collection_id == collection_id,
         objects.c.created_at > since,
         objects.c.upstream_name.is_not(None),

@@ -89,12 +89,7 @@ class Expander:
         try:
             return (await self._ask(prepare_mirrored, [raw], rules))[0]
         except WorkerDied:
-            await self._prove_it_runs()
             return not_servable(raw, unknown_expansion(rules.window, FAILED, _BROKE), _BROKE)
-
-    async def _prove_it_runs(self) -> None:
-        """Raise :class:`WorkerDied` when it dies of anything: no object is to blame then."""
-        await self._ask(len, [b""])
 
     async def expand(
         self, jobs: Sequence[tuple[bytes, BusyRules]], window: Interval
@@ -115,7 +110,6 @@ class Expander:
         try:
             return (await self._ask(expand_one, [job], window))[0]
         except WorkerDied:
-            await self._prove_it_runs()
             return unknown_expansion(window, FAILED, _BROKE)
 
     async def close(self) -> None:

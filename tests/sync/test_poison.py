@@ -4,6 +4,7 @@ Every test runs the real worker on both databases, with rows spoilt in the datab
 """
 
 from collections.abc import AsyncIterator
+from hashlib import sha256
 
 import pytest
 import structlog
@@ -12,7 +13,7 @@ from sqlalchemy import update
 from gateway.core.instances import default_window
 from gateway.lookalike.server import Lookalike
 from gateway.settings import Settings
-from gateway.store import accounts, expansions, objects
+from gateway.store import accounts, expansions, members, objects
 from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.tables import (
@@ -31,6 +32,17 @@ from gateway.sync.scheduler import Worker
 from tests.sync.conftest import Clock, Site, create_principal, event, make_context
 
 pytestmark = pytest.mark.rule("R45")
+
+
+LONG = "".join(sha256(b"%d" % number).hexdigest() for number in range(90)) + ".ics"
+"""A name that no index entry of PostgreSQL holds, compressed or not."""
+
+REFUSING = {
+    "sqlite": "CREATE TRIGGER no_bad BEFORE INSERT ON objects WHEN NEW.upstream_name = 'bad.ics'"
+    " BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+    "postgresql": "ALTER TABLE objects ADD CONSTRAINT no_bad CHECK (upstream_name <> 'bad.ics')",
+}
+"""Have a database refuse one member, whatever the reason may be in life."""
 
 
 class Village:
@@ -209,7 +221,7 @@ async def test_a_spoilt_calendar_leaves_the_accounts_others_alone(village: Villa
 @pytest.mark.rule("R9")
 @pytest.mark.parametrize(
     "name",
-    ["a\0b.ics", "n" * 2700 + ".ics", "ü" * 2700 + ".ics", "a/b.ics", "a%2Fb.ics", "%00.ics"],
+    ["a\0b.ics", LONG, "ü" * 2700 + ".ics", "a/b.ics", "a%2Fb.ics", "%00.ics"],
     ids=["NUL", "long", "long and wide", "slash", "literal %2F", "literal %00"],
 )
 async def test_an_odd_name_stops_neither_its_account_nor_its_calendar(
@@ -233,6 +245,23 @@ async def test_an_odd_name_stops_neither_its_account_nor_its_calendar(
         uids = {item.uid for item in victim.mirrored("work").values()}
         told = victim.calendar("work").problem is not None or victim.connection().problem
         assert "odd" in uids or told
+
+
+@pytest.mark.rule("R9")
+async def test_a_member_that_cannot_be_stored_stops_no_other(village: Village) -> None:
+    victim = village.victim
+    with victim.database.write() as session:
+        session.exec_driver_sql(REFUSING[session.dialect.name])
+    victim.account.put("work", event("bad"), "bad.ics")
+    await village.edit_everywhere("after")
+    await village.poll()
+    village.assert_others_have("after")
+    assert "after.ics" in victim.mirrored("work")
+    calendar = victim.calendar("work")
+    assert (calendar.catching_up, calendar.told_problem) == (1, "catching-up")  # and incomplete
+    with victim.database.read() as session:
+        (unread,) = members.list_unread(session, calendar.id).values()
+    assert (unread.name, unread.reason) == ("bad.ics", members.NOT_STORABLE)
 
 
 async def test_a_spoilt_push_stops_no_other_and_ends_with_a_person(village: Village) -> None:
