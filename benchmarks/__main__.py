@@ -25,6 +25,7 @@ PARTS = (
     "first_sync_50k",
     "idle",
     "latency",
+    "scale",
     "abuse",
     "engine",
 )

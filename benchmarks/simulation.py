@@ -91,8 +91,9 @@ class SimulatedWorker(Worker):
         while len(self._tasks) > self.clock.asleep:
             await asyncio.sleep(0.0005)
 
-    async def _sync(self, opened: OpenedAccount) -> None:
+    async def _sync(self, connection_id: str, opened: OpenedAccount | None) -> None:
         """Hold the account as long as a poll takes and write its end, as an idle run does."""
+        assert opened is not None, connection_id
         connection = opened.connection
         async with claimed(self.context, connection.id) as lease:
             began = self.clock.now
