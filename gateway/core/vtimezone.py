@@ -208,13 +208,20 @@ class ZoneLines:
                 result += write_vtimezone(zone.info, tzid, first, last)
             elif (block := self._blocks.get(zone_key(tzid))) is not None:
                 lines = (split_line(line) for line in block.split("\n"))
-                result += [prop.line() for prop in lines if prop is not None]
+                result += [_strict(prop).line() for prop in lines if prop is not None]
             else:
                 offset = zone.to_wall(0)
                 fixed = _observance("STANDARD", "19700101T000000", offset, offset, [])
                 begin = ["BEGIN:VTIMEZONE", f"TZID:{escape_text(tzid)}"]
                 result += [*begin, *fixed, "END:VTIMEZONE"]
         return result
+
+
+def _strict(prop: Property) -> Property:
+    """A line of somebody's VTIMEZONE with its offset as RFC 5545 3.3.14 wants it."""
+    if prop.name not in ("TZOFFSETFROM", "TZOFFSETTO"):
+        return prop
+    return prop._replace(value=_format_offset(parse_offset(prop.value)))
 
 
 @lru_cache(maxsize=256)
