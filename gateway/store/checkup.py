@@ -10,6 +10,7 @@ from sqlalchemy import Select, or_, select
 
 from gateway.store import members
 from gateway.store.engine import Session
+from gateway.store.freshness import synced_at
 from gateway.store.leases import POLLED_STATES
 from gateway.store.tables import (
     connections,
@@ -65,7 +66,7 @@ def troubled_calendars(session: Session, *, now: int, fresh_for_s: int) -> list[
     """Chosen calendars with a problem, and those that were not read for too long."""
     row = upstream_calendars.c
     query = (
-        select(row.id, row.state, row.problem, row.problem_detail, row.synced_at)
+        select(row.id, row.state, row.problem, row.problem_detail, synced_at())
         .join(connections, connections.c.id == row.connection_id)
         .where(
             _LIVE,
@@ -73,7 +74,7 @@ def troubled_calendars(session: Session, *, now: int, fresh_for_s: int) -> list[
             or_(
                 row.problem.is_not(None),
                 row.state.in_(("failed", "gone")),
-                row.synced_at < now - fresh_for_s,
+                synced_at() < now - fresh_for_s,
             ),
         )
     )

@@ -170,7 +170,6 @@ connections = Table(
     Column("recent_requests", Text),
     # Until then somebody waits to read this account: its holder pushes nothing meanwhile.
     Column("wanted_until", Float, nullable=False, server_default="0"),
-    Index(None, "state", "principal_id"),
 )
 
 # Ciphertexts only. On PostgreSQL the role of the CalDAV process has no right on this table.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.store import calendars
+from gateway.store import calendars, checkup, overview
 from gateway.store.engine import Database
 from gateway.store.keys import create_key
 from gateway.store.live import Live, PostgresqlLive, open_live
@@ -45,6 +45,18 @@ def test_a_signal_is_raised_by_a_new_value_alone(place: Place) -> None:
     with database.read() as session:
         query = "SELECT synced_at FROM upstream_calendars"
         assert session.exec_driver_sql(query).scalar() == 900
+
+
+@pytest.mark.rule("R25")
+def test_every_overview_counts_a_poll_that_found_nothing_new(place: Place) -> None:
+    _run(place.database, "UPDATE upstream_calendars SET state = 'ok', synced_at = 500")
+    _run(place.database, "UPDATE connections SET verified_at = 5000")
+    with place.database.read() as session:
+        assert overview.oldest_sync(session, overview.Scope()) == 5000
+        assert checkup.troubled_calendars(session, now=5_100, fresh_for_s=900) == []
+        assert checkup.troubled_calendars(session, now=6_000, fresh_for_s=900) == [
+            ("source-stale", place.calendar_id, "last read 1000 s ago")
+        ]
 
 
 def _run(database: Database, statement: str) -> None:

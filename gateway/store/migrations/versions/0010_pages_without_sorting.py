@@ -13,7 +13,6 @@ INDEXES = (
     ("principals", ["subaccount_id", "created_at", "id"]),
     ("schedules", ["created_at", "id"]),
     ("conflicts", ["created_at", "id"]),
-    ("connections", ["state", "principal_id"]),
     ("holds", ["expires_at"]),
     ("generations", ["covered_until", "principal_id"]),
     ("push_ledger", ["account_index", "upstream_path"]),
