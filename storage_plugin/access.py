@@ -54,7 +54,10 @@ class Auth(BaseAuth):
         agent, now = current_state().user_agent, int(time.time())
         if not is_seen_stale(login, user_agent=agent, now=now):
             return
-        with suppress(StoreError), self._gateway.database.write(wait_ms=WAIT_MS) as session:
+        with (
+            suppress(StoreError),
+            self._gateway.database.write(wait_ms=WAIT_MS, repeatable=True) as session,
+        ):
             note_login_seen(session, login.id, user_agent=agent, now=now)
 
     def _sleep_for_constant_exec_time(self, time_ns_begin: int) -> None:

@@ -26,7 +26,7 @@ def beating(database: Database) -> Iterator[None]:
     finally:
         stopped.set()
         thread.join()
-        with suppress(GatewayError), database.write() as session:
+        with suppress(GatewayError), database.write(repeatable=True) as session:
             heartbeats.end(session, PART)
 
 
@@ -34,7 +34,7 @@ def _beat(database: Database, stopped: threading.Event) -> None:
     itself = Isolation("heartbeats")
     while not stopped.is_set():
         try:
-            with database.write() as session:
+            with database.write(repeatable=True) as session:
                 heartbeats.beat(session, PART, now=int(time.time()))
             itself.succeeded(PART)
         except Exception as error:

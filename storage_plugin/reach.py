@@ -31,7 +31,7 @@ def wait_for(gateway: Gateway, principal_ids: Sequence[str], window: Interval, *
     asked = max(window[0], now - FARTHEST_S), min(window[1], now + FARTHEST_S)
     if asked[0] >= asked[1] or _is_known(gateway, principal_ids, asked):
         return True
-    with gateway.database.write() as session:
+    with gateway.database.write(repeatable=True) as session:
         ask_horizon(session, principal_ids, with_margin(asked, now), now=now)
     until = time.monotonic() + WAIT_S
     while time.monotonic() < until:

@@ -48,11 +48,13 @@ class Activity:
         """Write what was noted; an account that would wait longer is due soon."""
         used, self._new_keys = self._new_keys, set()
         if used:
-            await self._threads.write(note_keys_used, sorted(used), now=int(self._clock()))
+            await self._threads.write_repeatable(
+                note_keys_used, sorted(used), now=int(self._clock())
+            )
         seen, self._seen = self._seen, set()
         if seen:
             now = self._clock()
-            await self._threads.write(
+            await self._threads.write_repeatable(
                 note_active,
                 sorted(seen),
                 until=int(now) + ACTIVE_FOR_S,

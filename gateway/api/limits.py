@@ -112,7 +112,7 @@ async def share(limits: Limits, threads: StoreThreads, clock: Callable[[], float
         if not told.counts or told.window != int(clock() // WINDOW_S):
             continue
         try:
-            totals = await threads.write(add_counts, told.window, told.counts)
+            totals = await threads.write_repeatable(add_counts, told.window, told.counts)
         except StoreError as error:
             _log.warning("request counts not shared", code=error.code)
         else:

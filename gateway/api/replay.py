@@ -68,7 +68,7 @@ class Replay:
 
     async def begin(self) -> web.Response | None:
         """Reserve the key; returns the earlier answer when there is one."""
-        found = await self._api.threads.write(
+        found = await self._api.threads.write_repeatable(
             idempotency.reserve,
             key_id=self._key_id,
             key=self._key,
@@ -101,7 +101,7 @@ class Replay:
         if self._recorded or self._reservation is None:
             return
         if _passes(response.status):
-            await self._api.threads.write(idempotency.release, self._reservation)
+            await self._api.threads.write_repeatable(idempotency.release, self._reservation)
             return
         body = response.body if isinstance(response, web.Response) else b""
         kept = None if secret else bytes(body) if isinstance(body, bytes) else b""
@@ -122,7 +122,9 @@ class Replay:
         while alive:
             now = int(self._api.clock())
             try:
-                alive = await self._api.threads.write(idempotency.renew, self._reservation, now=now)
+                alive = await self._api.threads.write_repeatable(
+                    idempotency.renew, self._reservation, now=now
+                )
             except StoreError:
                 log.warning("an Idempotency-Key could not be renewed", exc_info=True)
             await asyncio.sleep(idempotency.RENEW_S)
@@ -140,7 +142,7 @@ class Replay:
         status = status_of(error)
         passes = isinstance(error, PassingConflict) or _passes(status)
         if not isinstance(error, Exception) or passes:
-            await self._api.threads.write(idempotency.release, self._reservation)
+            await self._api.threads.write_repeatable(idempotency.release, self._reservation)
             return
         base = self._api.settings.docs_base
         refusal = problem_response(error, self.request_id, base=base)

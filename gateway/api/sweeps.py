@@ -27,7 +27,7 @@ async def run_sweeps(threads: StoreThreads, clock: Callable[[], float]) -> None:
     while True:
         erased = (0, 0)
         try:
-            erased = await threads.write(sweep, now=int(clock()))
+            erased = await threads.write_repeatable(sweep, now=int(clock()))
         except StoreError as error:
             _log.warning("not swept", code=error.code)
         await asyncio.sleep(PAUSE_S if any(erased) else SWEEP_EVERY_S)

@@ -71,7 +71,7 @@ class Sidecar:
 
         async def step() -> float:
             if is_well():
-                await store.write(heartbeats.beat, part, now=int(time.time()))
+                await store.write_repeatable(heartbeats.beat, part, now=int(time.time()))
             return heartbeats.BEAT_EVERY_S
 
         stop = asyncio.Event()
@@ -82,7 +82,7 @@ class Sidecar:
             stop.set()
             await asyncio.gather(beating, return_exceptions=True)
             with suppress(GatewayError):
-                await store.write(heartbeats.end, part)
+                await store.write_repeatable(heartbeats.end, part)
 
 
 @asynccontextmanager

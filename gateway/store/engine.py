@@ -54,7 +54,7 @@ _IS_OURS = """
 """Whether SQLite's file is new or a gateway's: of any other not even the journal is changed."""
 
 _PRAGMAS = (
-    "PRAGMA synchronous=NORMAL",
+    "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
     "PRAGMA cache_size=-16000",
@@ -122,12 +122,21 @@ class Database:
                     session.rollback()
 
     @contextmanager
-    def write(self, *, wait_ms: int = BUSY_TIMEOUT_MS) -> Iterator[Session]:
+    def write(
+        self, *, wait_ms: int = BUSY_TIMEOUT_MS, repeatable: bool = False
+    ) -> Iterator[Session]:
         """Open a unit that may write; it commits at the end and rolls back on any exception.
 
-        Raises :class:`StoreBusy` when others write for longer than ``wait_ms``.
+        What it wrote is on the disk when it ends: somebody is told that it is done, and a power
+        cut must not take a 201 back. A ``repeatable`` unit is one whose work would simply be done
+        again (a poll, a lease, a count); it does not wait for the disk. Raises :class:`StoreBusy`
+        when others write for longer than ``wait_ms``.
         """
-        options = {"gateway_write": True, "gateway_wait_ms": wait_ms}
+        options = {
+            "gateway_write": True,
+            "gateway_wait_ms": wait_ms,
+            "gateway_repeatable": repeatable,
+        }
         with self._turn(wait_ms), self.translated(), self._connected(options) as session:
             with self.waits():  # SQLite's BEGIN IMMEDIATE waits for other processes
                 transaction = session.begin()
@@ -272,6 +281,14 @@ def _make_private(path: Path) -> None:
     path.touch(mode=0o600)
 
 
+def _set_synchronous(connection: Connection, *, full: bool) -> None:
+    """Say whether the next commit waits for the disk; SQLite takes it between units only."""
+    wanted = "FULL" if full else "NORMAL"
+    if connection.info.get("synchronous") != wanted:
+        connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
+        connection.info["synchronous"] = wanted
+
+
 def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
@@ -287,6 +304,7 @@ def _prepare_sqlite(engine: Engine) -> None:
         if not options.get("gateway_write"):
             connection.exec_driver_sql("BEGIN")
             return
+        _set_synchronous(connection, full=not options.get("gateway_repeatable"))
         wait_ms = options.get("gateway_wait_ms", BUSY_TIMEOUT_MS)
         if wait_ms == BUSY_TIMEOUT_MS:
             connection.exec_driver_sql("BEGIN IMMEDIATE")

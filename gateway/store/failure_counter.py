@@ -104,7 +104,7 @@ class FailureCounter:
             if not failures:
                 return True
             try:
-                with self._database.write(wait_ms=WAIT_MS) as session:
+                with self._database.write(wait_ms=WAIT_MS, repeatable=True) as session:
                     note_failures(session, failures, now=int(self._clock()))
             except StoreError:
                 return False

@@ -46,6 +46,20 @@ class StoreThreads:
 
         return await asyncio.get_running_loop().run_in_executor(self._writer, unit)
 
+    async def write_repeatable(
+        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Like :meth:`write`, for work that is simply done again if a power cut took it back.
+
+        It does not wait for the disk: nobody outside may be told that it was done.
+        """
+
+        def unit() -> T:
+            with self.database.write(repeatable=True) as session:
+                return function(session, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._writer, unit)
+
     def close(self) -> None:
         """Stop taking work and wait for the units that run."""
         self._writer.shutdown(wait=True)

@@ -219,7 +219,7 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport, *, only_if_
     listed = read_listing(answer, run.connection.home_path or "/")
     ending["listing_digest"] = answer.digest
     ending["recent_requests"] = context.budget(connection.id).dump()
-    known, todo, ended = await context.store.write(
+    known, todo, ended = await context.store.write_repeatable(
         _note_listing, run, listed, reconcile, ending, now=asked_at
     )
     if not todo:
@@ -234,7 +234,7 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport, *, only_if_
     if any(one.problem is not None for one in report.calendars):
         ending.pop("synced_at", None)  # the account is as current as its calendars
     ending["recent_requests"] = context.budget(connection.id).dump()
-    return await context.store.write(
+    return await context.store.write_repeatable(
         _close, connection, _quiet(known, todo), context.owner, ending, now=asked_at
     )
 
@@ -350,7 +350,7 @@ async def _ask(run: Run) -> Answer:
         if home_path == connection.home_path:
             raise
     own = {*connection.addresses, *addresses}
-    await run.context.store.write(
+    await run.context.store.write_repeatable(
         accounts.update_connection,
         connection.id,
         principal_path=principal_path,
@@ -369,19 +369,23 @@ async def _pull_one(run: Run, calendar: UpstreamCalendar, *, reconcile: bool) ->
         return done
     except Superseded as error:
         # The listing is noted at the end of the run: without this it would say that all is read.
-        await run.context.store.write(calendars.relist_calendar, calendar.id)
+        await run.context.store.write_repeatable(calendars.relist_calendar, calendar.id)
         return CalendarReport(calendar.id, calendar.name, problem=error.code, detail=error.detail)
     except UpstreamError as error:
         if isinstance(error, CredentialRejected | UpstreamThrottled) or error.status is None:
             raise
-        await run.context.store.write(note_failure, run.connection.principal_id, calendar, error)
+        await run.context.store.write_repeatable(
+            note_failure, run.connection.principal_id, calendar, error
+        )
         return CalendarReport(calendar.id, calendar.name, problem=error.code, detail=error.detail)
     except EVERYBODYS:
         raise
     except Exception as error:  # the account's other calendars go on, this one is tried again
         run.context.calendars.failed(calendar.id, error)
         told = outcome.foreseen(error)
-        await run.context.store.write(note_failure, run.connection.principal_id, calendar, told)
+        await run.context.store.write_repeatable(
+            note_failure, run.connection.principal_id, calendar, told
+        )
         return CalendarReport(
             calendar.id, calendar.name, problem=told.code, detail=told.detail, crashed=True
         )

@@ -69,7 +69,7 @@ class IdleEndings:
                 _tell([one], error)
 
     async def _write_together(self, batch: list[_Waiting]) -> None:
-        done = await self._store.write(
+        done = await self._store.write_repeatable(
             runs.note_idle,
             [end for end, _, _ in batch],
             owner=self._owner,

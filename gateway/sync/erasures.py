@@ -29,5 +29,5 @@ async def erase_next(context: SyncContext) -> float:
 
 
 async def _erase(context: SyncContext, target: Target) -> None:
-    if not await context.store.write(erasing.erase_piece, target):
+    if not await context.store.write_repeatable(erasing.erase_piece, target):
         raise RuntimeError("its parts cannot be erased")

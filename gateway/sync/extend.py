@@ -58,7 +58,9 @@ async def extend_until(context: SyncContext, principal_id: str, wanted: Interval
     It stays so for others: what is written later is expanded as far, too.
     """
     if horizons.is_beyond(wanted, context.now()):
-        await context.store.write(horizons.ask_horizon, [principal_id], wanted, now=context.now())
+        await context.store.write_repeatable(
+            horizons.ask_horizon, [principal_id], wanted, now=context.now()
+        )
     return await extend_wanted(context, principal_id)
 
 
@@ -89,11 +91,11 @@ async def extend_principal(context: SyncContext, principal_id: str, window: Inte
             jobs = [(item.body, rules_of(item, *rules)) for item in there]
             done = await context.expander.expand(jobs, window)
             pairs = [*zip(there, done, strict=True), *_unknown(batch, window)]
-            current = await context.store.write(_write, principal_id, rules, pairs)
+            current = await context.store.write_repeatable(_write, principal_id, rules, pairs)
             # What was expanded under rules that changed meanwhile is done again from the start.
             after = batch[-1].id if current == rules else ""
             rules = current
-        return await context.store.write(_finish, principal_id, window)
+        return await context.store.write_repeatable(_finish, principal_id, window)
     except NotFound:
         return False  # the principal was deleted meanwhile
 

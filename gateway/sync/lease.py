@@ -47,7 +47,7 @@ class Lease:
 
     async def _renew_lease(self) -> None:
         """Prolong the lease and tell what was asked; if it was lost, the holder is cancelled."""
-        kept = await self._context.store.write(
+        kept = await self._context.store.write_repeatable(
             leases.renew_lease,
             self._connection_id,
             owner=self._context.owner,
@@ -68,7 +68,7 @@ class Lease:
             self._renewal.cancel()
             await asyncio.gather(self._renewal, return_exceptions=True)
         if not self.released:
-            await self._context.store.write(
+            await self._context.store.write_repeatable(
                 leases.free_lease,
                 self._connection_id,
                 owner=self._context.owner,
@@ -131,7 +131,7 @@ async def _take(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
     told_until = 0.0
-    while not await context.store.write(
+    while not await context.store.write_repeatable(
         leases.try_lease,
         connection_id,
         owner=context.owner,
@@ -148,6 +148,6 @@ async def _take(
             )
         if not makes_way and loop.time() >= told_until:
             until = context.clock() + WANTED_S
-            await context.store.write(leases.want, connection_id, until=until)
+            await context.store.write_repeatable(leases.want, connection_id, until=until)
             told_until = loop.time() + WANTED_S / 2
         await asyncio.sleep(_RETRY_S)

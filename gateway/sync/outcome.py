@@ -91,7 +91,7 @@ async def note_failure(context: SyncContext, connection: Connection, error: Gate
     Returns the state of the connection afterwards; the lease is given back.
     """
     if isinstance(error, CredentialRejected):
-        return await context.store.write(
+        return await context.store.write_repeatable(
             _note_rejected,
             context.refusals,
             connection,
@@ -103,7 +103,7 @@ async def note_failure(context: SyncContext, connection: Connection, error: Gate
         )
     failures = connection.failures + 1
     context.refusals.note(connection, now=context.clock(), is_refused=False, is_dead=False)
-    await context.store.write(
+    await context.store.write_repeatable(
         runs.note_run,
         connection.id,
         owner=context.owner,
@@ -137,7 +137,7 @@ async def note_crash(context: SyncContext, connection_id: str, error: Exception)
 
     Returns the state of the connection afterwards; None when there is no such connection.
     """
-    return await context.store.write(
+    return await context.store.write_repeatable(
         _note_crash,
         connection_id,
         foreseen(error),

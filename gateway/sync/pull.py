@@ -132,7 +132,9 @@ async def pull_calendar(
     held, plan = await run.context.store.read(meet, calendar, held, plan)
     wanted = names_to_fetch(plan, held, calendar)
     near = await _near(run, calendar, wanted)
-    await run.context.store.write(_note_start, run.connection.principal_id, calendar, len(wanted))
+    await run.context.store.write_repeatable(
+        _note_start, run.connection.principal_id, calendar, len(wanted)
+    )
     pulled = _Pulled()
     if calendar.role == "tracked":  # of which nothing but our own is wanted any more
         pulled.read |= held.unread.keys() - held.own.keys()
@@ -173,7 +175,7 @@ async def _near(run: Run, calendar: UpstreamCalendar, wanted: Sequence[str]) -> 
 
 async def _tell_reached(run: Run, calendar: UpstreamCalendar, near: Near) -> None:
     if near.span is not None:
-        await run.context.store.write(
+        await run.context.store.write_repeatable(
             _note_reached, run.connection.principal_id, calendar.id, near.span
         )
 
@@ -283,11 +285,11 @@ async def _mirror_batch(
     write = partial(_write_batch, run=run, calendar=calendar, mirror_id=held.mirror.id)
     store, now = run.context.store, run.context.now()
     try:
-        report.removed += await store.write(write, ready=ready, gone=gone, now=now)
+        report.removed += await store.write_repeatable(write, ready=ready, gone=gone, now=now)
     except (*EVERYBODYS, Superseded):
         raise
     except Exception:  # one of them cannot be stored: each is written alone
-        report.removed += await store.write(write, ready=[], gone=gone, now=now)
+        report.removed += await store.write_repeatable(write, ready=[], gone=gone, now=now)
         together, ready = ready, []
         for item in together:
             one = partial(store.write, write, ready=[item], gone=[], now=now)
@@ -401,7 +403,7 @@ async def _finish(
         report.own += await _alone(run, calendar, name, follow, pulled)
     gone = [held.etags[name][0] for name in plan.removed if name in held.etags]
     pulled.read |= plan.removed
-    removed, after = await run.context.store.write(
+    removed, after = await run.context.store.write_repeatable(
         _write_end,
         run,
         calendar,

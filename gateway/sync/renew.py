@@ -54,7 +54,7 @@ async def _batch_of(context: SyncContext, principal_id: str, limit: int) -> int:
         if done:
             return len(ids)
     context.renewed.pop(principal_id, None)
-    await context.store.write(_finish, principal_id)
+    await context.store.write_repeatable(_finish, principal_id)
     return 1
 
 
@@ -64,7 +64,7 @@ async def _renew(context: SyncContext, principal_id: str, ids: list[str]) -> int
         rules, window = await context.store.read(_load_terms, context, principal_id)
         found = await context.store.read(_load_bodies, context, ids)
         done = await _expand(context, found, rules, window)
-        return await context.store.write(_write, principal_id, rules, window, done)
+        return await context.store.write_repeatable(_write, principal_id, rules, window, done)
     except NotFound:
         return 0  # the principal was deleted meanwhile
 

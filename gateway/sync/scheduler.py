@@ -228,7 +228,9 @@ class Worker:
         """Whatever went wrong, do not come back at once."""
         due = self.context.clock() + self.context.settings.poll_active_s
         try:
-            await self.context.store.write(leases.postpone_sync, connection_id, next_sync_at=due)
+            await self.context.store.write_repeatable(
+                leases.postpone_sync, connection_id, next_sync_at=due
+            )
         except GatewayError as error:
             _log.warning("cannot postpone", connection=connection_id, code=error.code)
 
