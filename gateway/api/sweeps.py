@@ -1,4 +1,5 @@
-"""Erasing what has had its time: remembered answers after a day, holds after they expired."""
+"""Erasing what has had its time: remembered answers after a day, holds after they expired, and
+how far ahead somebody wanted to look a month after the last one asked."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from gateway.core.errors import StoreError
 from gateway.observe import logger
 from gateway.store.bookings import delete_expired_holds
 from gateway.store.engine import Session
+from gateway.store.horizons import forget_horizons
 from gateway.store.idempotency import forget_expired
 from gateway.store.threads import StoreThreads
 
@@ -17,15 +19,19 @@ PAUSE_S = 0.05
 _log = logger("sweeps")
 
 
-def sweep(session: Session, *, now: int) -> tuple[int, int]:
-    """Erase a piece of what has expired; returns how many answers and how many holds it were."""
-    return forget_expired(session, now=now), delete_expired_holds(session, now=now)
+def sweep(session: Session, *, now: int) -> tuple[int, int, int]:
+    """Erase a piece of what has expired; returns how many answers, holds and horizons it were."""
+    return (
+        forget_expired(session, now=now),
+        delete_expired_holds(session, now=now),
+        forget_horizons(session, now=now),
+    )
 
 
 async def run_sweeps(threads: StoreThreads, clock: Callable[[], float]) -> None:
     """Sweep for ever, a piece at a time; a busy database costs nothing but a later sweep."""
     while True:
-        erased = (0, 0)
+        erased = (0, 0, 0)
         try:
             erased = await threads.write_repeatable(sweep, now=int(clock()))
         except StoreError as error:

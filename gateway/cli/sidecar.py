@@ -93,8 +93,11 @@ async def open_sidecar(
     threads = StoreThreads(database)
     context = SyncContext(settings, threads, keyring)
     tune_interpreter()
+    sidecar = Sidecar(settings, database, keyring, context)
     try:
-        yield Sidecar(settings, database, keyring, context)
+        yield sidecar
     finally:
+        with suppress(GatewayError):  # leases that cannot be given back run out
+            await sidecar.worker.close()
         await context.close()
         threads.close()

@@ -3,12 +3,14 @@
 A lease names a process and runs out by itself, so a dead process's accounts are taken over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, select, update
 
+from gateway.core.errors import RunCrashed
+from gateway.observe import logger
 from gateway.store.accounts import Connection
 from gateway.store.engine import Session, chunks
 from gateway.store.tables import connections
@@ -21,14 +23,27 @@ OUTAGE = "upstream-outage"
 
 _ALL_PROBES = 3
 
+_log = logger("sync")
 
-def claim_due(session: Session, *, owner: str, now: float, lease_s: float, limit: int) -> list[str]:
+
+def claim_due(
+    session: Session,
+    *,
+    owner: str,
+    now: float,
+    lease_s: float,
+    limit: int,
+    backoff: Callable[[int], float] = lambda failures: 0.0,
+) -> list[str]:
     """Lease up to ``limit`` due connections to ``owner`` until ``now + lease_s``; return ids.
 
-    A lease that ran out is free for anybody: a dead worker's accounts are taken over.
+    A lease that ran out is free for anybody: a dead worker's accounts are taken over. Its run did
+    not end, which counts as a failed one. What was well before is taken over at once: mostly it
+    was the machine that died. What failed before rests for ``backoff(failures)`` seconds: it may be
+    what kills.
     """
     due = (
-        select(connections.c.id)
+        select(connections.c.id, connections.c.lease_owner, connections.c.failures)
         .where(
             connections.c.state.in_(POLLED_STATES),
             connections.c.next_sync_at <= now,
@@ -39,30 +54,58 @@ def claim_due(session: Session, *, owner: str, now: float, lease_s: float, limit
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    ids = [row.id for row in session.execute(due)]
-    if not ids:
-        return []
-    session.execute(
-        update(connections)
-        .where(connections.c.id.in_(ids))
-        .values(lease_owner=owner, lease_until=now + lease_s, recent_requests=_asked(owner, now))
-    )
+    found = session.execute(due).all()
+    lost = {row.id for row in found if row.lease_owner not in (None, owner)}
+    resting = {row.id: row.failures + 1 for row in found if row.id in lost and row.failures}
+    ids = [row.id for row in found if row.id not in resting]
+    for connection_id, failures in resting.items():
+        _rest(session, connection_id, now=now, until=now + backoff(failures))
+    for connection_id in lost:
+        _log.warning("run did not end", connection=connection_id, code=RunCrashed.default_code)
+    if ids:
+        values = {"lease_owner": owner, "lease_until": now + lease_s} | _taken_over(owner, now)
+        session.execute(update(connections).where(connections.c.id.in_(ids)).values(values))
     return ids
 
 
-UNREPORTED = 10
-"""Requests a process may have sent of which it died before it told."""
+def _rest(session: Session, connection_id: str, *, now: float, until: float) -> None:
+    """Give back the lease of a process that died, and let the account rest."""
+    session.execute(
+        update(connections)
+        .where(connections.c.id == connection_id)
+        .values(lease_owner=None, lease_until=0, next_sync_at=until, **_taken_over(None, now))
+    )
 
 
-def _asked(owner: str, now: float) -> ColumnElement[Any]:
-    """Return what was asked of an account lately, for its next holder.
+_LOST = (
+    "The process that worked on this account ended in the midst of it: it was killed, or its "
+    "machine went down. What is known of the account stands, and it is tried again."
+)
 
-    Whoever takes over from a process that did not give the lease back counts what that may have
-    asked and not told.
+
+def _taken_over(owner: str | None, now: float) -> dict[str, ColumnElement[Any]]:
+    """Return what is written with a lease where its last holder never gave it back.
+
+    A worker that is stopped in good order gives all of them back.
     """
-    known = func.coalesce(connections.c.recent_requests, "")
-    is_taken_over = and_(connections.c.lease_owner.is_not(None), connections.c.lease_owner != owner)
-    return case((is_taken_over, known + f" {int(now)}:{UNREPORTED}"), else_=known)
+    row = connections.c
+    is_lost = row.lease_owner.is_not(None)
+    if owner is not None:
+        is_lost &= row.lease_owner != owner
+    is_told = is_lost & (row.state == "ok")
+    asked = func.coalesce(row.recent_requests, "")
+    return {
+        "failures": row.failures + case((is_lost, 1), else_=0),
+        "problem": case((is_told, RunCrashed.default_code), else_=row.problem),
+        "problem_detail": case((is_told, _LOST), else_=row.problem_detail),
+        "recent_requests": case(
+            (is_lost, asked + f" {int(now)}:{UNREPORTED}"), else_=row.recent_requests
+        ),
+    }
+
+
+UNREPORTED = 10
+"""Requests a process may have sent of which it died before it told; its successor counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +138,13 @@ def try_lease(
 ) -> bool:
     """Lease one connection out of turn (sync now); False while somebody else holds it.
 
-    With ``makes_way`` also while somebody waits to read it.
+    With ``makes_way`` also while somebody waits to read it. A lease that was never given back
+    is a run that did not end: see :func:`claim_due`.
     """
     values: dict[str, object] = {
         "lease_owner": owner,
         "lease_until": now + lease_s,
-        "recent_requests": _asked(owner, now),
+        **_taken_over(owner, now),
     }
     statement = update(connections).where(
         connections.c.id == connection_id,
@@ -159,6 +203,16 @@ def postpone_sync(session: Session, connection_id: str, *, next_sync_at: float) 
     )
 
 
+def note_requests(session: Session, connection_id: str, spent: str) -> None:
+    """Count more of what was asked of an account, as the budget writes it."""
+    known = func.coalesce(connections.c.recent_requests, "")
+    session.execute(
+        update(connections)
+        .where(connections.c.id == connection_id)
+        .values(recent_requests=known + f" {spent}")
+    )
+
+
 def free_lease(session: Session, connection_id: str, *, owner: str, spent: str) -> None:
     """Give a lease back without touching the due time, with what was asked meanwhile."""
     session.execute(
@@ -166,6 +220,16 @@ def free_lease(session: Session, connection_id: str, *, owner: str, spent: str) 
         .where(connections.c.id == connection_id, connections.c.lease_owner == owner)
         .values(lease_owner=None, lease_until=0, recent_requests=spent)
     )
+
+
+def free_leases(session: Session, connection_ids: Sequence[str], *, owner: str) -> None:
+    """Give back what is still leased to ``owner`` of these, nothing having been asked."""
+    for part in chunks(connection_ids):
+        session.execute(
+            update(connections)
+            .where(connections.c.id.in_(part), connections.c.lease_owner == owner)
+            .values(lease_owner=None, lease_until=0)
+        )
 
 
 def is_turned(connection: Connection) -> bool:

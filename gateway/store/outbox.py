@@ -8,7 +8,7 @@ caused it, finished only after iCloud's answer is recorded.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 
 from gateway.core.errors import NotFound
 from gateway.store.engine import Session, new_id
@@ -229,7 +229,11 @@ def connections_with_errands(session: Session, *, now: float) -> list[str]:
             ~_EARLIER,
             connections.c.state == "ok",
             connections.c.lease_until <= now,
-            or_(connections.c.failures == 0, connections.c.next_sync_at <= now),
+            or_(
+                connections.c.failures == 0,
+                # Not while its lease was never given back: who polls it next counts that.
+                and_(connections.c.next_sync_at <= now, connections.c.lease_owner.is_(None)),
+            ),
         )
         .distinct()
     )

@@ -8,7 +8,7 @@ from gateway.core.credentials import tidy_address, tidy_password
 from gateway.core.errors import Conflict, InvalidInput
 from gateway.core.subscriptions import refuse_subscription_address
 from gateway.settings import Settings
-from gateway.store import accounts, calendars, erasing, outbox
+from gateway.store import accounts, calendars, erasing, leases, outbox
 from gateway.store.accounts import Connection, Credential, Keyring
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import bump_generation
@@ -92,15 +92,23 @@ async def connect(
     discovered = await ask_account(
         context.settings, credential, transport=context.transport, budget=budget
     )
-    connection = await record_connection(context, principal_id, credential, discovered)
-    context.budget(connection.id).restore(budget.dump())
-    return connection
+    return await record_connection(
+        context, principal_id, credential, discovered, spent=budget.dump()
+    )
 
 
 async def record_connection(
-    context: SyncContext, principal_id: str, credential: Credential, discovered: Discovered
+    context: SyncContext,
+    principal_id: str,
+    credential: Credential,
+    discovered: Discovered,
+    *,
+    spent: str = "",
 ) -> Connection:
-    """Store a checked account; a disconnected connection of the principal is revived (R3)."""
+    """Store a checked account; a disconnected connection of the principal is revived (R3).
+
+    ``spent`` is what the check asked, as the budget writes it: whoever syncs first counts it.
+    """
     return await context.store.write(
         _record_connection,
         context.keyring,
@@ -108,6 +116,7 @@ async def record_connection(
         credential,
         discovered,
         trust_for_s=context.settings.trust_for_s,
+        spent=spent,
         now=context.now(),
     )
 
@@ -120,6 +129,7 @@ def _record_connection(
     discovered: Discovered,
     *,
     trust_for_s: int,
+    spent: str,
     now: int,
 ) -> Connection:
     lock_principal(session, principal_id)
@@ -135,6 +145,7 @@ def _record_connection(
         trust_for_s=trust_for_s,
         now=now,
     )
+    leases.note_requests(session, connection.id, spent)
     apply_listing(session, connection.id, discovered.calendars, now=now)
     outbox.readopt_ledger(session, connection.id, now=now)
     return connection

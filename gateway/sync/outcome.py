@@ -1,6 +1,7 @@
 """What a run leaves behind on its connection: state, back-off, when it is due again (R4)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from gateway.core.errors import (
@@ -42,7 +43,7 @@ def poll_delay(context: SyncContext, connection: Connection) -> float:
     return settings.poll_idle_s * context.random.uniform(0.75, 1.25)
 
 
-def backoff_delay(context: SyncContext, failures: int, error: GatewayError | None) -> float:
+def backoff_delay(context: SyncContext, failures: int, error: GatewayError | None = None) -> float:
     """Seconds to wait after the ``failures``-th failure in a row.
 
     Retry-After was seen to be shorter than the real block, so it is doubled, and our own floor
@@ -98,7 +99,7 @@ async def note_failure(context: SyncContext, connection: Connection, error: Gate
             error,
             owner=context.owner,
             now=context.clock(),
-            outage_delay=backoff_delay(context, connection.failures + 1, None),
+            outage_delay=backoff_delay(context, connection.failures + 1),
             spent=context.budget(connection.id).dump(),
         )
     failures = connection.failures + 1
@@ -142,7 +143,7 @@ async def note_crash(context: SyncContext, connection_id: str, error: Exception)
         connection_id,
         foreseen(error),
         now=context.clock(),
-        delay=lambda failures: backoff_delay(context, failures, None),
+        delay=partial(backoff_delay, context),
     )
 
 

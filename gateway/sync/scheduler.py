@@ -24,6 +24,7 @@ from gateway.sync.context import SyncContext
 from gateway.sync.erasures import erase_next
 from gateway.sync.extend import extend_asked, extend_windows
 from gateway.sync.lease import claimed, leased
+from gateway.sync.outcome import backoff_delay
 from gateway.sync.renew import renew_batch
 from gateway.sync.report import Progress, SyncReport
 
@@ -66,6 +67,7 @@ class Worker:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended = asyncio.Event()  # a slot was given back since the last look
         self._waiting: dict[str, asyncio.Task[SyncReport]] = {}
+        self._reading: set[asyncio.Task[SyncReport]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; what was not finished is repeated by the next worker."""
@@ -150,10 +152,17 @@ class Worker:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def close(self) -> None:
-        """Stop the running accounts; what they had not finished is repeated by the next worker."""
-        for task in self._tasks.values():
+        """Stop the running accounts; what they had not finished is repeated by the next worker.
+
+        All leases are given back: to whoever comes next, one that was not is a run that was lost.
+        """
+        held = list(self._tasks)
+        for task in (*self._tasks.values(), *self._reading):
             task.cancel()
         await self.idle()
+        await asyncio.gather(*self._reading, return_exceptions=True)
+        if held:  # a run that was stopped before it began has given nothing back
+            await self.context.store.write(leases.free_leases, held, owner=self.context.owner)
 
     async def sync_now(
         self, connection_id: str, *, progress: Callable[[Progress], None] | None = None
@@ -167,6 +176,8 @@ class Worker:
         if task is None:
             task = asyncio.create_task(self._sync_in_turn(connection_id, progress))
             self._waiting[connection_id] = task
+            self._reading.add(task)
+            task.add_done_callback(self._reading.discard)
         return await asyncio.shield(task)
 
     async def _sync_in_turn(
@@ -261,7 +272,12 @@ def _claim(
     None stands for one that could not be read among the others: its own run says why.
     """
     ids = leases.claim_due(
-        session, owner=context.owner, now=now, lease_s=context.settings.lease_s, limit=limit
+        session,
+        owner=context.owner,
+        now=now,
+        lease_s=context.settings.lease_s,
+        limit=limit,
+        backoff=partial(backoff_delay, context),
     )
     readable = {one.connection.id: one for one in runs.open_accounts(session, context.keyring, ids)}
     return {connection_id: readable.get(connection_id) for connection_id in ids}

@@ -84,13 +84,13 @@ def test_leases_exclude_and_run_out(place: Place) -> None:
     assert claim("w2", 160.0) == [place.connection.id]
     with place.database.write() as session:
         args = (session, place.connection.id)
-        assert not leases.renew_lease(*args, owner="w1", now=161, lease_s=60)
-        assert leases.renew_lease(*args, owner="w2", now=161, lease_s=60)
+        assert not leases.renew_lease(*args, owner="w1", now=161, lease_s=60, spent="")
+        assert leases.renew_lease(*args, owner="w2", now=161, lease_s=60, spent="")
         assert not leases.try_lease(*args, owner="w1", now=170, lease_s=60)
-        leases.free_lease(*args, owner="w2")
+        leases.free_lease(*args, owner="w2", spent="")
         leases.postpone_sync(*args, next_sync_at=500.0)
         assert leases.try_lease(*args, owner="w1", now=170, lease_s=60)
-        leases.free_lease(*args, owner="w1")
+        leases.free_lease(*args, owner="w1", spent="")
         leases.postpone_sync(*args, next_sync_at=500.0)
     assert claim("w1", 499.0) == []
     assert claim("w1", 500.0) == [place.connection.id]

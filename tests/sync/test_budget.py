@@ -112,6 +112,14 @@ async def test_what_a_dead_process_asked_counts_for_the_next(
     assert sum(budget._counts.values()) == asked + REPORT_EVERY
 
 
+async def test_what_connecting_asked_counts_for_whoever_syncs_first(
+    shared: Site, processes: list[SyncContext]
+) -> None:
+    asked = len(shared.log())
+    async with leased(processes[1], shared.connection_id):
+        assert asked == sum(processes[1].budget(shared.connection_id)._counts.values()) > 0
+
+
 def _recent(session, connection_id: str) -> str | None:
     return session.exec_driver_sql(
         f"SELECT recent_requests FROM connections WHERE id = '{connection_id}'"

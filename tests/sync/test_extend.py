@@ -65,17 +65,32 @@ async def test_many_objects_are_done_in_batches_and_none_is_left(site: Site) -> 
         assert set(ends) == {window[1]}
 
 
-@pytest.mark.rule("R23")
-async def test_what_could_not_be_understood_stays_unknown_as_the_window_moves(site: Site) -> None:
-    junk = b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:broken\r\nDTSTART:gibberish\r\n"
-    site.account.put("home", junk, "broken.ics")
+NO_RULE = event("odd", "20261001T090000", "20261001T100000", "RRULE:FREQ=SOMETIMES")
+NO_TIME = b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:odd\r\nDTSTART:gibberish\r\n"
+
+
+@pytest.mark.rule("R23", "R25")
+@pytest.mark.parametrize(
+    ("body", "covered"),
+    [(NO_RULE, {"UNKNOWN"}), (NO_TIME, set())],
+    ids=["a rule: unknown to the end of the window", "any time: blocks nothing"],
+)
+async def test_what_could_not_be_understood_stays_so_and_is_told_as_the_window_moves(
+    site: Site, body: bytes, covered: set[str]
+) -> None:
+    site.account.put("home", body, "odd.ics")
     await site.sync()
-    site.clock.advance(50 * DAY)
-    assert await extend_windows(site.context) == 1
+    told = site.mirrored("home")["odd.ics"].problem
+    assert told is not None
     mirror = site.read(collections.find_mirror, site.calendar("home").id)
-    end = default_window(int(site.clock.time))[1]
-    rows = site.read(busy.busy_rows, site.principal_id, (end - DAY, end), [mirror.id])
-    assert {str(row[2]) for row in rows} == {"UNKNOWN"}
+    for days in (0, 50):
+        site.clock.advance(days * DAY)
+        assert await extend_windows(site.context) == bool(days)
+        end = default_window(int(site.clock.time))[1]
+        rows = site.read(busy.busy_rows, site.principal_id, (end - DAY, end), [mirror.id])
+        assert {str(row[2]) for row in rows} == covered
+        (reported,) = site.read(objects.list_problems, site.principal_id)
+        assert (reported.upstream_name, reported.problem) == ("odd.ics", told)
 
 
 @pytest.mark.rule("R23")

@@ -292,7 +292,7 @@ async def test_a_spoilt_object_keeps_nobodys_window_from_moving(village: Village
     village.spoil(
         update(object_rows).where(object_rows.c.id == stored.id).values(body=b"\xff\0BEGIN")
     )
-    village.context.clock.advance(86_400)  # type: ignore[attr-defined]
+    village.context.clock.advance(2 * 86_400)  # type: ignore[attr-defined]
     until = default_window(village.context.now())[1]
     assert await extend_windows(village.context) == len(village.sites)
     for site in village.sites:

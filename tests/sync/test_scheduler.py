@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from gateway.core.errors import Conflict
-from gateway.store import accounts, leases
+from gateway.store import accounts, leases, outbox
 from gateway.sync import account
 from gateway.sync.connect import connect, pause
 from gateway.sync.lease import leased
@@ -223,6 +223,90 @@ async def test_a_dead_processs_accounts_are_taken_over_when_the_lease_runs_out(
     assert await run_due(site) == 0
     site.clock.advance(60)
     assert await run_due(site) == 1
+    assert (site.connection().failures, site.connection().problem) == (0, None)
+
+
+def _claim(site: Site, owner: str) -> list[str]:
+    with site.database.write() as session:
+        return leases.claim_due(
+            session,
+            owner=owner,
+            now=site.clock.time,
+            lease_s=60,
+            limit=5,
+            backoff=lambda failures: 100.0 * failures,
+        )
+
+
+@pytest.mark.rule("R45")
+async def test_a_run_that_killed_its_process_is_a_failed_run_and_backs_off(site: Site) -> None:
+    """What was well before is taken over at once: mostly it was the machine that died."""
+    site.clock.advance(HOUR)
+    synced_at = site.connection().synced_at
+    for failures, waits in ((0, 0), (1, 0), (2, 200), (3, 300)):
+        site.clock.advance(waits)
+        assert _claim(site, f"killed-{failures}") == [site.connection_id]
+        found = site.connection()
+        assert (found.state, found.failures, found.synced_at) == ("ok", failures, synced_at)
+        assert found.problem == ("run-crashed" if failures else None)
+        site.clock.advance(60)
+        if failures:
+            assert _claim(site, "another") == []  # it rests now, and its lease is nobody's
+            assert site.connection().next_sync_at == site.clock.time + 100 * (failures + 1)
+            assert not _leased(site)
+    site.clock.advance(400)
+    assert await run_due(site) == 1
+    assert (site.connection().failures, site.connection().problem) == (0, None)
+
+
+@pytest.mark.rule("R45")
+async def test_a_push_that_killed_its_process_is_a_failed_run_too(site: Site) -> None:
+    site.book()
+    for owner in ("killed", "killed-again"):
+        with site.database.write() as session:
+            assert leases.try_lease(
+                session,
+                site.connection_id,
+                owner=owner,
+                now=site.clock.time,
+                lease_s=60,
+                makes_way=True,
+            )
+        site.clock.advance(60)
+    assert (site.connection().failures, site.connection().problem) == (1, "run-crashed")
+    sending = site.read(outbox.connections_with_errands, now=site.clock.time)
+    assert sending == []  # its next poll sends it, should that be let
+    site.clock.advance(HOUR)
+    assert await run_due(site) == 0  # lost twice: it rests
+    assert site.connection().failures == 2
+    site.clock.advance(HOUR)
+    while await run_due(site):  # what is due is sent first, read next
+        pass
+    assert [row.state for row in site.ledger()] == ["pushed"]
+    assert (site.connection().failures, site.connection().problem) == (0, None)
+
+
+@pytest.mark.rule("R45")
+async def test_a_worker_that_is_stopped_in_good_order_gives_every_account_back(
+    site: Site,
+) -> None:
+    """One whose run had not begun yet, too: its lease is taken before."""
+    site.clock.advance(HOUR)
+    worker = Worker(site.context)
+    assert await worker.tick() == 1
+    await worker.close()  # before the loop came to the run
+    assert not _leased(site)
+    site.fault("slow", by=5, method="PROPFIND")
+    assert await worker.tick() == 1
+    reading = asyncio.create_task(worker.sync_now(site.connection_id))
+    while not site.requests():
+        await asyncio.sleep(0.01)
+    await worker.close()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert not _leased(site)
+    assert _claim(site, "the next") == [site.connection_id]
+    assert (site.connection().failures, site.connection().problem) == (0, None)
 
 
 async def test_the_worker_runs_until_told_to_stop(site: Site) -> None:
