@@ -89,9 +89,7 @@ def _taken_over(owner: str | None, now: float) -> dict[str, ColumnElement[Any]]:
     A worker that is stopped in good order gives all of them back.
     """
     row = connections.c
-    is_lost = row.lease_owner.is_not(None)
-    if owner is not None:
-        is_lost &= row.lease_owner != owner
+    is_lost = and_(row.lease_owner.is_not(None), row.lease_owner != (owner or ""))
     is_told = is_lost & (row.state == "ok")
     asked = func.coalesce(row.recent_requests, "")
     return {
