@@ -1,21 +1,24 @@
-"""GET free/busy of 1,000 people in random order against one person asked again and again.
+"""GET free/busy of 1,000 people in random order against one person asked again and again; and of
+100 people in one POST.
 
 Each has four calendars and the merged busy time of 2,000 events, written into the store as rows, so
 that in memory everybody weighs what a person with 2,000 events weighs. The memory for timelines is
 bounded to 64 MiB; what it holds at the end is told.
 """
 
+import json
 import random
 import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.events import ZONE
 from benchmarks.fill import Filled, fill
-from benchmarks.freebusy import CALENDARS, COUNT, ask, calendars, cost_of, question
+from benchmarks.freebusy import CALENDARS, COUNT, ask, bearer, calendars, cost_of, question
 from benchmarks.load import request_bytes
 from benchmarks.measure import Ratio, in_turns, median_ratio
 from benchmarks.servers import Server, gateway_part
@@ -30,7 +33,7 @@ from gateway.store.engine import Database, Session, chunks
 from gateway.store.objects import PreparedObject, save_objects
 
 PART = "freebusy_people"
-PEOPLE = 1_000
+PEOPLE, SEVERAL = 1_000, 100
 CAPACITY = 64 * 1024 * 1024
 
 
@@ -61,6 +64,7 @@ def run(*, quick: bool) -> Iterator[Ratio]:
             at_least=True,
             unit="share",
         )
+        yield from _several(api, one, everybody[:SEVERAL])
         yield Ratio(
             part=PART,
             case=case,
@@ -68,6 +72,33 @@ def run(*, quick: bool) -> Iterator[Ratio]:
             value=_timeline_bytes(api) / 2**20,
             target=CAPACITY / 2**20,
         )
+
+
+def _several(api: Server, one: Filled, people: Sequence[str]) -> Iterator[Ratio]:
+    """Compare one question about many people with the same one that no timeline answers."""
+    plain, other = (_post(one, people, on_tentative=policy) for policy in ("block", "free"))
+    ask(api, plain)
+    work = {"memory": cost_of(api, "api", [plain], 40), "rows": cost_of(api, "api", [other], 8)}
+    found = in_turns(work, rounds=3)
+    yield Ratio(
+        part=PART,
+        case=f"POST 1 week, {len(people)} people",
+        against="the same with on_tentative=free, from the rows",
+        value=median_ratio(found["rows"], found["memory"]),
+        ours=min(found["memory"]) * 1000,
+        theirs=min(found["rows"]) * 1000,
+        target=4.0,
+        at_least=True,
+    )
+
+
+def _post(filled: Filled, people: Sequence[str], **more: str) -> bytes:
+    """Return the request about many people for a week from now on."""
+    start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    times = {"start": start.isoformat(), "end": (start + timedelta(days=7)).isoformat()}
+    body = json.dumps({"principals": list(people), **times, **more}).encode()
+    headers = {**bearer(filled), "Content-Type": "application/json"}
+    return request_bytes("POST", "/v1/freebusy", body, headers)
 
 
 def _timeline_bytes(api: Server) -> float:

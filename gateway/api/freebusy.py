@@ -1,6 +1,8 @@
 """Handlers: free/busy (R22-R26). No title ever passes here."""
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -67,26 +69,37 @@ def recall_freebusy(
     window = check_window(query.start, query.end, now=now)
     principal_id = request.match_info["principal"]
     entry = api.timelines.peek(principal_id, window, now)
-    answer = _from_memory(request, api, key, query, now, entry)
-    if answer is not None:
-        api.activity.note(principal_id)
-    return answer
+    found = _from_memory(api, key, query, now, entry)
+    if found is None:
+        return None
+    api.activity.note(principal_id)
+    return _conditional(request, *found)
 
 
 def _from_memory(
-    request: web.Request,
     api: ApiState,
     key: ApiKey,
-    query: FreeBusyQuery,
+    asked: FreeBusyQuery | FreeBusyRequest,
     now: int,
     entry: Rendered | None,
-) -> ReadyAnswer | None:
-    if entry is None or not query.is_plain or query.time_zone not in (None, entry.zone.key):
+) -> tuple[str, bytes] | None:
+    """Return the ETag and the JSON of a plain question; None when ``entry`` cannot tell."""
+    if entry is None or not asked.is_plain or asked.time_zone not in (None, entry.zone.key):
         return None
     if key.subaccount_id not in (None, entry.timeline.subaccount_id):
         return None  # the long way says that there is no such principal
-    found = entry.answer((query.start, query.end), now=now, fresh_for_s=api.settings.fresh_for_s)
-    return None if found is None else _conditional(request, *found)
+    return entry.answer((asked.start, asked.end), now=now, fresh_for_s=api.settings.fresh_for_s)
+
+
+async def _from_timeline(
+    call: Call[Any, Any], principal_id: str, window: Interval
+) -> tuple[Rendered | None, tuple[str, bytes] | None]:
+    """Like :func:`_from_memory`, for a plain question that may wait until a timeline is built."""
+    entry = await call.api.timelines.find(principal_id, window, now=call.now)
+    if entry is not None:
+        await entry.prepare(window)
+    asked = call.query if call.body is None else call.body
+    return entry, _from_memory(call.api, call.key, asked, call.now, entry)
 
 
 async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
@@ -97,10 +110,9 @@ async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
     call.api.activity.note(call.path("principal"))
     await call.reach([call.path("principal")], window)
     if query.is_plain:
-        entry = await call.api.timelines.find(call.path("principal"), window, now=call.now)
-        fast = _from_memory(call.request, call.api, call.key, query, call.now, entry)
+        _, fast = await _from_timeline(call, call.path("principal"), window)
         if fast is not None:
-            return fast
+            return _conditional(call.request, *fast)
 
     by_day = query.group_by == "day"
 
@@ -142,7 +154,15 @@ def weak_etag(found: FreeBusy, group_by: str | None) -> str:
     return make_etag(window, digest, complete=found.complete, holds=found.holds)
 
 
-Answers = dict[str, FreeBusy | GatewayError | None]
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """One person's answer as JSON, with the number of its periods."""
+
+    json: bytes
+    periods: int
+
+
+Answers = dict[str, FreeBusy | Ready | GatewayError | None]
 
 
 async def post_freebusy(call: Call[NoQuery, FreeBusyRequest]) -> Result:
@@ -155,9 +175,12 @@ async def post_freebusy(call: Call[NoQuery, FreeBusyRequest]) -> Result:
     wanted = list(dict.fromkeys(body.principals))
     await call.reach(wanted, window)
     known = await call.read(_find_all, call, wanted, window)
-    found: Answers = {}
-    for some in chunks(wanted, PEOPLE_AT_ONCE):  # so that others are read in between
-        found |= await call.read(_answer_all, call, {one: known.get(one) for one in some}, window)
+    found: Answers = dict.fromkeys(wanted)
+    if body.is_plain:
+        found |= await _recall_all(call, list(known), window)
+    rest = [one for one in known if found[one] is None]
+    for some in chunks(rest, PEOPLE_AT_ONCE):  # so that others are read in between
+        found |= await call.read(_answer_all, call, [known[one] for one in some], window)
     pieces = _answers_in_pieces(found, body)
     if call.is_replayable or sum(map(_size, found.values())) <= PIECE:
         return json_body(await join_pieces(pieces))
@@ -174,20 +197,31 @@ def _find_all(
     return known
 
 
+async def _recall_all(
+    call: Call[NoQuery, FreeBusyRequest], principal_ids: list[str], window: Interval
+) -> Answers:
+    """Answer for those whose timelines can tell; the caller may ask about all of them."""
+    answers: Answers = {}
+    for number, principal_id in enumerate(principal_ids, 1):
+        entry, found = await _from_timeline(call, principal_id, window)
+        if entry is not None and found is not None:
+            answers[principal_id] = Ready(found[1], len(entry.timeline.between(window)))
+        if number % PEOPLE_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return answers
+
+
 def _answer_all(
     session: Session,
     call: Call[NoQuery, FreeBusyRequest],
-    people: dict[str, Principal | None],
+    people: list[Principal],
     window: Interval,
 ) -> Answers:
     body = call.body
     answers: Answers = {}
-    for principal_id, principal in people.items():
-        if principal is None:
-            answers[principal_id] = None
-            continue
+    for principal in people:
         try:
-            answers[principal_id] = free_busy(
+            answers[principal.id] = free_busy(
                 session,
                 principal,
                 window,
@@ -200,7 +234,7 @@ def _answer_all(
         except GatewayError as error:
             if error.code != "availability-unknown":
                 raise
-            answers[principal_id] = error
+            answers[principal.id] = error
     return answers
 
 
@@ -209,17 +243,22 @@ def _answers_in_pieces(found: Answers, body: FreeBusyRequest) -> Iterator[bytes]
     faults = {
         name: _fault(answer, body.principals.index(name))
         for name, answer in found.items()
-        if not isinstance(answer, FreeBusy)
+        if not isinstance(answer, FreeBusy | Ready)
     }
     people = (
-        (name, free_busy_pieces(answer, by_day=by_day))
+        (
+            name,
+            [answer.json] if isinstance(answer, Ready) else free_busy_pieces(answer, by_day=by_day),
+        )
         for name, answer in found.items()
-        if isinstance(answer, FreeBusy)
+        if isinstance(answer, FreeBusy | Ready)
     )
     return object_in_pieces([("principals", object_in_pieces(people)), ("errors", whole(faults))])
 
 
-def _size(answer: FreeBusy | GatewayError | None) -> int:
+def _size(answer: FreeBusy | Ready | GatewayError | None) -> int:
+    if isinstance(answer, Ready):
+        return answer.periods
     return len(answer.busy) if isinstance(answer, FreeBusy) else 1
 
 

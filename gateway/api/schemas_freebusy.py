@@ -26,8 +26,7 @@ class FreeBusyQuery(Query):
     @cached_property
     def is_plain(self) -> bool:
         """Whether unknown and tentative time shall block, and days are not asked for."""
-        policies = (self.on_unknown, self.on_tentative)
-        return self.group_by is None and policies == ("block", "block")
+        return _is_plain(self)
 
 
 class FreeBusyRequest(Request):
@@ -40,6 +39,16 @@ class FreeBusyRequest(Request):
     on_unknown: OnUnknown = "block"
     on_tentative: OnTentative = "block"
     group_by: Literal["day"] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether unknown and tentative time shall block, and days are not asked for."""
+        return _is_plain(self)
+
+
+def _is_plain(asked: FreeBusyQuery | FreeBusyRequest) -> bool:
+    policies = (asked.on_unknown, asked.on_tentative)
+    return asked.group_by is None and policies == ("block", "block")
 
 
 class BusyPeriodOut(Answer):

@@ -21,13 +21,17 @@ from gateway.core.intervals import Interval
 from gateway.observe import metrics
 from gateway.services.availability import SourceState
 from gateway.services.timeline import NEAR_AFTER_S, NEAR_BEFORE_S, Timeline, build_timeline
+from gateway.store.busy import TooManyRows
 from gateway.store.live import Live, Version
 from gateway.store.threads import StoreThreads
 
 DEFAULT_BYTES = 64 * 1024 * 1024
 _ENTRY_BYTES, _SOURCE_BYTES, _ROW_BYTES, _TEXT_BYTES = 3_000, 1_500, 25, 40
 """What an entry, each source, each row and each rendered row take, beside the text itself."""
-_WINDOW_BYTES, _MOST_WINDOWS = 400, 32
+_MOST_REFUSED = 1_000
+_WINDOW_BYTES, _MOST_WINDOWS, _LONGEST_KEPT = 400, 32, 64 * 1024
+_AT_ONCE = 200
+"""So many periods are rendered in one turn of the event loop: about a millisecond."""
 _UNKNOWN = STRENGTH.index("unknown")
 
 
@@ -63,10 +67,24 @@ class Rendered:
         self.timeline = self.timeline.verified(at)
         self._is_judged_late = True
 
+    async def prepare(self, window: Interval) -> None:
+        """Render the periods of a window that nobody asked for yet; others have turns meanwhile."""
+        if window in self._windows or not self.timeline.holds_window(window):
+            return
+        rows = self.timeline.between(window)
+        for low in range(rows.start, rows.stop, _AT_ONCE):
+            high = min(low + _AT_ONCE, rows.stop)
+            if None in self._texts[low:high]:
+                self._fill(low, high)
+                await asyncio.sleep(0)
+
     def answer(self, window: Interval, *, now: int, fresh_for_s: int) -> tuple[str, bytes] | None:
-        """Return the weak ETag and the JSON of the answer, or None: ask the long way."""
+        """Return the weak ETag and the JSON of the answer.
+
+        None when the long way has to be asked, or :meth:`prepare` because there is much to render.
+        """
         timeline = self.timeline
-        if not timeline.holds_window(window):
+        if not timeline.holds_window(window) or self._is_much(window):
             return None
         judged = self._judged
         if (
@@ -104,11 +122,22 @@ class Rendered:
             make_etag(window, digest, complete=complete, holds=held),
             b"".join((head.encode(), policy, busy, b'],"sources":')),
         )
+        if len(known[1]) > _LONGEST_KEPT:
+            return known  # the periods are kept, and joining them again is quick
         if len(self._windows) >= _MOST_WINDOWS:
             self._forget_windows()
         self._windows[window] = known
         self._grow(len(known[1]) + _WINDOW_BYTES)
         return known
+
+    def _is_much(self, window: Interval) -> bool:
+        """Tell whether more is to be rendered than one turn of the event loop should take."""
+        if window in self._windows:
+            return False
+        rows = self.timeline.between(window)
+        if len(rows) <= _AT_ONCE:
+            return False
+        return self._texts[rows.start : rows.stop].count(None) > _AT_ONCE
 
     def _forget_windows(self) -> None:
         freed = sum(len(text) + _WINDOW_BYTES for _, text in self._windows.values())
@@ -208,6 +237,7 @@ class TimelineCache:
         self._threads = threads
         self._capacity = capacity
         self._entries: OrderedDict[str, Rendered] = OrderedDict()
+        self._too_large: dict[tuple[str, bool], Version] = {}
         self._building: dict[tuple[str, bool], asyncio.Future[Rendered | None]] = {}
         self.bytes = 0
         metrics().timeline_bytes.set_function(lambda: self.bytes)
@@ -249,6 +279,8 @@ class TimelineCache:
     async def _build_once(
         self, principal_id: str, version: Version, now: int, near: bool
     ) -> Rendered | None:
+        if self._too_large.get((principal_id, near)) == version:
+            return None
         running = self._building.get((principal_id, near))
         if running is None:
             running = asyncio.ensure_future(self._build(principal_id, version, now, near))
@@ -265,6 +297,11 @@ class TimelineCache:
             timeline = await self._threads.read(build_timeline, principal_id, now=now, near=near)
         except NotFound:
             self._drop(principal_id)
+            return None
+        except TooManyRows:  # known until something changes; the long way bounds its answers
+            if len(self._too_large) >= _MOST_REFUSED:
+                self._too_large.clear()
+            self._too_large[principal_id, near] = version
             return None
         self._live.refresh()
         if self._live.version(principal_id) != version:

@@ -21,6 +21,8 @@ from gateway.store.objects import get_extent
 from gateway.store.principals import get_principal
 
 ALWAYS: Interval = (-(2**53), 2**53)
+MOST_ROWS = 100_000
+"""Whoever has more at once is not kept in memory; no answer holds more periods either."""
 _DAY_S = 86_400
 NEAR_BEFORE_S, NEAR_AFTER_S = 8 * _DAY_S, 100 * _DAY_S
 """What nearly every question is about; reading a year for it would cost four times more."""
@@ -87,7 +89,9 @@ class Timeline:
 def build_timeline(
     session: Session, principal_id: str, *, now: int, near: bool = False
 ) -> Timeline:
-    """Read and merge the busy time of a principal; raises :class:`NotFound`.
+    """Read and merge the busy time of a principal.
+
+    Raises :class:`NotFound`, and :class:`TooManyRows` beyond :data:`MOST_ROWS`.
 
     All that is expanded, or with ``near`` the weeks around ``now``. One indexed read, linear in
     the principal's rows there.
@@ -100,7 +104,7 @@ def build_timeline(
     around = (now - NEAR_BEFORE_S, now + NEAR_AFTER_S)
     span = next(iter(clip([around], coverage)), coverage) if near else coverage
     ids = [source.collection_id for source in sources]
-    spans = busy_spans(session, principal_id, span, ids)
+    spans = busy_spans(session, principal_id, span, ids, most=MOST_ROWS)
     spans.setdefault(str(FBType.BUSY), []).extend((hold.start, hold.end) for hold in held)
     rows = coalesce_spans(spans, span)
     return Timeline(

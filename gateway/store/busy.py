@@ -149,13 +149,22 @@ _LENGTH_BITS = 20
 assert PIECE_S < 1 << _LENGTH_BITS
 
 
+class TooManyRows(Exception):
+    """More rows block than the caller wants to keep."""
+
+
 def busy_spans(
     session: Session,
     principal_id: str,
     window: Interval,
     collection_ids: AbstractCollection[str],
+    *,
+    most: int | None = None,
 ) -> dict[str, list[Interval]]:
     """Like :func:`busy_rows`, as merged (start, end) by FBTYPE, for those who read everything.
+
+    Raises :class:`TooManyRows` beyond ``most`` rows, before anything is done with them: counting
+    them in the database first would cost half as much again for everybody.
 
     Start and length travel as one number each, all numbers of an FBTYPE as one text: rows would
     cost more than everything that is done with them.
@@ -168,6 +177,8 @@ def busy_spans(
         "b_collections": list(collection_ids),
     }
     found = session.execute(_spans(session.dialect.name), values).one()
+    if most is not None and sum(text.count(",") + 1 for text in found if text) > most:
+        raise TooManyRows
     return {
         str(fbtype): _decode(text) for fbtype, text in zip(BLOCKING, found, strict=True) if text
     }

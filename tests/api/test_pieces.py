@@ -1,7 +1,8 @@
 """Large answers: refused before they are computed, else the same bytes, rendered in turns."""
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import orjson
 import pytest
@@ -17,6 +18,7 @@ from tests.api.doors import Line, ask, request, served
 from tests.api.test_freebusy import equip
 from tests.services.people import event
 
+T = TypeVar("T")
 DAY = 86_400
 YEAR = {"start": "2026-11-02T00:00:00Z", "end": "2027-11-02T00:00:00Z"}
 HOURLY = [
@@ -44,6 +46,27 @@ def sent(place: Place, body: dict[str, Any], **headers: str) -> bytes:
         Content_Type="application/json",
         **headers,
     )
+
+
+def query_of(window: dict[str, Any]) -> str:
+    """Return start and end of a window as a query string."""
+    return "&".join(f"{name}={value}" for name, value in window.items())
+
+
+async def turns_of(work: Coroutine[Any, Any, T]) -> tuple[T, int]:
+    """Do the work; returns its result, and how many turns of the event loop it left to others."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count())
+    result = await work
+    counting.cancel()
+    return result, turns
 
 
 SPANS = st.lists(
@@ -88,18 +111,8 @@ async def test_a_large_answer_is_streamed_and_everybody_has_a_turn(
     crowded: Place, group_by: str | None
 ) -> None:
     body = {"principals": [crowded.ann.id, "p_nobody"], **YEAR, "group_by": group_by}
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
     async with served(crowded) as port:
-        counting = asyncio.create_task(count())
-        answer = await ask(port, sent(crowded, body))
-        counting.cancel()
+        answer, turns = await turns_of(ask(port, sent(crowded, body)))
         whole = await ask(port, sent(crowded, body, Idempotency_Key="one"))
         again = await ask(port, sent(crowded, body, Idempotency_Key="one"))
     assert (answer.status, answer.headers["transfer-encoding"]) == (200, "chunked")
@@ -113,8 +126,7 @@ async def test_a_large_answer_is_streamed_and_everybody_has_a_turn(
     assert turns > len(ann["busy"]) / PIECE
     assert (whole.body, again.body) == (answer.body, answer.body)
     assert "content-length" in whole.headers
-    query = "&".join(f"{name}={value}" for name, value in YEAR.items())
-    path = f"/v1/principals/{crowded.ann.id}/freebusy?{query}" + (
+    path = f"/v1/principals/{crowded.ann.id}/freebusy?{query_of(YEAR)}" + (
         f"&group_by={group_by}" if group_by else ""
     )
     status, alone = await crowded.platform.get(path)
