@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from benchmarks.measure import Ratio
 from gateway.observe import set_up_logging
 
-MODULES = ("scale_sync",)
+MODULES = ("scale_sync", "scale_store")
 FEW, MANY, QUICK = 100, 10_000, 2_000
 
 
