@@ -87,7 +87,7 @@ CASES = {
     "the database is MySQL": Case(
         "database-url-unusable",
         ("mysql:", "postgresql://"),
-        named(DATABASE_URL="mysql://root:secret@db/gateway"),
+        named(DATABASE_URL="mysql://admin:secret@db/gateway"),
         ("doctor", "migrate", "caldav", "init"),
     ),
     "the database is junk": Case(

@@ -88,12 +88,12 @@ def test_a_broken_sqlite_says_what_to_do(sqlite_database: Database, case: str) -
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("mysql://root:secret@db/x", "mysql:"),
-        ("postgresql+asyncpg://root:secret@db/x", "postgresql+asyncpg:"),
+        ("mysql://admin:secret@db/x", "mysql:"),
+        ("postgresql+asyncpg://admin:secret@db/x", "postgresql+asyncpg:"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
         ("not a url:secret", "no URL"),
-        ("postgresql://root:secret@db:port/x", "no URL"),
+        ("postgresql://admin:secret@db:port/x", "no URL"),
     ],
 )
 def test_a_database_that_is_not_spoken_is_named(url: str, says: str) -> None:
