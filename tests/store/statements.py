@@ -137,6 +137,7 @@ _BY_NAME: dict[str, Any] = {
     "name": "a.ics",
     "owner": "worker",
     "lease_s": 60.0,
+    "backoff": float,
     "state": "pending",
     "addresses": ["ann@icloud.example"],
     "emails": ["ann@icloud.example"],
