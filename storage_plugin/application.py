@@ -28,13 +28,12 @@ from storage_plugin.errors import DavError
 from storage_plugin.gate import Gate
 from storage_plugin.handlers import Address, Answer, as_refusal, dav, not_yours, nothing_here
 from storage_plugin.home import OUTBOX_NAME, Home
+from storage_plugin.middleware import IS_GONE
 from storage_plugin.state import Gateway, fresh_state
 from storage_plugin.storage import Storage
 from storage_plugin.writing import WritingMethods
 
 DAV_CLASSES = "1, 3, calendar-access, extended-mkcol"
-IS_GONE = "waitress.client_disconnected"
-"""Where the server leaves a function that tells whether the client has hung up."""
 _CARDDAV = "/.well-known/carddav"
 _MAKING = ("{DAV:}mkcol", "{urn:ietf:params:xml:ns:caldav}mkcalendar")
 

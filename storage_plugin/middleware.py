@@ -23,6 +23,8 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 TOO_MANY = "gateway.too_many"
 """Set by the server for a request that waited too long for others of its login."""
+IS_GONE = "gateway.is_gone"
+"""Where the server leaves a function that tells whether the client has hung up."""
 RETRY_AFTER_S = 5
 
 _PROXY_HEADERS = (

@@ -14,7 +14,9 @@ from storage_plugin.server import listen
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
-class _Stoppable(Server):
+class Stoppable(Server):
+    """Ends at the next look of its main thread, once it is told to."""
+
     stopping = False
 
     def maintenance(self, now: float) -> None:
@@ -28,7 +30,7 @@ def listening(application, *, threads: int = 4, most: int = 100, trusted=()) -> 
     """Serve a WSGI application on loopback; yields the port."""
     with listen("0.0.0.0:0") as listener:
         listener.setblocking(False)
-        server = _Stoppable(
+        server = Stoppable(
             application,
             listener,
             threads=threads,

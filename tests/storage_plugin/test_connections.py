@@ -1,15 +1,17 @@
 """Nobody locks others out: connections, slow clients, logins that ask much (real sockets)."""
 
 import base64
+import socket
 import threading
 import time
 
 import pytest
 
 from storage_plugin import channels
+from storage_plugin.middleware import IS_GONE
 from tests.storage_plugin.conftest import at
 from tests.storage_plugin.dav import event
-from tests.storage_plugin.listening import Line, listening
+from tests.storage_plugin.listening import Line, Stoppable, listening
 from tests.storage_plugin.test_processes import until
 
 
@@ -232,7 +234,7 @@ def test_a_request_learns_that_its_client_hung_up():
 
     def application(environ, start_response):
         begun.set()
-        if until(environ["waitress.client_disconnected"], 10):
+        if until(environ[IS_GONE], 10):
             heard.set()
         start_response("200 OK", [("Content-Length", "0")])
         return [b""]
@@ -242,6 +244,42 @@ def test_a_request_learns_that_its_client_hung_up():
         assert begun.wait(20)
         line.close()
         assert heard.wait(20)
+
+
+def test_what_waits_and_whose_client_hung_up_is_never_begun(echo):
+    with listening(echo, threads=4) as port:
+        dear = [Line(port).ask("/wait", **basic("anna")) for _ in range(2)]
+        assert until(lambda: len(echo.seen) == 2)
+        gone = Line(port).ask("/nobody", **basic("anna"))
+        gone.socket.shutdown(socket.SHUT_WR)  # looks like hanging up, and shows when it was noticed
+        assert gone.closes_within(20)
+        echo.go_on.set()
+        assert [line.answer()[0] for line in dear] == [200] * 2
+        assert Line(port).ask("/last", **basic("anna")).answer()[0] == 200
+        assert echo.seen == ["/wait", "/wait", "/last"]
+
+
+def test_the_main_thread_rests_while_answers_are_made_and_sent(monkeypatch):
+    """It looks at its connections when a request begins and when it ends, and not in between."""
+    turns = 0
+
+    def readable(self) -> bool:
+        nonlocal turns
+        turns += 1
+        return channels.Server.readable(self)
+
+    def application(environ, start_response):
+        start_response("207 Multi-Status", [("Content-Length", "200000")])
+        return [b"x" * 200_000]
+
+    monkeypatch.setattr(Stoppable, "readable", readable, raising=False)
+    with listening(application) as port:
+        line = Line(port)
+        assert line.ask("/").answer()[0] == 207
+        before = turns
+        for _ in range(100):
+            assert line.ask("/").answer()[0] == 207
+        assert turns - before < 600
 
 
 @pytest.mark.parametrize(
@@ -275,7 +313,7 @@ def test_work_for_nobody_ends(local_world, method, depth, body):
         return asked > 2
 
     def application(environ, start_response):
-        environ["waitress.client_disconnected"] = hung_up
+        environ[IS_GONE] = hung_up
         return world.application(environ, start_response)
 
     world.device.application = application
