@@ -27,6 +27,8 @@ class LoginThrottle:
         if time.monotonic() - self._read_at >= READ_EVERY_S:
             self._read_at = time.monotonic()
             self._counter.read()
+        if not self._counter.knows_any():
+            return
         wait_s = self._counter.wait_s(network_of(address), name)
         if wait_s:
             raise _too_many_failures(wait_s)

@@ -71,6 +71,10 @@ class FailureCounter:
                 self._thread.start()
         self._wake.set()
 
+    def knows_any(self) -> bool:
+        """Tell whether anybody failed of late; False answers :meth:`wait_s` for everybody."""
+        return bool(self._own or self._blocked)
+
     def wait_s(self, address: str, name: str) -> int:
         """Return for how many seconds this address may not try (this name) again; 0: it may."""
         address_key, name_key = keys_of(address, name)
