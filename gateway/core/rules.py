@@ -116,22 +116,35 @@ def readable_reach(value: str, start: int, to_wall: Callable[[int], int]) -> int
 
 
 def _days_of_count(parts: dict[str, str]) -> int | None:
-    """How many days COUNT steps take at the longest; None when that cannot be told.
-
-    A BY part may leave out steps, so one that is there makes every step a year; a leap day comes
-    every eight years at the latest.
-    """
+    """How many days COUNT steps take at the longest; None when that cannot be told."""
     count, interval = parts.get("COUNT", ""), parts.get("INTERVAL", "") or "1"
     if not re.fullmatch(r"\d{1,6}", count) or not int(count):
         return None
     if int(count) == 1:
         return 0
-    longest = _LONGEST_DAYS.get(parts.get("FREQ", ""))
-    if longest is None or not re.fullmatch(r"\d{1,4}", interval):
+    freq = parts.get("FREQ", "")
+    if freq not in _LONGEST_DAYS or not re.fullmatch(r"\d{1,4}", interval):
         return None
-    if longest > 28 or any(name.startswith("BY") for name in parts):
-        longest = 8 * 366 if longest == 366 else 366
-    return (int(count) - 1) * longest * max(int(interval), 1)
+    step = max(int(interval), 1)
+    by = {name for name in parts if name.startswith("BY")}
+    return (int(count) - 1) * _days_of_step(freq, by, step) * step
+
+
+def _days_of_step(freq: str, by: set[str], step: int) -> int:
+    """How many days lie between two instances at the longest, for each unit of INTERVAL.
+
+    A BY part may leave out steps, so one that is there makes every step a year; a leap day comes
+    every eight years at the latest. One BY part alone that names days leaves out less: each weekday
+    comes every week, each day of a month within four months.
+    """
+    days = _LONGEST_DAYS[freq]
+    if by == {"BYDAY"} and (freq == "WEEKLY" or (freq == "DAILY" and step == 1)):
+        return 7
+    if freq == "MONTHLY" and step == 1 and by in ({"BYDAY"}, {"BYMONTHDAY"}):
+        return 4 * 31
+    if days > 28 or by:
+        return 8 * 366 if days == 366 else 366
+    return days
 
 
 def _positive(text: str | None, name: str, *, forgive: bool = False) -> int | None:

@@ -22,7 +22,8 @@ from gateway.core.reader import Component
 from gateway.core.recurrence import Walk
 from gateway.core.rules import Rule
 from gateway.core.values import DAY, Form, Length, Moment, Period
-from gateway.core.vevent import Event, UnreadableError, read_event
+from gateway.core.vevent import Event, UnreadableError, instant_of, read_event, resolve
+from gateway.core.zones import EASTERNMOST, WESTERNMOST
 
 CLOCK_SLACK = 3 * 3600
 """No clock change moves a clock face by more than this (in the years we look at)."""
@@ -238,6 +239,9 @@ class _Series:
             if moment.form is Form.DATE and not master.all_day:
                 self._unknown_day(moment)
                 continue
+            if not master.doubt and not master.all_day and not resolve(moment, into.zones)[1]:
+                self._unknown_zone(item)
+                continue
             if master.all_day:
                 wall = day_of_all_day(moment, into.zones) * DAY
                 instant = master.start_of(wall)
@@ -266,6 +270,17 @@ class _Series:
         self._into.bound(start, end)
         if master.fbtype is not FBType.FREE:
             self._into.add_unknown(code, "RDATE names a day without a time", start, end)
+
+    def _unknown_zone(self, item: Moment | Period) -> None:
+        """An RDATE in a zone nobody knows: wherever on earth its clock may hang."""
+        moment = item.start if isinstance(item, Period) else item
+        utc, seconds = instant_of(moment, self._into.zones), self._master.seconds
+        if isinstance(item, Period):
+            seconds = max(self._period_length(item, self._master.start_of(moment.wall)).seconds, 0)
+        start, end = utc - EASTERNMOST, utc + WESTERNMOST + seconds
+        self._into.bound(start, end)
+        if self._master.fbtype is not FBType.FREE:
+            self._into.add_unknown("unknown-zone", "no such time zone", start, end)
 
     def _add_rule(self, rule: Rule, found: dict[int, int]) -> None:
         master, into = self._master, self._into

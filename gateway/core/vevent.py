@@ -227,8 +227,9 @@ def _longest(*lengths: Length) -> Length:
 
 
 def _on_clock_of(start: Moment, end: Moment) -> Moment:
-    """An end that names no zone, read on the clock of its start (design 4)."""
-    if end.form is Form.FLOATING and start.form in (Form.UTC, Form.ZONED):
+    """An end that names no zone, or an empty one, read on the clock of its start (design 4)."""
+    names_none = end.form is Form.FLOATING or (end.form is Form.ZONED and not end.tzid)
+    if names_none and start.form in (Form.UTC, Form.ZONED):
         return start._replace(wall=end.wall)
     return end
 
@@ -305,7 +306,8 @@ def _from_end(event: Event, start: Moment, end: Moment, zones: ZoneTable) -> Len
     zone, known = resolve(end, zones)
     if end.form in (Form.DATE, Form.FLOATING):
         event.zone_dependent = True
-    if not known and (end.tzid != start.tzid or event.doubt is None):
+    start_known = event.doubt is None
+    if not known and (end.tzid != start.tzid or start_known):
         event.doubt = None
         _doubt_zone(event, end)
     seconds = zone.to_utc(end.wall) - event.start_of(start.wall)
@@ -313,6 +315,9 @@ def _from_end(event: Event, start: Moment, end: Moment, zones: ZoneTable) -> Len
         event.doubt = event.doubt or "mixed-times"
         event.notes.append(("mixed-times", "one of DTSTART and DTEND has a time, the other not"))
         return Length(0, max(seconds, 0) + DAY)
+    if not known and start_known:  # the start is sure, so nothing before it is in doubt
+        event.slack = (0, 0)
+        return Length(0, max(seconds + WESTERNMOST, DAY))
     if event.doubt == "unknown-zone":
         return Length(0, seconds if seconds >= 0 else DAY)
     return Length(0, seconds)

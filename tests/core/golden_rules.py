@@ -226,6 +226,20 @@ CASES = [
         problems=["bad-rule"],
     ),
     Case(
+        "rules/bad_byday_with_count",
+        "RFC 5545 3.3.10",
+        "whatever weekdays were meant, three of them come within three weeks",
+        ["01-05T09:00/01-05T10:00 BUSY opaque", "01-05T09:00/01-19T23:59 UNKNOWN bad-rule"],
+        problems=["bad-rule"],
+    ),
+    Case(
+        "rules/bad_bymonthday_with_count",
+        "RFC 5545 3.3.10",
+        "each day of a month comes again within four months",
+        ["01-05T09:00/01-05T10:00 BUSY opaque", "01-05T09:00/05-09T22:59 UNKNOWN bad-rule"],
+        problems=["bad-rule"],
+    ),
+    Case(
         "rules/bad_rule_of_free_event",
         "RFC 5545 3.8.2.7",
         "a free event is free however it repeats",

@@ -203,9 +203,29 @@ CASES = [
     Case(
         "zones/unknown_zone_of_end",
         "RFC 5545 3.8.2.2",
-        "only the end's zone is unknown",
-        ["07-14T20:00/07-15T23:00 UNKNOWN unknown-zone"],
+        "only the end's zone is unknown: 24 hours from the start on, nothing before it",
+        ["07-15T10:00/07-16T10:00 UNKNOWN unknown-zone"],
         problems=["unknown-zone"],
+    ),
+    Case(
+        "zones/unknown_zone_of_far_end",
+        "RFC 5545 3.8.2.2",
+        "an end days later on a clock nobody knows: as late as it can be",
+        ["07-15T10:00/07-18T23:00 UNKNOWN unknown-zone"],
+        problems=["unknown-zone"],
+    ),
+    Case(
+        "zones/unknown_zone_of_rdate",
+        "RFC 5545 3.8.5.2",
+        "a further date on a clock nobody knows, beside a start that is known",
+        ["07-15T10:00/07-15T11:00 BUSY opaque", "07-16T20:00/07-17T23:00 UNKNOWN unknown-zone"],
+        problems=["unknown-zone"],
+    ),
+    Case(
+        "zones/empty_zone_of_end",
+        "RFC 5545 3.2.19",
+        "an end with an empty TZID is on the clock of its start",
+        ["07-16T14:00/07-16T15:00 BUSY opaque"],
     ),
     Case(
         "zones/unknown_zone_series",
