@@ -4,18 +4,19 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import aiohttp
 import typer
+from rich.markup import escape
 
 from gateway.cli.doctor_files import open_files
 from gateway.cli.doctor_writes import compare_writes
 from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_settings
-from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stdout, table
-from gateway.core.errors import NotFound, SecretUnreadable
+from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stderr, stdout, table
+from gateway.core.errors import NotFound, SecretUnreadable, StoreError
 from gateway.core.instances import default_window
 from gateway.isolation import EVERYBODYS
 from gateway.settings import Settings
@@ -23,6 +24,7 @@ from gateway.store import accounts, checkup, heartbeats
 from gateway.store.accounts import Keyring
 from gateway.store.checkup import Found
 from gateway.store.engine import Database, Session
+from gateway.store.key_checks import bind_keyring
 
 ALIVE_WITHIN_S = 4
 LATE_WINDOW_S = 2 * 86_400
@@ -58,14 +60,16 @@ def doctor(
         raise typer.BadParameter("must be api, caldav, worker or serve", param_hint="--alive")
     with refusals(as_json=as_json):
         settings = read_settings(config, data)
-        with opened(settings, with_key=alive is None and not writes) as gateway:
+        refusal = None
+        with opened(settings, with_key=False) as gateway:
             if writes:
                 found = asyncio.run(compare_writes(settings, gateway.database))
                 findings = [Finding(*mismatch) for mismatch in found]
             elif alive is not None:
                 findings = asyncio.run(_dead_parts(settings, gateway.database, alive))
             else:
-                findings = _examine(gateway)
+                gateway, refusal = _with_key(gateway)
+                findings = _examine(gateway, refusal)
 
     def text() -> None:
         rows = [[finding.what, finding.where, finding.detail] for finding in findings]
@@ -73,9 +77,23 @@ def doctor(
         if findings:
             stdout.print(f"\n{len(findings)} findings.")
 
-    show({"ok": not findings, "findings": findings}, as_json=as_json, text=text)
+    answer: dict[str, Any] = {"ok": not findings, "findings": findings}
+    if refusal is not None:  # as every other command says it
+        answer["error"] = {"code": refusal.code, "detail": refusal.detail}
+        stderr.print(f"[red]{refusal.code}[/red]: {escape(refusal.detail)}", markup=True)
+    show(answer, as_json=as_json, text=text)
     if findings:
         raise typer.Exit(REFUSED)
+
+
+def _with_key(gateway: Opened) -> tuple[Opened, StoreError | None]:
+    """Add the key; one that is no good is said, and keeps no other check from being run."""
+    try:
+        keyring = Keyring.load(gateway.settings.keyring)
+        bind_keyring(gateway.database, keyring)
+    except StoreError as error:
+        return gateway, error
+    return replace(gateway, keyring=keyring), None
 
 
 async def _dead_parts(settings: Settings, database: Database, part: str) -> list[Finding]:
@@ -125,7 +143,7 @@ def _reachable(bind: str) -> str:
     return f"{'127.0.0.1' if host in ('0.0.0.0', '[::]', '') else host}:{port}"  # noqa: S104
 
 
-def _examine(gateway: Opened) -> list[Finding]:
+def _examine(gateway: Opened, refusal: StoreError | None) -> list[Finding]:
     """Run every check; one that fails is a finding itself and keeps no other from being run."""
     now = int(time.time())
     fresh_for_s = gateway.settings.fresh_for_s
@@ -133,7 +151,7 @@ def _examine(gateway: Opened) -> list[Finding]:
         "files": lambda _session: open_files(gateway.settings, gateway.database),
         "parts": partial(_dead_beats, now=now),
         "accounts": checkup.troubled_accounts,
-        "secrets": partial(_unreadable_secrets, keyring=gateway.key),
+        "secrets": partial(_unreadable_secrets, keyring=gateway.keyring),
         "calendars": partial(checkup.troubled_calendars, now=now, fresh_for_s=fresh_for_s),
         "members": checkup.members_set_aside,
         "windows": partial(checkup.short_windows, until=default_window(now - LATE_WINDOW_S)[1]),
@@ -141,9 +159,10 @@ def _examine(gateway: Opened) -> list[Finding]:
         "late pushes": partial(checkup.late_pushes, before=now - LATE_PUSH_S),
         "objects": checkup.odd_objects,
     }
-    return [
-        Finding(*found) for name, check in checks.items() for found in _run(gateway, name, check)
-    ]
+    found = [found for name, check in checks.items() for found in _run(gateway, name, check)]
+    if refusal is not None:
+        found.insert(0, (refusal.code, str(gateway.settings.keyring), refusal.detail))
+    return [Finding(*one) for one in found]
 
 
 def _run(gateway: Opened, name: str, check: Callable[[Session], Iterable[Found]]) -> list[Found]:
@@ -169,8 +188,10 @@ def _dead_beats(session: Session, now: int) -> Iterable[Found]:
             yield "part-not-running", part, f"{detail}, or `gateway worker`"
 
 
-def _unreadable_secrets(session: Session, keyring: Keyring) -> Iterable[Found]:
+def _unreadable_secrets(session: Session, keyring: Keyring | None) -> Iterable[Found]:
     """Prove that the key fits every stored password, also where no run has met it yet."""
+    if keyring is None:
+        return
     for connection_id, principal_id in checkup.accounts_with_secrets(session):
         try:
             accounts.load_credential(session, keyring, connection_id)

@@ -121,6 +121,32 @@ def test_all_that_is_wrong_is_found_in_one_run(
     database.close()
 
 
+@pytest.mark.rule("R45")
+def test_a_key_that_is_no_good_hides_nothing_else(
+    environment: dict[str, str], settings: Settings
+) -> None:
+    database = Database(settings.database)
+    connect(database, settings, "ann")
+    Path(database.name).chmod(0o666)
+    settings.keyring.chmod(0o644)
+    expected = {
+        ("key-open-to-others", str(settings.keyring)),
+        ("file-open-to-others", database.name),
+        ("part-not-running", "worker"),
+    }
+    assert expected <= findings(environment)
+    settings.keyring.unlink()
+    code, document, said = run_gateway("doctor", environment=environment)
+    assert code == 1
+    assert document is not None
+    assert document["error"]["code"] == "key-missing"
+    assert "key-missing" in said
+    whats = {one["what"] for one in document["findings"]}
+    assert {"key-missing", "file-open-to-others", "part-not-running"} <= whats
+    assert "check-failed" not in whats
+    database.close()
+
+
 def test_a_worker_that_was_killed_is_not_alive(
     environment: dict[str, str], settings: Settings
 ) -> None:

@@ -131,7 +131,7 @@ CASES = {
     ),
     "the data folder is a file": Case(
         "file-problem",
-        ("keyring.json", "check the path"),
+        ("keyring.json", "name another place"),
         named(DATA_DIR="{folder}/keyring.json"),
         ("init",),
     ),
