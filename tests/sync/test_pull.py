@@ -204,12 +204,17 @@ async def test_one_failing_calendar_leaves_the_others_alone(site: Site, fault: s
     assert site.calendar("home").problem is None
 
 
-@pytest.mark.rule("R10")
-async def test_what_cannot_be_understood_is_kept_encrypted_and_blocks_as_unknown(
-    site: Site, keyring: accounts.Keyring
+@pytest.mark.rule("R10", "R25")
+@pytest.mark.parametrize(
+    ("start", "covered"),
+    [("20260922Tgibberish", {"UNKNOWN"}), ("gibberish", set())],
+    ids=["a day: unknown there", "no time: nowhere"],
+)
+async def test_what_cannot_be_understood_is_kept_encrypted_told_and_unknown_where_it_may_be(
+    site: Site, keyring: accounts.Keyring, start: str, covered: set[str]
 ) -> None:
-    junk = b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:broken\r\nDTSTART:gibberish\r\nSUMMARY:Secret"
-    site.account.put("home", junk, "broken.ics")
+    lines = ("BEGIN:VCALENDAR", "BEGIN:VEVENT", "UID:broken", f"DTSTART:{start}", "SUMMARY:Secret")
+    site.account.put("home", "\r\n".join(lines).encode(), "broken.ics")
     site.account.put("home", event("fine"))
     report = await site.sync()
     assert report.ok
@@ -221,8 +226,9 @@ async def test_what_cannot_be_understood_is_kept_encrypted_and_blocks_as_unknown
     assert b"Secret" in raw
     window = (int(site.clock.time), int(site.clock.time) + 86_400)
     rows = site.read(busy.busy_rows, site.principal_id, window, [kept.collection_id])
-    assert [str(row[2]) for row in rows] == ["UNKNOWN"] * len(rows)
-    assert rows
+    assert {str(row[2]) for row in rows} == covered
+    (reported,) = site.read(objects.list_problems, site.principal_id)
+    assert (reported.id, reported.problem) == (kept.id, kept.problem)
     site.account.put("home", event("broken"), "broken.ics")
     await site.sync()
     assert site.mirrored("home")["broken.ics"].served
