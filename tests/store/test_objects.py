@@ -1,6 +1,8 @@
 """The write path: rows, revisions, tombstones, instances and generation move together."""
 
 import itertools
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -154,6 +156,32 @@ def test_long_spans_are_found_from_anywhere(
     pieces = [(max(s, window[0]), min(e, window[1])) for s, e, _, _ in rows]
     assert (pieces[0][0], pieces[-1][1]) == overlap
     assert all(left[1] == right[0] for left, right in itertools.pairwise(pieces))
+
+
+@pytest.mark.rule("R25")
+@pytest.mark.parametrize(
+    ("change", "covered"),
+    [
+        ({}, (0, 3)),
+        ({"open_ended": True}, (0, 2)),
+        ({"last_end": NOW + 3 * HOUR}, (0, 2)),
+        ({"first_start": NOW}, (1, 3)),
+        ({"first_start": None, "last_end": None}, (1, 2)),
+    ],
+    ids=["within", "a series without end", "on behind", "from before", "who knows"],
+)
+def test_what_was_expanded_less_far_is_unknown_where_it_goes_on(
+    place: Place, change: dict[str, Any], covered: tuple[int, int]
+) -> None:
+    marks = [NOW, NOW + HOUR, NOW + 2 * HOUR, NOW + 3 * HOUR]
+    item = prepared("late.ics", (marks[1], marks[1] + 60))
+    narrow = replace(item.expansion, window=(marks[1], marks[2]), **change)
+    with place.database.write() as session:
+        objects.save_object(session, place.mirror, prepared("a.ics", (NOW, NOW + 60)), now=NOW)
+        objects.set_coverage(session, place.principal.id, (marks[0], marks[3]))
+        objects.save_object(session, place.mirror, replace(item, expansion=narrow), now=NOW)
+        known = objects.get_coverage(session, place.principal.id)
+    assert known == (marks[covered[0]], marks[covered[1]])
 
 
 def test_coverage_is_what_all_objects_share(place: Place) -> None:
