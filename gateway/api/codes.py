@@ -68,6 +68,7 @@ CODES: Mapping[str, str] = {
     "schema-edited": "The database lacks something this program needs; `gateway doctor` says what.",
     "scope-missing": "The key does not have the scope this call needs.",
     "run-crashed": "The gateway failed over this account; its log says where. It is tried again.",
+    "schedule-unreadable": "The stored rules of the schedule are damaged; PUT or DELETE it.",
     "secret-unreadable": "The stored password cannot be decrypted; enter e-mail and password anew.",
     "secret-not-replayable": "The first answer carried a secret, which is never stored.",
     "slot-taken": "The time is busy or held; `next` lists the next free times of that length.",

@@ -73,10 +73,10 @@ async def replace_schedule(call: Call[NoQuery, shapes.ScheduleFields]) -> Result
     """Put another offer in the place of a schedule's; what is left out gets its default."""
 
     def unit(session: Session) -> shapes.ScheduleOut:
-        found = find_own_schedule(session, call)
-        people = _people(session, call, *_named(call.body), subaccount_id=found.subaccount_id)
-        schedules.replace_schedule(session, found.id, _offer(call.body, people), now=call.now)
-        return _show(schedules.get_schedule(session, found.id))
+        schedule_id, owner = _own_id(session, call)
+        people = _people(session, call, *_named(call.body), subaccount_id=owner)
+        schedules.replace_schedule(session, schedule_id, _offer(call.body, people), now=call.now)
+        return _show(schedules.get_schedule(session, schedule_id))
 
     return await call.write(unit)
 
@@ -85,7 +85,7 @@ async def delete_schedule(call: Call[NoQuery, None]) -> Result:
     """Remove a schedule; what was booked stays."""
 
     def unit(session: Session) -> None:
-        schedules.delete_schedule(session, find_own_schedule(session, call).id)
+        schedules.delete_schedule(session, _own_id(session, call)[0])
 
     await call.write(unit)
     return None
@@ -96,6 +96,12 @@ def find_own_schedule(session: Session, call: AnyCall) -> Schedule:
     return schedules.get_schedule(
         session, call.path("schedule"), subaccount_id=call.key.subaccount_id
     )
+
+
+def _own_id(session: Session, call: AnyCall) -> tuple[str, str]:
+    """Return id and subaccount of the schedule in the path: a damaged one can be replaced too."""
+    schedule_id, bound = call.path("schedule"), call.key.subaccount_id
+    return schedule_id, schedules.find_owner(session, schedule_id, subaccount_id=bound)
 
 
 def _named(body: shapes.ScheduleFields) -> tuple[Sequence[str], str]:

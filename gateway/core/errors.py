@@ -309,3 +309,9 @@ class SecretUnreadable(StoreError):
     """
 
     default_code = "secret-unreadable"
+
+
+class ScheduleUnreadable(StoreError):
+    """The stored rules of one schedule are damaged: that schedule's problem and nobody else's."""
+
+    default_code = "schedule-unreadable"

@@ -13,6 +13,7 @@ from sqlalchemy import delete, insert, or_, select, tuple_, update
 from gateway.core.errors import Conflict, NotFound, SecretUnreadable
 from gateway.store.engine import Session, chunks, new_id, upsert
 from gateway.store.secrets import KEYRING_VARIABLE, Keyring
+from gateway.store.stored_json import read_texts
 from gateway.store.tables import connections, secrets
 
 __all__ = ["KEYRING_VARIABLE", "Keyring"]  # the composition root gets it from here
@@ -62,7 +63,7 @@ COLUMNS = tuple(connections.c[name] for name in Connection.__dataclass_fields__)
 def connection_of(row: Any) -> Connection:
     """Make a connection of a row that begins with :data:`COLUMNS`."""
     values = dict(zip(Connection.__dataclass_fields__, row, strict=False))
-    values["addresses"] = tuple(json.loads(row.addresses))
+    values["addresses"] = read_texts(row.addresses, column="addresses", row=row.id)
     return Connection(**values)
 
 

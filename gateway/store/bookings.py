@@ -4,7 +4,6 @@ The object in ``platform/`` is what is served and counted; the row here is what 
 it outlives the object. Everything runs inside a unit that locked the principal first.
 """
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from gateway.core.errors import ExternalIdTaken, NotFound
 from gateway.core.intervals import Interval
 from gateway.store.booking_tables import appointment_external_ids, appointments, holds
 from gateway.store.engine import Session, new_id
+from gateway.store.stored_json import read_texts
 from gateway.store.tables import (
     connections,
     instances,
@@ -279,7 +279,7 @@ def owner_addresses(session: Session, principal_id: str) -> frozenset[str]:
     value = session.execute(
         select(connections.c.addresses).where(connections.c.principal_id == principal_id)
     ).scalar()
-    return frozenset(json.loads(value)) if value else frozenset()
+    return frozenset(_addresses(value, principal_id)) if value else frozenset()
 
 
 def find_by_account_address(
@@ -301,9 +301,13 @@ def find_by_account_address(
     )
     found: dict[str, list[str]] = {}
     for principal_id, known in session.execute(query):
-        for address in set(json.loads(known)).intersection(addresses):
+        for address in set(_addresses(known, principal_id)).intersection(addresses):
             found.setdefault(address, []).append(principal_id)
     return found
+
+
+def _addresses(text: str, principal_id: str) -> tuple[str, ...]:
+    return read_texts(text, column="addresses", row=f"the connection of {principal_id}")
 
 
 def was_tried(session: Session, ledger_id: str) -> bool:

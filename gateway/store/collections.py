@@ -14,6 +14,7 @@ from sqlalchemy import Select, bindparam, insert, literal_column, select, update
 
 from gateway.core.errors import NotFound
 from gateway.store.engine import Session, new_id
+from gateway.store.stored_json import read_properties
 from gateway.store.tables import collections, revisions, upstream_calendars
 
 CollectionKind = Literal["platform", "mirror", "local"]
@@ -65,7 +66,7 @@ _COLUMNS = (
 
 def _collection(row: Any) -> Collection:
     values = row._asdict()
-    values["properties"] = json.loads(row.properties)
+    values["properties"] = read_properties(row.properties, column="properties", row=row.id)
     values["components"] = tuple(row.components.split(","))
     return Collection(**values)
 

@@ -5,7 +5,7 @@ Reading a schedule takes no lock: it changes nobody's busy time.
 
 import json
 import secrets as random_source
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete, insert, select, tuple_, update
 
-from gateway.core.errors import NotFound
+from gateway.core.errors import NotFound, ScheduleUnreadable
 from gateway.core.intervals import Interval
 from gateway.core.slots import Hours, SlotRules
+from gateway.observe import logger
 from gateway.store.booking_tables import (
     appointments,
     freebusy_tokens,
@@ -29,6 +30,7 @@ from gateway.store.principals import Cursor, hash_secret
 OnUnknown = Literal["block", "tentative", "ignore", "fail"]
 OnTentative = Literal["block", "free"]
 TokenDetail = Literal["exact", "coarse"]
+_log = logger("store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,24 @@ def replace_schedule(session: Session, schedule_id: str, offer: Offer, *, now: i
     _write_members(session, schedule_id, offer.principal_ids)
 
 
+def find_owner(session: Session, schedule_id: str, *, subaccount_id: str | None) -> str:
+    """Return the subaccount of a schedule, readable or not; raises :class:`NotFound`."""
+    query = select(schedules.c.subaccount_id).where(schedules.c.id == schedule_id)
+    if subaccount_id is not None:
+        query = query.where(schedules.c.subaccount_id == subaccount_id)
+    owner: str | None = session.execute(query).scalar()
+    if owner is None:
+        raise _missing()
+    return owner
+
+
 def get_schedule(
     session: Session, schedule_id: str, *, subaccount_id: str | None = None
 ) -> Schedule:
-    """Return one schedule; one of a foreign subaccount is not found either."""
+    """Return one schedule; one of a foreign subaccount is not found either.
+
+    Raises :class:`ScheduleUnreadable` for a damaged row.
+    """
     query = select(schedules).where(schedules.c.id == schedule_id)
     if subaccount_id is not None:
         query = query.where(schedules.c.subaccount_id == subaccount_id)
@@ -107,7 +123,10 @@ def list_schedules(
     after: Cursor | None = None,
     limit: int | None = None,
 ) -> list[Schedule]:
-    """List schedules, oldest first, of one subaccount or of all, of one person or of all."""
+    """List schedules, oldest first, of one subaccount or of all, of one person or of all.
+
+    A damaged row is left out and logged: the others are listed, and a page is as full as it can be.
+    """
     query = select(schedules)
     if subaccount_id is not None:
         query = query.where(schedules.c.subaccount_id == subaccount_id)
@@ -116,12 +135,26 @@ def list_schedules(
             schedule_members.c.principal_id == principal_id
         )
         query = query.where(schedules.c.id.in_(mine))
-    if after is not None:
-        query = query.where(tuple_(schedules.c.created_at, schedules.c.id) > tuple_(*after))
     query = query.order_by(schedules.c.created_at, schedules.c.id).limit(limit)
-    rows = session.execute(query).all()
+    found: list[Schedule] = []
+    while True:
+        page = query
+        if after is not None:
+            page = query.where(tuple_(schedules.c.created_at, schedules.c.id) > tuple_(*after))
+        rows = session.execute(page).all()
+        found += _readable(session, rows)
+        if limit is None or len(rows) < limit or len(found) >= limit:
+            return found[:limit]
+        after = (rows[-1].created_at, rows[-1].id)
+
+
+def _readable(session: Session, rows: Sequence[Any]) -> Iterator[Schedule]:
     members = _members(session, [row.id for row in rows])
-    return [_schedule(row, members[row.id]) for row in rows]
+    for row in rows:
+        try:
+            yield _schedule(row, members[row.id])
+        except ScheduleUnreadable as error:
+            _log.error("a schedule is left out of a list", schedule=row.id, detail=error.detail)
 
 
 def delete_schedule(session: Session, schedule_id: str) -> None:
@@ -184,15 +217,21 @@ def _members(session: Session, schedule_ids: Sequence[str]) -> dict[str, tuple[s
 
 
 def _schedule(row: Any, principal_ids: tuple[str, ...]) -> Schedule:
-    document = json.loads(row.rules)
+    try:
+        document = json.loads(row.rules)
+        rules, personal_hours = _read_rules(document, row.time_zone), document["personal_hours"]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ScheduleUnreadable(
+            f"The stored rules of the schedule {row.id} are damaged; PUT it anew or DELETE it."
+        ) from error
     offer = Offer(
         name=row.name,
         principal_ids=principal_ids,
         at_least=row.at_least,
         on_unknown=row.on_unknown,
         on_tentative=row.on_tentative,
-        rules=_read_rules(document, row.time_zone),
-        personal_hours=document["personal_hours"],
+        rules=rules,
+        personal_hours=personal_hours,
     )
     return Schedule(row.id, row.subaccount_id, offer, row.created_at, row.updated_at)
 

@@ -590,4 +590,5 @@ async def test_no_text_leaves_through_slots(place: Place) -> None:
     assert "secret" not in text.lower()
     assert "hidden" not in text.lower()
     assert '"start":"2026-11-02T10:' not in text
-    assert '"start":"2026-11-03T10:' in text
+    assert '"start":"2026-11-03T10:' not in text  # a day without TRANSP blocks
+    assert '"start":"2026-11-04T10:' in text

@@ -198,6 +198,28 @@ def test_the_part_that_cannot_listen_says_why(tmp_path: Path, part: str, how: st
     assert "Traceback" not in problem
 
 
+@pytest.mark.parametrize("part", ["api", "caldav"])
+def test_serve_gives_the_reason_of_the_part_that_cannot_listen(tmp_path: Path, part: str) -> None:
+    """The one that knows is a child, for CalDAV a child of a child; the parent tells it."""
+    initialise(Settings(data_dir=tmp_path / "data"))
+    binds = {f"GATEWAY_{name}_BIND": "127.0.0.1:0" for name in ("API", "CALDAV", "METRICS")}
+    with taken_port() as taken:
+        environment = plain_environment(
+            **binds
+            | {
+                "GATEWAY_DATA_DIR": str(tmp_path / "data"),
+                f"GATEWAY_{part.upper()}_BIND": taken,
+                "GATEWAY_CALDAV_PROCESSES": "2",
+            }
+        )
+        code, document, problem = run_gateway("serve", environment=environment)
+    told = document["error"]
+    assert (code, told["code"]) == (1, "address-taken"), problem
+    assert f"{taken} is taken by another program" in told["detail"]
+    assert f"{part}_bind" in told["detail"]
+    assert "Traceback" not in problem
+
+
 def test_no_command_chats_about_the_schema(tmp_path: Path) -> None:
     environment = plain_environment(GATEWAY_DATA_DIR=str(tmp_path / "data"))
     for command in ("init", "migrate", "keys"):
