@@ -177,6 +177,7 @@ class Server(TcpWSGIServer):
             asyncore_use_poll=True,  # select() ends at 1024 descriptors
             outbuf_high_watermark=2**31,  # a thread never waits for a slow reader
             max_request_body_size=max_body,
+            recv_bytes=2**16,  # a large body is few turns of the main thread
             clear_untrusted_proxy_headers=False,  # the middleware decides whom to believe
             log_socket_errors=False,  # a client that hangs up is nothing to act on
             ident="",

@@ -9,6 +9,7 @@ from gateway.store.collections import find_collection, update_collection
 from storage_plugin.calendars import MAX_PROPERTIES
 from storage_plugin.effort import Effort
 from storage_plugin.expansion import MAX_EXPANDED
+from storage_plugin.middleware import IS_GONE
 from tests.storage_plugin.conftest import DAY0, at
 from tests.storage_plugin.dav import C, D, event
 
@@ -245,3 +246,37 @@ def test_parts_of_a_filter_are_bounded(world):
     body = wrapped("c:calendar-query", inner)
     answer = world.device.request("REPORT", world.mirror_path, body, Depth="1")
     assert (answer.status, answer.conditions) == (403, [f"{C}valid-filter"])
+
+
+# --- bodies ---
+
+NAMES = "<d:propfind xmlns:d='DAV:' xmlns:x='urn:x'><d:prop>{names}</d:prop></d:propfind>"
+
+
+def named(count: int) -> str:
+    return NAMES.format(names="".join(f"<x:p{n}/>" for n in range(count)))
+
+
+def test_a_body_of_too_many_elements_is_refused_before_it_is_parsed(world):
+    """What comes last is no XML, and nobody gets so far."""
+    refused = world.device.request("PROPFIND", world.home, named(10_000) + "<", Depth="0")
+    assert refused.status == 413
+    assert world.device.request("PROPFIND", world.home, named(9_000) + "<", Depth="0").status == 400
+
+
+def test_a_multiget_may_name_many_objects(world):
+    hrefs = f"<d:href>{world.mirror_path}x.ics</d:href>" * 12_000
+    body = f"<c:calendar-multiget xmlns:c='{C[1:-1]}' xmlns:d='DAV:'>{hrefs}</c:calendar-multiget>"
+    assert world.device.request("REPORT", world.mirror_path, body).status == 207
+
+
+def test_a_large_body_is_parsed_in_pieces(world):
+    """Others compute in between: there it shows that the client of this one has hung up."""
+
+    def application(environ, start_response):
+        environ[IS_GONE] = lambda: True
+        return world.application(environ, start_response)
+
+    world.device.application = application
+    body = named(9_000) + "<"
+    assert world.device.request("PROPFIND", world.home, body, Depth="0").status == 503
