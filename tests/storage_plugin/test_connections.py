@@ -166,7 +166,7 @@ def test_a_request_under_way_may_take_as_long_as_it_takes(echo, quick):
 def test_readers_that_take_nothing_hold_no_thread_and_are_let_go(echo, quick):
     """Answers larger than any buffer, two of them asked for at once, to one thread."""
     with listening(echo, threads=1) as port:
-        slow = Line(port).ask("/big").ask("/big")
+        slow = Line(port).send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
         assert until(lambda: echo.seen.count("/big") == 2)
         assert answers(Line(port))
         assert until(slow_is_gone(slow), 15)
