@@ -1,6 +1,7 @@
 """What ``gateway doctor`` looks for, over everybody: a few statements each, paged by key.
 
-Every function returns (code, id, sentence). None decrypts and none reads a body.
+Every function returns (code, id, sentence). None decrypts and none reads a body. People and
+calendars that are being erased need nobody any more and are left out.
 """
 
 from collections.abc import Iterator
@@ -9,14 +10,17 @@ from typing import Any
 from sqlalchemy import Select, or_, select
 
 from gateway.store import members
+from gateway.store.collections import GOING
 from gateway.store.engine import Session
 from gateway.store.freshness import synced_at
 from gateway.store.leases import POLLED_STATES
+from gateway.store.overview import Scope, narrow
 from gateway.store.tables import (
     connections,
     generations,
     objects,
     outbox,
+    push_ledger,
     unread_members,
     upstream_calendars,
 )
@@ -90,7 +94,13 @@ def _calendar(row: Any, now: int) -> Found:
 def members_set_aside(session: Session) -> list[Found]:
     """Members of calendars that cannot be read, for good as it seems (R9)."""
     row = unread_members.c
-    calendars = select(row.upstream_calendar_id).where(row.state == "set-aside").distinct()
+    calendars = (
+        select(row.upstream_calendar_id)
+        .join(upstream_calendars, upstream_calendars.c.id == row.upstream_calendar_id)
+        .join(connections, connections.c.id == upstream_calendars.c.connection_id)
+        .where(_LIVE, row.state == "set-aside")
+        .distinct()
+    )
     return [
         (one.problem, f"{one.upstream_calendar_id}/{one.name}", one.detail)
         for calendar in session.execute(calendars).scalars().all()
@@ -113,7 +123,12 @@ def short_windows(session: Session, *, until: int) -> list[Found]:
 def parked_pushes(session: Session) -> list[Found]:
     """Pushes that wait for a person."""
     row = outbox.c
-    query = select(row.id, row.ledger_id, row.reason, row.detail).where(row.state == "parked")
+    query = (
+        select(row.id, row.ledger_id, row.reason, row.detail)
+        .join(push_ledger, push_ledger.c.id == row.ledger_id)
+        .where(row.state == "parked")
+    )
+    query = narrow(query, push_ledger.c.principal_id, Scope())
     return [
         (one.reason or "push-parked", one.ledger_id, one.detail or "parked")
         for one in paged(session, query, row.id)
@@ -143,8 +158,9 @@ def odd_objects(session: Session) -> list[Found]:
     """Objects that could not be understood."""
     row = objects.c
     query = select(row.id, row.collection_id, row.name, row.problem, row.problem_detail).where(
-        row.problem.is_not(None)
+        row.problem.is_not(None), row.collection_id.not_in(GOING)
     )
+    query = narrow(query, row.principal_id, Scope())
     return [
         (one.problem, f"{one.collection_id}/{one.name}", one.problem_detail or "")
         for one in paged(session, query, row.id)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import insert, update
 
 from gateway.core.errors import NotFound
 from gateway.store import (
@@ -11,12 +12,14 @@ from gateway.store import (
     bookings,
     busy,
     calendars,
+    checkup,
     collections,
     erasing,
     objects,
     outbox,
     overview,
     principals,
+    tables,
 )
 from gateway.store.accounts import Credential, Keyring
 from gateway.store.engine import Database, Session, lock_principal
@@ -78,6 +81,62 @@ def erase_all(database: Database) -> list[int]:
             if target is None:
                 return sizes
             sizes.append(erasing.erase_piece(session, target))
+
+
+@pytest.mark.rule("R3", "R46")
+def test_what_is_being_erased_needs_nobody(place: Place) -> None:
+    """``gateway doctor`` lists an odd object, a parked push and a member set aside no longer."""
+
+    def found() -> list[str]:
+        with place.database.read() as session:
+            return [
+                code
+                for check in (
+                    checkup.odd_objects,
+                    checkup.parked_pushes,
+                    checkup.members_set_aside,
+                )
+                for code, _, _ in check(session)
+            ]
+
+    with place.database.write() as session:
+        made = objects.save_object(
+            session, place.mirror, prepared("odd.ics", (NOW, NOW + 60)), now=NOW
+        )
+        session.execute(
+            update(tables.objects).where(tables.objects.c.id == made.id).values(problem="bad-rule")
+        )
+        ledger = outbox.create_ledger_row(
+            session,
+            principal_id=place.principal.id,
+            object_id=made.id,
+            account_index=None,
+            upstream_calendar_id=place.calendar_id,
+            upstream_path="/111/calendars/home/",
+            upstream_uid="u",
+            now=NOW,
+        )
+        outbox.enqueue(
+            session, ledger_id=ledger.id, connection_id=place.connection.id, action="put", now=NOW
+        )
+        outbox.park_all(session, place.connection.id, reason="push-failed", detail="It ended.")
+        session.execute(
+            insert(tables.unread_members).values(
+                upstream_calendar_id=place.calendar_id,
+                name_key=b"\1" * 32,
+                name="ghost.ics",
+                listed=True,
+                state="set-aside",
+                reason="not-found",
+                attempts=9,
+                first_seen_at=NOW,
+                due_at=NOW,
+            )
+        )
+    assert found() == ["bad-rule", "push-failed", "member-set-aside"]
+    with place.database.write() as session:
+        erasing.retire_principal(session, place.principal.id, now=NOW)
+    assert found() == []
 
 
 @pytest.mark.rule("R3", "R46")
