@@ -1,10 +1,13 @@
 """Asking iCloud just before a booking: live is what was read to its end, nothing less (R28)."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from gateway.api import bookings
 from gateway.store.accounts import Keyring
 from gateway.store.engine import Database
 from tests.api.conftest import AiohttpClient
@@ -94,6 +97,34 @@ async def test_the_age_is_that_of_the_oldest_calendar_that_blocks(live: Live) ->
     assert answer["synced_at"] == calendars["Work"] != calendars["Home"]
     _, counts = await live.place.platform.get("/v1/status")
     assert counts["oldest_sync_at"] == calendars["Work"]
+
+
+async def test_whoever_asks_shares_one_run_and_one_deadline(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bookings, "VERIFY_WITHIN_S", 0.5)
+    live.ann.put("work", meeting(MONDAY).encode())
+    live.upstream.world.faults.set("slow", live.ann.email, by=6, method="REPORT")
+    live.place.clock.now += 60
+
+    def reports() -> int:
+        journal = live.upstream.world.journal
+        return len(journal.select(account=live.ann.email, method="REPORT"))
+
+    before = reports()
+    began = time.monotonic()
+    refused, again, cached = await asyncio.gather(
+        book(live, MONDAY, "required"),
+        book(live, MONDAY + 3 * HOUR, "required"),
+        book(live, MONDAY + 6 * HOUR, "live"),
+    )
+    assert time.monotonic() - began < 5
+    for status, problem in (refused, again):
+        assert (status, problem["code"]) == (502, "verification-failed")
+        assert problem["reason"] == "upstream-unreachable"
+    assert (cached[0], cached[1]["verified"], cached[1]["verified_age_s"]) == (201, "cached", 60)
+    assert reports() <= before + 1
+    await sync(live)  # the run goes on for the next who asks, and ends
 
 
 async def test_what_does_not_block_is_not_waited_for(live: Live) -> None:
