@@ -123,7 +123,7 @@ def short_windows(session: Session, *, until: int) -> list[Found]:
 def parked_pushes(session: Session) -> list[Found]:
     """Pushes that wait for a person."""
     row = outbox.c
-    query = (
+    query: Select[Any] = (
         select(row.id, row.ledger_id, row.reason, row.detail)
         .join(push_ledger, push_ledger.c.id == row.ledger_id)
         .where(row.state == "parked")
@@ -157,9 +157,9 @@ def late_pushes(session: Session, *, before: float) -> list[Found]:
 def odd_objects(session: Session) -> list[Found]:
     """Objects that could not be understood."""
     row = objects.c
-    query = select(row.id, row.collection_id, row.name, row.problem, row.problem_detail).where(
-        row.problem.is_not(None), row.collection_id.not_in(GOING)
-    )
+    query: Select[Any] = select(
+        row.id, row.collection_id, row.name, row.problem, row.problem_detail
+    ).where(row.problem.is_not(None), row.collection_id.not_in(GOING))
     query = narrow(query, row.principal_id, Scope())
     return [
         (one.problem, f"{one.collection_id}/{one.name}", one.problem_detail or "")
