@@ -48,8 +48,9 @@ MAX_PROPERTIES = 200
 
 _SUBSCRIPTION_HOSTS = ("calendarserver.org", "apple.com")
 _COMPONENTS = re.compile(r"^(BEGIN|END):(\S+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_TZID = re.compile(r"^TZID[;:]", re.MULTILINE | re.IGNORECASE)
 _ZONE_PARTS = ("VCALENDAR", "VTIMEZONE")
-_INSIDE = (*_ZONE_PARTS, "STANDARD", "DAYLIGHT")
+_OBSERVANCES = ("STANDARD", "DAYLIGHT")
 _TEXTS = (DISPLAY_NAME, f"{_C}calendar-description")
 
 
@@ -125,12 +126,18 @@ def _is_time_zone(element: Any) -> bool:
         return False
     if not (element.text or "").strip():
         return True
-    names = _COMPONENTS.findall(unfold(element.text.encode("utf-8", "replace")))
-    outer = [(edge.upper(), name.upper()) for edge, name in names if name.upper() in _ZONE_PARTS]
+    text = unfold(element.text.encode("utf-8", "replace"))
+    names = [(edge.upper(), name.upper()) for edge, name in _COMPONENTS.findall(text)]
+    outer = [part for part in names if part[1] in _ZONE_PARTS]
+    inner = [part for part in names if part[1] not in _ZONE_PARTS]
+    frame = [("BEGIN", "VCALENDAR"), ("END", "VCALENDAR")]
     zone = [("BEGIN", "VTIMEZONE"), ("END", "VTIMEZONE")]
-    framed = [("BEGIN", "VCALENDAR"), *zone, ("END", "VCALENDAR")]
-    has_others = any(name.upper() not in _INSIDE for _edge, name in names)
-    return not has_others and outer in (framed, [framed[0], framed[-1]])
+    if outer == frame:
+        return not inner
+    # RFC 5545 3.6.5: a zone has a name and at least one observance.
+    is_whole = bool(inner) and _TZID.search(text) is not None
+    has_others = any(name not in _OBSERVANCES for _edge, name in inner)
+    return outer == [frame[0], *zone, frame[1]] and is_whole and not has_others
 
 
 def make_local_calendar(storage: "Storage", principal_id: str, name: str, wanted: Wanted) -> None:

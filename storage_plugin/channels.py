@@ -38,7 +38,7 @@ GONE_LOOK_S = 0.1
 PER_ADDRESS = 100
 """Connections of one address (IPv6: one /64), unless it is a trusted proxy."""
 
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.~%!$&'()*+;=-]*)(:\d*)?", re.ASCII)
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|(?:[\w.~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)(:\d*)?", re.ASCII)
 """uri-host [ ":" port ]; two Host headers arrive joined with a comma (RFC 9112 3.2)."""
 
 

@@ -113,11 +113,23 @@ ZONE = (
     "END:VCALENDAR&#13;\n"
 )
 EVENT = ZONE.replace("VTIMEZONE", "VEVENT")
+NAMELESS = ZONE.replace("TZID:Nowhere&#13;\n", "")
+TIMELESS = ZONE[: ZONE.index("BEGIN:STANDARD")] + ZONE[ZONE.index("END:VTIMEZONE") :]
 TIME_ZONE = f"{C}calendar-timezone"
 
 
 @pytest.mark.parametrize(
-    "rubbish", ["Europe/Berlin", "<d:href/>", "BEGIN:VCALENDAR", ZONE[:140], ZONE + ZONE, EVENT]
+    "rubbish",
+    [
+        "Europe/Berlin",
+        "<d:href/>",
+        "BEGIN:VCALENDAR",
+        ZONE[:140],
+        ZONE + ZONE,
+        EVENT,
+        NAMELESS,
+        TIMELESS,
+    ],
 )
 def test_a_calendars_time_zone_is_one_and_comes_back(world, rubbish):
     """RFC 4791 5.2.2."""
