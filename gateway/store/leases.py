@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, select, update
 
 from gateway.core.errors import RunCrashed
-from gateway.observe import logger
+from gateway.observe import logger, metrics
 from gateway.store.accounts import Connection
 from gateway.store.engine import Session, chunks
 from gateway.store.tables import connections
@@ -61,6 +61,8 @@ def claim_due(
     for connection_id, failures in resting.items():
         _rest(session, connection_id, now=now, until=now + backoff(failures))
     for connection_id in lost:
+        metrics().sync_runs.labels(RunCrashed.default_code).inc()
+        metrics().failures.labels("accounts", RunCrashed.default_code).inc()
         _log.warning("run did not end", connection=connection_id, code=RunCrashed.default_code)
     if ids:
         values = {"lease_owner": owner, "lease_until": now + lease_s} | _taken_over(owner, now)
