@@ -490,10 +490,13 @@ def _is_readable(calendar: UpstreamCalendar, after: UpstreamCalendar, pulled: _P
 def note_failure(
     session: Session, principal_id: str, calendar: UpstreamCalendar, error: GatewayError
 ) -> None:
-    """Say why a calendar could not be read; what is known of it stands (R11)."""
-    state = "failed" if calendar.synced_at is not None else calendar.state
+    """Say why a calendar could not be read; what is known of it stands (R11).
+
+    A first sync stays what it has come to: what it has reached is known already.
+    """
+    state = {"state": "failed"} if calendar.synced_at is not None else {}
     calendars.update_calendar(
-        session, calendar.id, state=state, problem=error.code, problem_detail=error.detail
+        session, calendar.id, **state, problem=error.code, problem_detail=error.detail
     )
-    if (state, error.code) != (calendar.state, calendar.problem):
+    if (state.get("state", calendar.state), error.code) != (calendar.state, calendar.problem):
         objects.bump_generation(session, principal_id)

@@ -45,7 +45,7 @@ def set_variants(person: Person, variants: Variants) -> None:
 
 def strike(person: Person, fault: Case, dice: random.Random) -> str:
     """Let a fault happen to an account for a while; returns what it was."""
-    seconds = dice.choice(LASTS_S)
+    seconds = fault.narrow.get("seconds", dice.choice(LASTS_S))
     if fault.quirk == "partition-moved":
         person.account.move_partition(refuse=fault.params["refuse"])
     elif fault.quirk == "drop-tokens":
@@ -55,5 +55,5 @@ def strike(person: Person, fault: Case, dice: random.Random) -> str:
     elif fault.quirk == "down":
         person.server.world.faults.set("down", seconds=min(seconds, 300))
     else:
-        person.fault(fault.quirk, seconds=seconds, **fault.narrow, **fault.params)
+        person.fault(fault.quirk, **{**fault.narrow, "seconds": seconds}, **fault.params)
     return f"{fault} for {seconds} s"
