@@ -490,13 +490,9 @@ def _is_readable(calendar: UpstreamCalendar, after: UpstreamCalendar, pulled: _P
 def note_failure(
     session: Session, principal_id: str, calendar: UpstreamCalendar, error: GatewayError
 ) -> None:
-    """Say why a calendar could not be read; what is known of it stands (R11).
-
-    A first sync stays what it has come to: what it has reached is known already.
-    """
+    """Say why a calendar could not be read; what is known or reached of it stands (R11)."""
     state = {"state": "failed"} if calendar.synced_at is not None else {}
-    calendars.update_calendar(
-        session, calendar.id, **state, problem=error.code, problem_detail=error.detail
-    )
-    if (state.get("state", calendar.state), error.code) != (calendar.state, calendar.problem):
+    told = {**state, "problem": error.code, "problem_detail": error.detail}
+    calendars.update_calendar(session, calendar.id, **told)
+    if (told.get("state", calendar.state), error.code) != (calendar.state, calendar.problem):
         objects.bump_generation(session, principal_id)
