@@ -134,8 +134,8 @@ def _is_time_zone(element: Any) -> bool:
     zone = [("BEGIN", "VTIMEZONE"), ("END", "VTIMEZONE")]
     if outer == frame:
         return not inner
-    # RFC 5545 3.6.5: a zone has a name and at least one observance.
-    is_whole = bool(inner) and _TZID.search(text) is not None
+    # RFC 5545 3.6.5: a zone has a name and an observance; one that is empty says nothing.
+    is_whole = bool(inner) == (_TZID.search(text) is not None)
     has_others = any(name not in _OBSERVANCES for _edge, name in inner)
     return outer == [frame[0], *zone, frame[1]] and is_whole and not has_others
 
