@@ -311,7 +311,14 @@ async def test_the_overall_status_counts_what_the_key_can_see(live: Live) -> Non
         200,
         {
             "principals": 1,
-            "connections": {"ok": 1, "credential_revoked": 0, "paused": 0, "disconnected": 0},
+            "connections": {
+                "ok": 1,
+                "credential_revoked": 0,
+                "secret_unreadable": 0,
+                "paused": 0,
+                "disconnected": 0,
+                "with_problem": 0,
+            },
             "oldest_sync_at": "2026-10-26T07:33:20Z",
             "pushes": {"pending": 0, "parked": 0},
             "problems": 0,

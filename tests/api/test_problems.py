@@ -239,6 +239,7 @@ def test_every_error_of_the_tree_has_a_status() -> None:
         "TooManyRequests": 429,
         "PassingConflict": 409,
         "ExternalIdTaken": 409,
+        "ScheduleUnreadable": 500,
         "SlotTaken": 409,
         "UpstreamError": 502,
         "UpstreamUnreachable": 502,
