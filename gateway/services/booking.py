@@ -405,7 +405,11 @@ def _keeps_far_time(session: Session, prepared: PreparedObject, known: StoredObj
     """Tell whether an appointment beyond what is expanded stays where it is, and blocks there."""
     expansion = prepared.expansion
     before, after = (known.first_start, known.last_end), (expansion.first_start, expansion.last_end)
-    if expansion.instances or before != after:
+    coverage = get_coverage(session, known.principal_id)
+    start = expansion.first_start
+    # An extension that was asked for and is not done yet expands this object farther than others.
+    is_far = coverage is not None and start is not None and start >= coverage[1]
+    if (expansion.instances and not is_far) or before != after:
         return False
     row = find_appointment_by_object(session, known.id)
     return row is not None and row.status == "confirmed"

@@ -46,7 +46,7 @@ class Process:
         """Stop it and wait until it is gone."""
         if self.popen.poll() is None:
             self.popen.send_signal(number)
-        self.popen.wait(timeout=30)
+        self.popen.wait(timeout=120)
         assert self.popen.stdout is not None
         self.popen.stdout.close()
 

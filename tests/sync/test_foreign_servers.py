@@ -287,7 +287,8 @@ async def test_what_a_pull_that_broke_off_had_read_can_go_again(
 async def test_a_calendar_is_gone_when_two_listings_lack_it(site: Site, filled: Upstream) -> None:
     held = set(filled.truth[1])
     filled.drop(1)
-    assert (await site.sync()).ok
+    report = await site.sync()
+    assert (report.ok, "calendar-missing" in repr(report)) == (False, True)
     assert set(site.mirrored(filled.segments[1])) == held
     site.clock.advance(601)
     assert (await site.sync()).ok
