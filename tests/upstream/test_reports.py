@@ -161,7 +161,7 @@ def test_a_sync_answer_leaves_itself_and_doubles_out_and_tells_removals(listing)
         )
     )
     changes = sync_changes(answer, HOME)
-    assert changes.changed == {"a.ics": '"2"'}
+    assert changes.changed == {"a.ics": '"2"', "bad.ics": None}  # it is asked for (R9)
     assert changes.removed == {"b.ics", "c@d.ics"}
     assert (changes.token, changes.truncated) == ("t2", False)
 
@@ -197,7 +197,7 @@ def test_a_listing_names_members_only(listing) -> None:
             member("failed.ics", status="HTTP/1.1 500 Oops"),
         )
     )
-    assert listed_members(answer, HOME) == {"a.ics": '"e"'}
+    assert listed_members(answer, HOME) == {"a.ics": '"e"', "failed.ics": None}
 
 
 def test_a_multiget_answer_tells_found_gone_and_unanswered_apart() -> None:
