@@ -113,18 +113,6 @@ def find_ledger_by_object(session: Session, object_id: str) -> LedgerRow | None:
     return LedgerRow(*row) if row is not None else None
 
 
-def ledger_of_calendar(session: Session, upstream_calendar_id: str) -> dict[str, LedgerRow]:
-    """Return {upstream name: row} of all that was ever pushed to a calendar."""
-    query = select(*_LEDGER).where(push_ledger.c.upstream_calendar_id == upstream_calendar_id)
-    return {row.upstream_name: LedgerRow(*row) for row in session.execute(query)}
-
-
-def ledger_uids(session: Session, principal_id: str) -> dict[str, LedgerRow]:
-    """Return {upstream UID: row} of all that was ever pushed for a principal."""
-    query = select(*_LEDGER).where(push_ledger.c.principal_id == principal_id)
-    return {row.upstream_uid: LedgerRow(*row) for row in session.execute(query)}
-
-
 def list_ledger(session: Session, principal_id: str) -> list[LedgerRow]:
     """List the pushes of a principal, oldest first."""
     query = select(*_LEDGER).where(push_ledger.c.principal_id == principal_id)

@@ -25,8 +25,8 @@ def booked(local_world: World) -> World:
 def rows(world: World) -> tuple[list[Appointment], list[LedgerRow]]:
     """The appointments of the person, and what was ever to go to iCloud."""
     with world.database.read() as session:
-        ledger = outbox.ledger_uids(session, world.principal_id).values()
-        return bookings.list_appointments(session, [world.principal_id]), list(ledger)
+        ledger = outbox.list_ledger(session, world.principal_id)
+        return bookings.list_appointments(session, [world.principal_id]), ledger
 
 
 def elsewhere(world: World) -> list[str]:

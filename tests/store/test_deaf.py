@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import sqlalchemy
@@ -14,6 +13,7 @@ from gateway.store import principals
 from gateway.store.engine import Database
 from gateway.store.live import Live, PostgresqlLive, open_live
 from tests.store.conftest import Place, place
+from tests.store.relay import relayed
 
 __all__ = ["place"]
 
@@ -73,27 +73,10 @@ class _Line:
 @contextmanager
 def pooled(url: sqlalchemy.URL, passes: Passes) -> Iterator[str]:
     """Yield the URL of a database as seen through a pooler."""
-    host, port = str(url.query.get("host") or url.host), url.port or 5432
-
-    def serve() -> None:
-        while True:
-            try:
-                near, _ = listener.accept()
-            except OSError:
-                return
-            if host.startswith("/"):
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(str(Path(host) / f".s.PGSQL.{port}"))
-            else:
-                far = socket.create_connection((host, port))
-            _Line(near, far, passes)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=serve, daemon=True).start()
+    with relayed(url, lambda near, far: _Line(near, far, passes)) as port:
         plain = {"sslmode": "disable", "gssencmode": "disable"}
-        here = url.set(host="127.0.0.1", port=listener.getsockname()[1], query=plain)
+        here = url.set(host="127.0.0.1", port=port, query=plain)
         yield here.render_as_string(hide_password=False)
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 def _until(check: Callable[[], bool]) -> None:

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import sqlalchemy
@@ -15,6 +14,7 @@ from gateway.store.engine import Database, Session
 from gateway.store.keys import create_key, delete_key
 from gateway.store.live import Live, PostgresqlLive, Version, open_live
 from tests.store.conftest import NOW, Place, prepared
+from tests.store.relay import relayed
 
 
 @pytest.fixture
@@ -149,8 +149,6 @@ def test_a_lost_connection_makes_every_version_void(postgresql_database: Databas
 @contextmanager
 def _through_a_wire(url: sqlalchemy.URL) -> Iterator[tuple[str, threading.Event]]:
     """Yield the URL of a database as seen through a wire, and the event that lets bytes pass."""
-    host = str(url.query.get("host") or url.host)
-    port = url.port or 5432
     passing = threading.Event()
     passing.set()
 
@@ -164,26 +162,14 @@ def _through_a_wire(url: sqlalchemy.URL) -> Iterator[tuple[str, threading.Event]
             except OSError:
                 return
 
-    def serve() -> None:
-        while True:
-            try:
-                near, _ = listener.accept()
-            except OSError:
-                return
-            if host.startswith("/"):
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(str(Path(host) / f".s.PGSQL.{port}"))
-            else:
-                far = socket.create_connection((host, port))
-            for pair in ((near, far), (far, near)):
-                threading.Thread(target=pump, args=pair, daemon=True).start()
+    def join(near: socket.socket, far: socket.socket) -> None:
+        for pair in ((near, far), (far, near)):
+            threading.Thread(target=pump, args=pair, daemon=True).start()
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=serve, daemon=True).start()
-        here = url.set(host="127.0.0.1", port=listener.getsockname()[1], query={})
+    with relayed(url, join) as port:
+        here = url.set(host="127.0.0.1", port=port, query={})
         yield here.render_as_string(hide_password=False), passing
         passing.set()
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.rule("R23")

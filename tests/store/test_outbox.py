@@ -142,7 +142,6 @@ def test_the_ledger_outlives_its_object(place: Place) -> None:
     ledger = _ledger(place, "a.ics")
     with place.database.write() as session:
         objects.delete_objects(session, place.platform, ["a.ics"], now=NOW)
-        by_uid = outbox.ledger_uids(session, place.principal.id)
-        by_name = outbox.ledger_of_calendar(session, place.calendar_id)
-    assert by_uid == {"uid-a.ics": by_name["uid-a.ics.ics"]}
-    assert by_uid["uid-a.ics"].id == ledger.id
+        (row,) = outbox.list_ledger(session, place.principal.id)
+    assert (row.upstream_uid, row.upstream_name) == ("uid-a.ics", "uid-a.ics.ics")
+    assert (row.id, row.upstream_calendar_id) == (ledger.id, place.calendar_id)

@@ -144,7 +144,7 @@ class Site:
 
     def assert_mirror_equals(self, upstream_id: str) -> None:
         """The mirror holds exactly iCloud's versions, by name and ETag, our own left out."""
-        own = self.read(outbox.ledger_uids, self.principal_id)
+        own = {row.upstream_uid for row in self.read(outbox.list_ledger, self.principal_id)}
         there = {
             name: resource.etag
             for name, resource in self.account.calendar(upstream_id).resources.items()
