@@ -22,7 +22,7 @@ from gateway.api.pieces import (
     whole,
 )
 from gateway.api.ready import ReadyAnswer
-from gateway.api.routing import Call, Result, json_body
+from gateway.api.routing import AnyCall, Call, Result, json_body
 from gateway.api.schemas import NoQuery
 from gateway.api.schemas_freebusy import FreeBusyQuery, FreeBusyRequest
 from gateway.api.state import ApiState
@@ -102,6 +102,26 @@ async def _from_timeline(
     return entry, _from_memory(call.api, call.key, asked, call.now, entry)
 
 
+def _compute(
+    session: Session,
+    call: AnyCall,
+    asked: FreeBusyQuery | FreeBusyRequest,
+    principal: Principal,
+    window: Interval,
+) -> FreeBusy:
+    """Compute one answer the long way; raises what :func:`free_busy` raises."""
+    return free_busy(
+        session,
+        principal,
+        window,
+        now=call.now,
+        on_unknown=asked.on_unknown,
+        on_tentative=asked.on_tentative,
+        time_zone=asked.time_zone,
+        fresh_for_s=call.api.settings.fresh_for_s,
+    )
+
+
 async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
     """Return merged busy time of one principal, or 304 when it is what the caller has."""
     query = call.query
@@ -119,16 +139,7 @@ async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
     def unit(session: Session) -> FreeBusy:
         principal = find_own(session, call)
         check_size(session, [principal.id], window, by_day=by_day, pointer="/end")
-        return free_busy(
-            session,
-            principal,
-            window,
-            now=call.now,
-            on_unknown=query.on_unknown,
-            on_tentative=query.on_tentative,
-            time_zone=query.time_zone,
-            fresh_for_s=call.api.settings.fresh_for_s,
-        )
+        return _compute(session, call, query, principal, window)
 
     found = await call.read(unit)
     body = await join_pieces(free_busy_pieces(found, by_day=by_day))
@@ -217,20 +228,10 @@ def _answer_all(
     people: list[Principal],
     window: Interval,
 ) -> Answers:
-    body = call.body
     answers: Answers = {}
     for principal in people:
         try:
-            answers[principal.id] = free_busy(
-                session,
-                principal,
-                window,
-                now=call.now,
-                on_unknown=body.on_unknown,
-                on_tentative=body.on_tentative,
-                time_zone=body.time_zone,
-                fresh_for_s=call.api.settings.fresh_for_s,
-            )
+            answers[principal.id] = _compute(session, call, call.body, principal, window)
         except GatewayError as error:
             if error.code != "availability-unknown":
                 raise
