@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.measure import cpu_s
+from benchmarks.measure import tree_cpu_s
 
 _GATEWAY = ("-c", "from gateway.cli.main import main; main()")
 
@@ -27,8 +27,8 @@ class Server:
     ready: Mapping[str, str]
 
     def cpu_s(self) -> float:
-        """CPU seconds used so far by all its threads."""
-        return cpu_s(self.pid)
+        """CPU seconds used so far by all its threads and all processes it started."""
+        return tree_cpu_s(self.pid)
 
     def address(self, part: str) -> tuple[str, int]:
         """Host and port of a URL of the ready line."""
