@@ -17,9 +17,9 @@ from recurring_ical_events import ComponentsWithName, Occurrence
 
 from benchmarks.events import OWNER, ZONE, Mix, make_events
 from benchmarks.measure import Ratio, in_turns, median_ratio, own_cpu
-from gateway.core.instances import expand
 from gateway.core.intervals import Interval
-from gateway.core.rows import BusyRules
+from gateway.core.recurrence.expand import expand
+from gateway.core.recurrence.model import BusyRules
 
 DAY = 86_400
 COUNT = 2000

@@ -21,7 +21,7 @@ from benchmarks import engine
 from benchmarks.cloud import first_sync_events
 from benchmarks.measure import Ratio, own_cpu
 from benchmarks.servers import Server, launcher
-from gateway.core.instances import default_window
+from gateway.core.recurrence.expand import default_window
 
 # Not ``-m``: the worker process would import the whole module again, as the command does not.
 _SYNCER = "from benchmarks.syncer import start; start()"

@@ -22,10 +22,10 @@ from benchmarks.freebusy import CALENDARS, COUNT, ask, bearer, calendars, cost_o
 from benchmarks.load import request_bytes
 from benchmarks.measure import Ratio, in_turns, median_ratio
 from benchmarks.servers import Server, gateway_part
-from gateway.core.busy import STATUS_OF, BusyRow
-from gateway.core.fbtype import FBType
-from gateway.core.instances import Expansion, Instance
+from gateway.core.availability.merge import STATUS_OF, BusyRow
 from gateway.core.intervals import Interval
+from gateway.core.recurrence.expand import Expansion, Instance
+from gateway.core.status import FBType
 from gateway.services.timeline import Timeline, build_timeline
 from gateway.settings import Settings
 from gateway.store import collections, principals

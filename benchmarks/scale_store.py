@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from benchmarks.scale import Case
-from gateway.core.fbtype import FBType
-from gateway.core.instances import Expansion, Instance, default_window
+from gateway.core.recurrence.expand import Expansion, Instance, default_window
+from gateway.core.status import FBType
 from gateway.store import agenda, collections, erasing, expansions, objects, overview, principals
 from gateway.store.collections import Collection
 from gateway.store.engine import Database, Session

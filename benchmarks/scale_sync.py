@@ -14,7 +14,7 @@ from benchmarks.scale import Case
 from benchmarks.simulation import connect_many
 from gateway.cli.setup import initialise
 from gateway.core.errors import CredentialRejected
-from gateway.core.instances import Expansion, default_window
+from gateway.core.recurrence.expand import Expansion, default_window
 from gateway.settings import Settings
 from gateway.store import (
     accounts,

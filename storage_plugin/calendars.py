@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from gateway.core.content_lines import unfold
+from gateway.core.ical.lines import unfold
 from gateway.core.subscriptions import has_subscription_scheme
 from gateway.store.collections import (
     Collection,

@@ -15,7 +15,7 @@ from radicale.item import Item
 from radicale.storage import BaseCollection
 from radicale.xmlutils import make_clark
 
-from gateway.core.content_lines import join_folds
+from gateway.core.ical.lines import join_folds
 from gateway.core.intervals import Interval
 from gateway.services.booking import (
     Draft,

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from radicale import types
 
-from gateway.core.busy import format_utc
+from gateway.core.availability.merge import format_utc
 from gateway.core.errors import (
     Conflict,
     GatewayError,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-from gateway.core.content_lines import Property, fold, split_line, unfold
-from gateway.core.instances import expand
+from gateway.core.ical.lines import Property, fold, split_line, unfold
 from gateway.core.intervals import DAY, Interval
-from gateway.core.rows import BusyRules, Instance
+from gateway.core.recurrence.expand import expand
+from gateway.core.recurrence.model import BusyRules, Instance
 
 _TIMES = {"DTSTART", "DTEND", "DURATION", "RECURRENCE-ID", "RRULE", "RDATE", "EXDATE", "EXRULE"}
 _FLAGS = re.MULTILINE | re.IGNORECASE

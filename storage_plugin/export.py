@@ -7,7 +7,7 @@ object with bare LF would be lost and one with a zone of its own would move.
 import re
 from collections.abc import Iterable
 
-from gateway.core.content_lines import escape_text, fold
+from gateway.core.ical.lines import escape_text, fold
 
 _LINE_END = re.compile("\r\n|\r|\n")
 _PRODID = "-//icloud-caldav-gateway//EN"

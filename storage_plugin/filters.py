@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from gateway.core.content_lines import Property, split_line, unescape_text, unfold
+from gateway.core.ical.lines import Property, split_line, unescape_text, unfold
 from storage_plugin.errors import DavError
 
 _C = "{urn:ietf:params:xml:ns:caldav}"

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 from radicale import types
 
-from gateway.core.busy import BusyPeriod, coalesce, render_vfreebusy
-from gateway.core.fbtype import FBType
+from gateway.core.availability.merge import BusyPeriod, coalesce, render_vfreebusy
 from gateway.core.intervals import Interval
+from gateway.core.status import FBType
 from gateway.services.availability import free_busy, source_states
 from gateway.store.busy import busy_rows, list_sources
 from gateway.store.principals import Principal, get_principal

@@ -7,9 +7,9 @@ first start and last end of an object decide; a series that lives there too is e
 from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
-from gateway.core.instances import expand
 from gateway.core.intervals import Interval, overlaps
-from gateway.core.rows import BusyRules
+from gateway.core.recurrence.expand import expand
+from gateway.core.recurrence.model import BusyRules
 from gateway.store.busy import Span, names_in_range, spans_beyond
 from gateway.store.collections import Collection
 from gateway.store.engine import Session

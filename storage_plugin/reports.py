@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from radicale import types
 
 from gateway.core.intervals import Interval
-from gateway.core.rows import BusyRules
+from gateway.core.recurrence.model import BusyRules
 from gateway.store.collections import numbered_changes
 from gateway.store.objects import StoredObject, find_objects, list_objects
 from storage_plugin import principals

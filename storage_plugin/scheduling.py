@@ -10,11 +10,11 @@ from http import HTTPStatus
 
 from radicale import types
 
-from gateway.core.busy import BusyPeriod, coalesce_rows, render_vfreebusy
-from gateway.core.content_lines import Property, unfold
-from gateway.core.fbtype import FBType
+from gateway.core.availability.merge import BusyPeriod, coalesce_rows, render_vfreebusy
+from gateway.core.ical.lines import Property, unfold
+from gateway.core.ical.reader import Component, read_calendar
 from gateway.core.intervals import Interval
-from gateway.core.reader import Component, read_calendar
+from gateway.core.status import FBType
 from gateway.services.availability import free_busy
 from gateway.store.bookings import find_by_account_address, owner_addresses
 from gateway.store.engine import Session

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from gateway.core.budget import Budget, BudgetExceededError
-from gateway.core.content_lines import unfold
-from gateway.core.instances import expand
+from gateway.core.ical.lines import unfold
+from gateway.core.ical.reader import Component, RawCalendar, read_calendar
+from gateway.core.ical.values import Form, Length, moment_of, parse_duration
+from gateway.core.ical.zones import zone_of
 from gateway.core.intervals import DAY, Interval
-from gateway.core.marks import place
-from gateway.core.reader import Component, RawCalendar, read_calendar
-from gateway.core.rows import BusyRules
-from gateway.core.values import Form, Length, moment_of, parse_duration
-from gateway.core.vtimezone import object_zones
-from gateway.core.zones import zone_of
+from gateway.core.recurrence.budget import Budget, BudgetExceededError
+from gateway.core.recurrence.expand import expand
+from gateway.core.recurrence.model import BusyRules
+from gateway.core.recurrence.recurrence_ids import place
+from gateway.core.recurrence.vtimezone import object_zones
 from storage_plugin.expansion import as_event
 from storage_plugin.filters import Component as Lines
 from storage_plugin.filters import TimeRange, read_components

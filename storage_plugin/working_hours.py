@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from gateway.core.availability.hours import read_week, write_week
 from gateway.core.errors import InvalidCalendarData
-from gateway.core.working_hours import read_week, write_week
 from gateway.store.engine import Session
 from gateway.store.principals import Principal
 from gateway.store.working_hours import delete_week, find_week, put_week

@@ -9,9 +9,9 @@ from types import CodeType, FrameType
 from typing import Any
 
 OWN = {
-    ("gateway/core/content_lines.py", "unfold"): "unfold",
-    ("gateway/core/reader.py", "read_calendar"): "read",
-    ("gateway/core/instances.py", "expand_components"): "expand",
+    ("gateway/core/ical/lines.py", "unfold"): "unfold",
+    ("gateway/core/ical/reader.py", "read_calendar"): "read",
+    ("gateway/core/recurrence/expand.py", "expand_components"): "expand",
 }
 LIBRARIES = ("icalendar", "vobject", "recurring_ical_events", "dateutil")
 

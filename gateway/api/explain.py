@@ -14,7 +14,7 @@ from gateway.api.schedules import find_own_schedule
 from gateway.api.schemas_freebusy import ExplainQuery
 from gateway.api.schemas_schedules import SlotExplainQuery
 from gateway.api.times import render_instant
-from gateway.core.busy import STATUS_OF
+from gateway.core.availability.merge import STATUS_OF
 from gateway.core.intervals import Interval, clip, merge
 from gateway.services.availability import explain, free_busy
 from gateway.services.slot_reasons import judge_slot

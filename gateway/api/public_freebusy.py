@@ -28,7 +28,7 @@ from gateway.api.pieces import check_size, in_pieces, join_pieces, object_in_pie
 from gateway.api.routing import JSON, AnyCall, Call, Result
 from gateway.api.schemas import NoQuery
 from gateway.api.times import render_instant, render_known
-from gateway.core.busy import BusyPeriod, BusyRow, render_vfreebusy
+from gateway.core.availability.merge import BusyPeriod, BusyRow, render_vfreebusy
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.core.intervals import Interval, clip, merge
 from gateway.services.availability import free_busy

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from gateway.api.ports import SyncService
 from gateway.core.errors import GatewayError
-from gateway.core.instances import default_window
 from gateway.core.intervals import Interval
+from gateway.core.recurrence.expand import default_window
 from gateway.observe import logger
 from gateway.store.expansions import short_of
 from gateway.store.horizons import FARTHEST_S, is_beyond, with_margin

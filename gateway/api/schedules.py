@@ -13,9 +13,9 @@ from gateway.api.routing import AnyCall, Call, Result, json_answer
 from gateway.api.schemas import NoQuery
 from gateway.api.schemas_freebusy import OnTentative, OnUnknown
 from gateway.api.times import render_instant
+from gateway.core.availability.slots import SlotRules, local_date
 from gateway.core.errors import InvalidInput
 from gateway.core.intervals import Interval
-from gateway.core.slots import SlotRules, local_date
 from gateway.services.slots import (
     Question,
     Slot,

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from gateway.api.schemas import Answer, Id, PageSize, Query, Request, unchanged
 from gateway.api.times import TimeText
-from gateway.core.rows import AllDay
+from gateway.core.recurrence.model import AllDay
 from gateway.core.subscriptions import is_subscription_address
 
 Secret = Annotated[str, StringConstraints(min_length=1, max_length=256)]

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from gateway.api.schemas import Answer, Label, Query, Request
 from gateway.api.schemas_freebusy import BusyPeriodOut
 from gateway.api.times import TimeText, parse_instant
-from gateway.core.values import parse_duration
+from gateway.core.ical.values import parse_duration
 
 
 class NewFreeBusyToken(Request):

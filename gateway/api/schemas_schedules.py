@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from gateway.api.schemas import Answer, Id, Name, PageQuery, Query, Request
 from gateway.api.schemas_freebusy import ExplainOut, OnTentative, OnUnknown
 from gateway.api.times import Instant, TimeText, ZoneName
-from gateway.core.slots import MINUTES_A_DAY, Hours
+from gateway.core.availability.slots import MINUTES_A_DAY, Hours
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 

@@ -15,7 +15,7 @@ import orjson
 
 from gateway.api.answers import digest_question, digest_states, make_etag, render_source
 from gateway.api.times import render_instant
-from gateway.core.busy import STRENGTH
+from gateway.core.availability.merge import STRENGTH
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
 from gateway.observe import metrics

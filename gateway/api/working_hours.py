@@ -7,8 +7,8 @@ from gateway.api.people import find_own
 from gateway.api.routing import Call, Result
 from gateway.api.schemas import NoQuery
 from gateway.api.times import render_instant
+from gateway.core.availability.hours import Week
 from gateway.core.errors import NotFound
-from gateway.core.working_hours import Week
 from gateway.store.engine import Session
 from gateway.store.working_hours import StoredWeek, delete_week, find_week, put_week
 

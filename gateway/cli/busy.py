@@ -7,7 +7,7 @@ import typer
 
 from gateway.cli.output import JsonFlag, refusals, show, stderr, table
 from gateway.cli.times import parse_window, parse_zone
-from gateway.core.busy_files import busy_of_files
+from gateway.core.availability.files import busy_of_files
 
 
 def busy(

@@ -8,7 +8,7 @@ import typer
 from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_settings
 from gateway.cli.output import JsonFlag, refusals, show, stdout, table
 from gateway.core.errors import InvalidInput, NotFound
-from gateway.core.rows import AllDay
+from gateway.core.recurrence.model import AllDay
 from gateway.core.subscriptions import is_subscription_address
 from gateway.services.roles import KEEP, REFUSALS, change_calendar_roles, name_calendars, refusal_of
 from gateway.store import accounts, calendars, principals

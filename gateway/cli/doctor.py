@@ -17,7 +17,7 @@ from gateway.cli.doctor_writes import compare_writes
 from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_settings
 from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stderr, stdout, table
 from gateway.core.errors import NotFound, SecretUnreadable, StoreError
-from gateway.core.instances import default_window
+from gateway.core.recurrence.expand import default_window
 from gateway.isolation import EVERYBODYS
 from gateway.settings import Settings
 from gateway.store import accounts, checkup, heartbeats

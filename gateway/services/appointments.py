@@ -7,7 +7,7 @@ principal, checks, and writes object, row, ledger and errand together (R13, R27)
 from dataclasses import dataclass
 from uuid import uuid4
 
-from gateway.core.appointment_body import change_event, write_event
+from gateway.core.appointments.body import change_event, write_event
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.intervals import Interval
 from gateway.services.booking import (

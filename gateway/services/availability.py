@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.core.busy import BusyRow, OnTentative, coalesce_rows
+from gateway.core.availability.merge import BusyRow, OnTentative, coalesce_rows
 from gateway.core.errors import PassingConflict
-from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval, complement, intersect, merge
+from gateway.core.status import FBType
 from gateway.store.bookings import Hold, holds_in
 from gateway.store.busy import Reason, Source, busy_rows, list_sources, reasons_in
 from gateway.store.calendars import member_problem

@@ -8,10 +8,10 @@ the principal, decide, and write object, appointment row, ledger and errand in t
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from gateway.core.content_lines import join_folds, unescape_text, unfold
 from gateway.core.errors import InvalidCalendarData, NotAllowed, PassingConflict, SlotTaken
-from gateway.core.fbtype import FBType
-from gateway.core.instances import default_window, expand
+from gateway.core.ical.lines import join_folds, unescape_text, unfold
+from gateway.core.ical.objects import CalendarObject, parse_calendar_object
+from gateway.core.ical.reader import Component, read_calendar
 from gateway.core.intervals import (
     DAY,
     Interval,
@@ -21,9 +21,9 @@ from gateway.core.intervals import (
     merge,
     subtract,
 )
-from gateway.core.objects import CalendarObject, parse_calendar_object
-from gateway.core.reader import Component, read_calendar
-from gateway.core.rows import BusyRules
+from gateway.core.recurrence.expand import default_window, expand
+from gateway.core.recurrence.model import BusyRules
+from gateway.core.status import FBType
 from gateway.services.availability import source_states
 from gateway.services.pushes import push_appointment, withdraw_appointment
 from gateway.store.bookings import (

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from gateway.core.appointment_body import change_event
-from gateway.core.content_lines import unescape_text, unfold
+from gateway.core.appointments.body import change_event
 from gateway.core.errors import Conflict
-from gateway.core.instances import BusyRules, default_window, expand
-from gateway.core.reader import read_calendar
+from gateway.core.ical.lines import unescape_text, unfold
+from gateway.core.ical.reader import read_calendar
+from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.services.appointments import replace_body
 from gateway.store import conflicts
 from gateway.store.conflicts import ConflictRecord, Resolution

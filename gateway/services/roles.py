@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.core.errors import InvalidInput, NotFound
-from gateway.core.rows import AllDay
+from gateway.core.recurrence.model import AllDay
 from gateway.store.accounts import find_connection, update_connection
 from gateway.store.calendars import (
     Role,

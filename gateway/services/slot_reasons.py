@@ -6,9 +6,9 @@ It goes the same way as :mod:`gateway.services.slots`, for one start; a test hol
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.core.availability.slot_reasons import missed_hours, missed_window, reached_limits
+from gateway.core.availability.slots import SlotRules
 from gateway.core.intervals import Interval
-from gateway.core.slot_reasons import missed_hours, missed_window, reached_limits
-from gateway.core.slots import SlotRules
 from gateway.services.slots import Question, booked_in, own_rules, taken_time
 from gateway.store.engine import Session
 from gateway.store.principals import Principal, find_principals

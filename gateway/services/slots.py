@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from gateway.core.intervals import Interval
-from gateway.core.slots import (
+from gateway.core.availability.slots import (
     SlotRules,
     bookable_window,
     local_date,
@@ -18,6 +17,7 @@ from gateway.core.slots import (
     open_starts,
     slot_starts,
 )
+from gateway.core.intervals import Interval
 from gateway.services.availability import FRESH_FOR_S, OnUnknown, free_busy
 from gateway.services.timeline import Timeline
 from gateway.store.engine import Session

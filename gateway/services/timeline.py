@@ -10,9 +10,9 @@ from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 
-from gateway.core.busy import STRENGTH, BusyRow, coalesce_spans
-from gateway.core.fbtype import FBType
+from gateway.core.availability.merge import STRENGTH, BusyRow, coalesce_spans
 from gateway.core.intervals import Interval, clip
+from gateway.core.status import FBType
 from gateway.services.availability import SourceState, judge_sources, next_judgement
 from gateway.store.bookings import holds_in
 from gateway.store.busy import Source, busy_spans, list_sources

@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 from sqlalchemy import Select, and_, bindparam, false, func, or_, select, true
 
-from gateway.core.fbtype import BLOCKING, FBType
 from gateway.core.intervals import Interval
-from gateway.core.rows import NOT_UNDERSTOOD
+from gateway.core.recurrence.model import NOT_UNDERSTOOD
+from gateway.core.status import BLOCKING, FBType
 from gateway.store.engine import Session, chunks, joined
 from gateway.store.freshness import synced_at
 from gateway.store.objects import PIECE_S, get_coverage

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from gateway.core.errors import NotFound
-from gateway.core.rows import AllDay
+from gateway.core.recurrence.model import AllDay
 from gateway.store.engine import Session, new_id
 from gateway.store.freshness import synced_at
 from gateway.store.tables import collections, connections, objects, upstream_calendars

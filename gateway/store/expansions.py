@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, delete, or_, select, update
 
-from gateway.core.instances import ENGINE_VERSION, Expansion
 from gateway.core.intervals import Interval
-from gateway.core.rows import AllDay
+from gateway.core.recurrence.expand import ENGINE_VERSION, Expansion
+from gateway.core.recurrence.model import AllDay
 from gateway.store.collections import GOING
 from gateway.store.engine import Session
 from gateway.store.objects import bump_generation, insert_instances, set_coverage

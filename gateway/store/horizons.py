@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, func, or_, select
 
-from gateway.core.instances import default_window
 from gateway.core.intervals import DAY, Interval
+from gateway.core.recurrence.expand import default_window
 from gateway.store.booking_tables import horizons
 from gateway.store.collections import GOING
 from gateway.store.engine import Session, upsert

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from sqlalchemy import BindParameter, bindparam, delete, func, insert, select, update
 
 from gateway.core.errors import NotFound
-from gateway.core.instances import ENGINE_VERSION, Expansion, Instance
 from gateway.core.intervals import Interval
+from gateway.core.recurrence.expand import ENGINE_VERSION, Expansion, Instance
 from gateway.store.collections import GOING, Collection, next_revision
 from gateway.store.engine import Session, chunks, new_id, notify_generation, upsert
 from gateway.store.tables import generations, instances, objects, revisions

@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete, insert, select, tuple_, update
 
+from gateway.core.availability.slots import Hours, SlotRules
 from gateway.core.errors import NotFound, ScheduleUnreadable
 from gateway.core.intervals import Interval
-from gateway.core.slots import Hours, SlotRules
 from gateway.observe import logger
 from gateway.store.booking_tables import (
     appointments,

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete, select
 
+from gateway.core.availability.hours import Week
+from gateway.core.availability.slots import Hours
 from gateway.core.errors import NotFound
-from gateway.core.slots import Hours
-from gateway.core.working_hours import Week
 from gateway.store.booking_tables import working_hours
 from gateway.store.engine import Session, chunks, upsert
 

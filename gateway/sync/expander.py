@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from gateway.children import own_python
-from gateway.core.instances import BusyRules, Expansion
 from gateway.core.intervals import Interval
+from gateway.core.recurrence.expand import BusyRules, Expansion
 from gateway.sync.apart import LENGTH, framed
 from gateway.sync.prepare import (
     FAILED,

@@ -11,8 +11,8 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from gateway.core.errors import NotFound, SecretUnreadable
-from gateway.core.instances import BusyRules, Expansion, default_window
 from gateway.core.intervals import Interval
+from gateway.core.recurrence.expand import BusyRules, Expansion, default_window
 from gateway.store import accounts, bookings, calendars, expansions, horizons, principals
 from gateway.store.engine import Session, lock_principal
 from gateway.store.expansions import Outdated

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from gateway.core.adoption import Times, judge_times
+from gateway.core.appointments.adoption import Times, judge_times
+from gateway.core.appointments.meaning import adopt_times, same_meaning, same_times
+from gateway.core.appointments.upstream_body import has_guests
 from gateway.core.errors import (
     InvalidCalendarData,
     UpstreamError,
@@ -17,10 +19,8 @@ from gateway.core.errors import (
     UpstreamNotFound,
     UpstreamUnreachable,
 )
-from gateway.core.instances import BusyRules, default_window
-from gateway.core.meaning import adopt_times, same_meaning, same_times
-from gateway.core.objects import parse_calendar_object, peek_uid
-from gateway.core.upstream_body import has_guests
+from gateway.core.ical.objects import parse_calendar_object, peek_uid
+from gateway.core.recurrence.expand import BusyRules, default_window
 from gateway.store import bookings, calendars, collections, objects, outbox
 from gateway.store.accounts import Connection
 from gateway.store.calendars import UpstreamCalendar

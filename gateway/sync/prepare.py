@@ -9,13 +9,13 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from gateway.core.appointments.mirror import serve_mirrored
 from gateway.core.errors import InvalidCalendarData
-from gateway.core.fbtype import FBType
-from gateway.core.instances import BusyRules, Expansion, Instance, expand
+from gateway.core.ical.objects import etag_of, parse_calendar_object, peek_uid
 from gateway.core.intervals import Interval
-from gateway.core.mirror import serve_mirrored
-from gateway.core.objects import etag_of, parse_calendar_object, peek_uid
-from gateway.core.rows import Problem
+from gateway.core.recurrence.expand import BusyRules, Expansion, Instance, expand
+from gateway.core.recurrence.model import Problem
+from gateway.core.status import FBType
 
 FULL_BUDGET_S = 2.0
 TOO_BIG = "too-many-instances"

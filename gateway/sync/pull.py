@@ -11,9 +11,9 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from gateway.core.errors import GatewayError, UpstreamError, UpstreamUnreachable
-from gateway.core.instances import BusyRules
+from gateway.core.ical.objects import peek_uid
 from gateway.core.intervals import Interval
-from gateway.core.objects import peek_uid
+from gateway.core.recurrence.expand import BusyRules
 from gateway.isolation import EVERYBODYS
 from gateway.observe import logger
 from gateway.store import accounts, calendars, collections, members, objects

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
+from gateway.core.appointments.meaning import same_meaning
+from gateway.core.appointments.upstream_body import build_upstream_body, has_guests
 from gateway.core.errors import (
     CredentialRejected,
     InvalidCalendarData,
@@ -20,8 +22,6 @@ from gateway.core.errors import (
     UpstreamPrecondition,
     UpstreamThrottled,
 )
-from gateway.core.meaning import same_meaning
-from gateway.core.upstream_body import build_upstream_body, has_guests
 from gateway.isolation import EVERYBODYS
 from gateway.store import calendars, objects, outbox
 from gateway.store.accounts import Connection

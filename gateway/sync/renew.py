@@ -8,8 +8,8 @@ Any number of processes may do this at once: doing it twice changes nothing.
 from functools import partial
 
 from gateway.core.errors import NotFound
-from gateway.core.instances import ENGINE_VERSION, Expansion, default_window
 from gateway.core.intervals import Interval
+from gateway.core.recurrence.expand import ENGINE_VERSION, Expansion, default_window
 from gateway.observe import logger
 from gateway.store import expansions, objects
 from gateway.store.engine import Session, lock_principal

@@ -14,8 +14,8 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 
-from gateway.core.content_lines import join_characters
 from gateway.core.errors import UpstreamUnreachable
+from gateway.core.ical.lines import join_characters
 
 DAV = "{DAV:}"
 CALDAV = "{urn:ietf:params:xml:ns:caldav}"

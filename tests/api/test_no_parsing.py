@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from icalendar import Calendar
 
-from gateway.core.instances import default_window, expand
-from gateway.core.objects import parse_calendar_object
-from gateway.core.rows import BusyRules
+from gateway.core.ical.objects import parse_calendar_object
+from gateway.core.recurrence.expand import default_window, expand
+from gateway.core.recurrence.model import BusyRules
 from gateway.store.collections import list_collections
 from gateway.store.objects import PreparedObject, save_objects
 from tests.api.conftest import NOW, Place

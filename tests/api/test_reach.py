@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.instances import default_window
+from gateway.core.recurrence.expand import default_window
 from gateway.store.accounts import Keyring
 from gateway.store.booking_tables import horizons
 from gateway.store.engine import Database

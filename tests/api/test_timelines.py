@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.api.freebusy import render_free_busy, weak_etag
 from gateway.api.timelines import Rendered, TimelineCache
-from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval
+from gateway.core.status import FBType
 from gateway.services.availability import FreeBusy, free_busy
 from gateway.services.timeline import build_timeline
 from gateway.store import bookings, calendars, objects, principals

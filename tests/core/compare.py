@@ -29,8 +29,8 @@ import icalendar
 import recurring_ical_events
 from dateutil.rrule import rrulestr
 
-from gateway.core.busy_files import busy_of_files
-from gateway.core.content_lines import unfold
+from gateway.core.availability.files import busy_of_files
+from gateway.core.ical.lines import unfold
 from gateway.core.intervals import Interval, merge
 
 ZONE = ZoneInfo("Europe/Berlin")

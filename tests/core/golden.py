@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gateway.core.rows import AllDay, BusyRules, Expansion
+from gateway.core.recurrence.model import AllDay, BusyRules, Expansion
 
 CALENDARS = Path(__file__).parents[1] / "calendars"
 OWNER = frozenset({"me@example.com", "me@work.example"})

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.core.appointment_body import change_event, write_event
+from gateway.core.appointments.body import change_event, write_event
 from gateway.core.errors import Conflict
-from gateway.core.objects import parse_calendar_object
+from gateway.core.ical.objects import parse_calendar_object
 
 NOW = 1_793_000_000
 SPAN = (1_793_600_000, 1_793_603_600)

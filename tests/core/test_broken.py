@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.busy import coalesce_rows
-from gateway.core.fbtype import FBType
-from gateway.core.instances import expand
+from gateway.core.availability.merge import coalesce_rows
 from gateway.core.intervals import Interval, merge, subtract
-from gateway.core.rows import BusyRules
+from gateway.core.recurrence.expand import expand
+from gateway.core.recurrence.model import BusyRules
+from gateway.core.status import FBType
 from tests.core.golden import shown
 
 DAY = 86_400

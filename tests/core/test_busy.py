@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.busy import BusyPeriod, coalesce, coalesce_rows, render_vfreebusy
-from gateway.core.fbtype import FBType
+from gateway.core.availability.merge import BusyPeriod, coalesce, coalesce_rows, render_vfreebusy
+from gateway.core.status import FBType
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 40), st.integers(0, 40), st.sampled_from(list(FBType))), max_size=12

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.core.busy_files import busy_of_files
+from gateway.core.availability.files import busy_of_files
 
 BERLIN = ZoneInfo("Europe/Berlin")
 APRIL = (1775001600, 1775606400)  # 2026-04-01 and 2026-04-08, UTC

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from gateway.core.instances import expand
+from gateway.core.recurrence.expand import expand
 from tests.core.test_golden import CASES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "busy-time.md").read_text(encoding="utf-8")

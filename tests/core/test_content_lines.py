@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.content_lines import (
+from gateway.core.ical.lines import (
     Property,
     escape_text,
     fold,

@@ -2,12 +2,12 @@
 
 import pytest
 
-from gateway.core.content_lines import unfold
+from gateway.core.appointments.mirror import serve_mirrored
 from gateway.core.errors import InvalidCalendarData
-from gateway.core.instances import expand, expand_components
-from gateway.core.mirror import serve_mirrored
-from gateway.core.objects import parse_calendar_object
-from gateway.core.reader import read_calendar
+from gateway.core.ical.lines import unfold
+from gateway.core.ical.objects import parse_calendar_object
+from gateway.core.ical.reader import read_calendar
+from gateway.core.recurrence.expand import expand, expand_components
 from tests.core import (
     golden_busy,
     golden_dates,

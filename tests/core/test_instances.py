@@ -10,19 +10,19 @@ import recurring_ical_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.busy import coalesce_rows
-from gateway.core.content_lines import unfold
-from gateway.core.fbtype import FBType
-from gateway.core.instances import (
+from gateway.core.availability.merge import coalesce_rows
+from gateway.core.ical.lines import unfold
+from gateway.core.ical.reader import read_calendar
+from gateway.core.intervals import DAY
+from gateway.core.recurrence.expand import (
     BusyRules,
     Expansion,
     default_window,
     expand,
     expand_components,
 )
-from gateway.core.intervals import DAY
-from gateway.core.reader import read_calendar
-from gateway.core.vtimezone import write_vtimezone
+from gateway.core.recurrence.vtimezone import write_vtimezone
+from gateway.core.status import FBType
 from tests.core.golden import OWNER
 from tests.core.test_golden import CASES
 

@@ -5,10 +5,10 @@ import vobject
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.content_lines import unfold
-from gateway.core.mirror import serve_mirrored
-from gateway.core.objects import parse_calendar_object
-from gateway.core.reader import read_calendar
+from gateway.core.appointments.mirror import serve_mirrored
+from gateway.core.ical.lines import unfold
+from gateway.core.ical.objects import parse_calendar_object
+from gateway.core.ical.reader import read_calendar
 
 OWNER = frozenset({"me@example.com"})
 

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.core.errors import InvalidCalendarData
-from gateway.core.objects import etag_of, parse_calendar_object, peek_uid
+from gateway.core.ical.objects import etag_of, parse_calendar_object, peek_uid
 
 START = "DTSTART:20260401T100000Z"
 

@@ -12,10 +12,10 @@ from dateutil.rrule import rrulestr
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.budget import Budget, BudgetExceededError
-from gateway.core.recurrence import Walk, week_of
-from gateway.core.rules import parse_rule
-from gateway.core.values import DAY, day_number
+from gateway.core.ical.rules import parse_rule
+from gateway.core.ical.values import DAY, day_number
+from gateway.core.recurrence.budget import Budget, BudgetExceededError
+from gateway.core.recurrence.walk import Walk, week_of
 
 EPOCH = datetime(1970, 1, 1)
 DAYS = ["MO", "TU", "WE", "TH", "FR", "SA", "SU"]

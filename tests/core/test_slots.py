@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.slots import (
+from gateway.core.availability.slots import (
     ALL_DAY,
     SlotRules,
     bookable_window,

@@ -7,18 +7,18 @@ from zoneinfo import ZoneInfo
 import icalendar
 import pytest
 
-from gateway.core.content_lines import unfold
-from gateway.core.errors import InvalidCalendarData
-from gateway.core.instances import BusyRules, expand
-from gateway.core.objects import parse_calendar_object
-from gateway.core.plain_text import strip_html
-from gateway.core.upstream_body import (
+from gateway.core.appointments.upstream_body import (
     adopt_times,
     build_upstream_body,
     has_guests,
     same_meaning,
     same_times,
 )
+from gateway.core.errors import InvalidCalendarData
+from gateway.core.ical.lines import unfold
+from gateway.core.ical.objects import parse_calendar_object
+from gateway.core.ical.plain_text import strip_html
+from gateway.core.recurrence.expand import BusyRules, expand
 from tests.core.golden import Case, shown
 from tests.core.test_golden import CASES
 

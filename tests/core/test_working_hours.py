@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from icalendar import Calendar
 
+from gateway.core.availability.hours import Week, read_week, write_week
 from gateway.core.errors import InvalidCalendarData
-from gateway.core.working_hours import Week, read_week, write_week
 
 NOW = 1_793_000_000  # 2026-10-26
 BERLIN = ZoneInfo("Europe/Berlin")

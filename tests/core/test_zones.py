@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 
-from gateway.core.budget import Budget
-from gateway.core.values import DAY, day_number
-from gateway.core.vtimezone import read_vtimezone, write_vtimezone
-from gateway.core.zones import IanaZone, find_named_zone, find_similar_zone, zone_of
+from gateway.core.ical.values import DAY, day_number
+from gateway.core.ical.zones import IanaZone, find_named_zone, find_similar_zone, zone_of
+from gateway.core.recurrence.budget import Budget
+from gateway.core.recurrence.vtimezone import read_vtimezone, write_vtimezone
 
 NAMES = sorted(available_timezones() - {"localtime", "Factory"})
 FEW = [

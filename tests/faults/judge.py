@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from gateway.core.appointments.meaning import same_times
+from gateway.core.appointments.mirror import serve_mirrored
 from gateway.core.intervals import Interval, merge, subtract
-from gateway.core.meaning import same_times
-from gateway.core.mirror import serve_mirrored
 from gateway.store import collections, objects
 from gateway.store.outbox import LedgerRow
 from tests.faults.person import MIRRORED, Person, id_of

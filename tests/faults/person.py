@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from gateway.core.busy import BusyRow, coalesce_rows
+from gateway.core.availability.merge import BusyRow, coalesce_rows
 from gateway.core.errors import GatewayError
-from gateway.core.instances import BusyRules, default_window, expand
+from gateway.core.ical.objects import peek_uid
 from gateway.core.intervals import Interval
-from gateway.core.objects import peek_uid
+from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.lookalike.server import Lookalike
 from gateway.services import booking
 from gateway.services.availability import FreeBusy, free_busy

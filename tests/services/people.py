@@ -6,8 +6,8 @@ from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
-from gateway.core.instances import BusyRules, default_window, expand
-from gateway.core.objects import parse_calendar_object
+from gateway.core.ical.objects import parse_calendar_object
+from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.store import accounts, calendars, collections, objects, principals
 from gateway.store.accounts import Connection, Credential, Keyring
 from gateway.store.engine import Database, lock_principal

@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gateway.core.availability.slots import SlotRules
 from gateway.core.errors import Conflict
 from gateway.core.intervals import merge
-from gateway.core.slots import SlotRules
 from gateway.services.roles import set_calendar_roles
 from gateway.services.slots import Question, Slots, find_common_slots
 from gateway.services.timeline import build_timeline

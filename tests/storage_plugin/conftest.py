@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.core.instances import default_window, expand
-from gateway.core.objects import parse_calendar_object
-from gateway.core.rows import BusyRules, Expansion
+from gateway.core.ical.objects import parse_calendar_object
+from gateway.core.recurrence.expand import default_window, expand
+from gateway.core.recurrence.model import BusyRules, Expansion
 from gateway.settings import Settings
 from gateway.store import tables
 from gateway.store.bookings import Appointment, list_appointments

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import text
 
-from gateway.core.instances import default_window, expand
-from gateway.core.objects import parse_calendar_object
-from gateway.core.rows import BusyRules
+from gateway.core.ical.objects import parse_calendar_object
+from gateway.core.recurrence.expand import default_window, expand
+from gateway.core.recurrence.model import BusyRules
 from gateway.store.bookings import span_of_object
 from gateway.store.collections import get_collection
 from gateway.store.engine import Session, lock_principal

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.core.instances import BusyRules, default_window, expand
 from gateway.core.intervals import DAY
+from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.services.availability import free_busy
 from gateway.services.overlaps import overlaps_of
 from gateway.store.accounts import Keyring

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.core.rows import BusyRules
+from gateway.core.recurrence.model import BusyRules
 from storage_plugin.expansion import expand_task
 from storage_plugin.timeranges import alarm_in_range, is_in_range
 from tests.storage_plugin.conftest import at

@@ -7,8 +7,8 @@ from xml.sax.saxutils import escape
 import pytest
 from sqlalchemy import select
 
-from gateway.core.instances import default_window
-from gateway.core.rows import Expansion
+from gateway.core.recurrence.expand import default_window
+from gateway.core.recurrence.model import Expansion
 from gateway.store import tables
 from storage_plugin.state import fresh_state
 from tests.storage_plugin.conftest import at, now

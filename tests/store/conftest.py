@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.core.fbtype import FBType
-from gateway.core.instances import Expansion, Instance
+from gateway.core.recurrence.expand import Expansion, Instance
+from gateway.core.status import FBType
 from gateway.store import accounts, calendars, collections, objects, principals
 from gateway.store.accounts import Credential, Keyring
 from gateway.store.collections import Collection

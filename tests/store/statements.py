@@ -16,9 +16,9 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway import store
+from gateway.core.availability.hours import Week
+from gateway.core.availability.slots import SlotRules
 from gateway.core.errors import GatewayError
-from gateway.core.slots import SlotRules
-from gateway.core.working_hours import Week
 from gateway.store.accounts import Credential, Keyring
 from gateway.store.engine import Database, Session
 from gateway.store.erasing import Target

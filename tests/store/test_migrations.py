@@ -4,7 +4,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from gateway.core.instances import ENGINE_VERSION
+from gateway.core.recurrence.expand import ENGINE_VERSION
 from gateway.store import migrations
 from gateway.store.calendars import create_calendar, get_calendar
 from gateway.store.engine import Database

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import NotFound
-from gateway.core.fbtype import FBType
+from gateway.core.status import FBType
 from gateway.store import busy, calendars, collections, objects
 from gateway.store.engine import Database
 from tests.store.conftest import NOW, WINDOW, Place, prepared

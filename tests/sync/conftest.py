@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.cli.doctor_writes import find_unallowed
-from gateway.core.instances import BusyRules, default_window, expand
-from gateway.core.objects import parse_calendar_object
+from gateway.core.ical.objects import parse_calendar_object
+from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.lookalike.journal import Entry
 from gateway.lookalike.server import Lookalike
 from gateway.lookalike.world import Account

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.core.fbtype import FBType
-from gateway.core.rows import BusyRules
+from gateway.core.recurrence.model import BusyRules
+from gateway.core.status import FBType
 from gateway.sync.expander import INLINE_LIMIT, Expander
 from gateway.sync.prepare import MirrorRules, RawObject, expand_one, prepare_mirrored
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.core.instances import default_window
+from gateway.core.recurrence.expand import default_window
 from gateway.services.roles import set_calendar_options
 from gateway.store import busy, collections, expansions, objects, principals
 from gateway.store.engine import lock_principal

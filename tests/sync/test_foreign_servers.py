@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.core.busy import coalesce_rows
+from gateway.core.availability.merge import coalesce_rows
 from gateway.core.errors import UpstreamUnreachable
-from gateway.core.instances import BusyRules, default_window, expand
+from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.lookalike.server import Lookalike
 from gateway.services.availability import free_busy
 from gateway.settings import Settings

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from sqlalchemy import update
 
-from gateway.core.instances import default_window
+from gateway.core.recurrence.expand import default_window
 from gateway.lookalike.server import Lookalike
 from gateway.settings import Settings
 from gateway.store import accounts, expansions, members, objects

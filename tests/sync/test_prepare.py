@@ -4,8 +4,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.core.fbtype import FBType
-from gateway.core.rows import BusyRules
+from gateway.core.recurrence.model import BusyRules
+from gateway.core.status import FBType
 from gateway.sync.prepare import MirrorRules, RawObject, prepare_mirrored
 
 HOUR = 3600

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.objects import peek_uid
+from gateway.core.ical.objects import peek_uid
 from gateway.store import collections, objects, outbox
 from gateway.sync import push
 from gateway.sync.scheduler import Worker

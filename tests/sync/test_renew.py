@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import delete, select, update
 
-from gateway.core.instances import ENGINE_VERSION
+from gateway.core.recurrence.expand import ENGINE_VERSION
 from gateway.store import collections, objects
 from gateway.store.tables import generations, instances, secrets
 from gateway.store.tables import objects as object_rows

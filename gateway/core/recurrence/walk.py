@@ -3,17 +3,17 @@
 Why not dateutil's ``rrule``: it always walks from DTSTART and cannot be stopped between two
 results, so ``FREQ=SECONDLY`` since 1970 or a yearly 30 February holds a processor for seconds or
 for ever. This walk jumps to the asked range wherever the rule permits and spends a step of a
-:class:`~gateway.core.budget.Budget` for every candidate. Tests hold it against dateutil.
+:class:`~gateway.core.recurrence.budget.Budget` for every candidate. Tests hold it against dateutil.
 
-All times are wall times (see :mod:`gateway.core.values`): a rule knows nothing of zones.
+All times are wall times (see :mod:`gateway.core.ical.values`): a rule knows nothing of zones.
 """
 
 from calendar import monthrange
 from collections.abc import Iterator
 
-from gateway.core.budget import Budget
-from gateway.core.rules import Numbers, Rule
-from gateway.core.values import DAY, date_of, day_number
+from gateway.core.ical.rules import Numbers, Rule
+from gateway.core.ical.values import DAY, date_of, day_number
+from gateway.core.recurrence.budget import Budget
 
 CHEAP = 16
 """So many list entries are made in the time of one step."""

@@ -16,13 +16,10 @@ here, because the RFC forbids the input and says nothing of what to do with it:
 
 from dataclasses import dataclass, field
 
-from gateway.core.classify import classify
-from gateway.core.content_lines import Property
-from gateway.core.fbtype import FBType
-from gateway.core.reader import Component
-from gateway.core.rows import BusyRules
-from gateway.core.rules import Rule, parse_rule, readable_reach
-from gateway.core.values import (
+from gateway.core.ical.lines import Property
+from gateway.core.ical.reader import Component
+from gateway.core.ical.rules import Rule, parse_rule, readable_reach
+from gateway.core.ical.values import (
     DAY,
     Form,
     Length,
@@ -33,7 +30,10 @@ from gateway.core.values import (
     parse_duration,
     readable_moments,
 )
-from gateway.core.zones import EASTERNMOST, UTC_ZONE, WESTERNMOST, Zone, ZoneTable
+from gateway.core.ical.zones import EASTERNMOST, UTC_ZONE, WESTERNMOST, Zone, ZoneTable
+from gateway.core.recurrence.model import BusyRules
+from gateway.core.recurrence.transparency import classify
+from gateway.core.status import FBType
 
 MAX_TRAVEL = 7 * DAY
 """A travel time longer than this is taken for garbage."""

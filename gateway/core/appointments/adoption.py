@@ -7,14 +7,14 @@ or not to be read at all would block nothing, or anything: then it keeps the tim
 from dataclasses import replace
 from enum import StrEnum
 
-from gateway.core.content_lines import unfold
-from gateway.core.fbtype import FBType
-from gateway.core.instances import BusyRules, expand
+from gateway.core.ical.lines import unfold
+from gateway.core.ical.reader import read_calendar
+from gateway.core.ical.rules import parse_rule
+from gateway.core.ical.values import DAY, Form, moment_of
 from gateway.core.intervals import Interval
-from gateway.core.reader import read_calendar
-from gateway.core.rows import Expansion
-from gateway.core.rules import parse_rule
-from gateway.core.values import DAY, Form, moment_of
+from gateway.core.recurrence.expand import BusyRules, expand
+from gateway.core.recurrence.model import Expansion
+from gateway.core.status import FBType
 
 LOOKED_AHEAD_S = 3660 * DAY
 """How far is looked for an instance of what has none in the window."""

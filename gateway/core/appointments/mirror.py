@@ -7,9 +7,9 @@ zones, properties we do not know). The output is strict iCalendar even where the
 from collections.abc import Iterator
 from typing import Literal
 
-from gateway.core.classify import is_own_address, normal_address
-from gateway.core.content_lines import fold, split_line, unfold
-from gateway.core.reader import Component, RawCalendar, read_calendar
+from gateway.core.ical.lines import fold, split_line, unfold
+from gateway.core.ical.reader import Component, RawCalendar, read_calendar
+from gateway.core.recurrence.transparency import is_own_address, normal_address
 
 Detail = Literal["full", "busy"]
 

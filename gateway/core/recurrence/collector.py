@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from gateway.core.budget import Budget, TooManyRowsError
-from gateway.core.fbtype import FBType
+from gateway.core.ical.zones import ZoneTable
 from gateway.core.intervals import Interval
-from gateway.core.rows import BusyRules, Instance, Problem
-from gateway.core.vevent import Event
-from gateway.core.zones import ZoneTable
+from gateway.core.recurrence.budget import Budget, TooManyRowsError
+from gateway.core.recurrence.event import Event
+from gateway.core.recurrence.model import BusyRules, Instance, Problem
+from gateway.core.status import FBType
 
 
 @dataclass(slots=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from gateway.core.content_lines import fold
-from gateway.core.fbtype import FBType
+from gateway.core.ical.lines import fold
 from gateway.core.intervals import Interval, clip, merge, subtract
+from gateway.core.status import FBType
 
 BusyStatus = Literal["busy", "unavailable", "unknown", "tentative"]
 OnUnknown = Literal["block", "tentative", "ignore"]

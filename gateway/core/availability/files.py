@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from gateway.core.busy import STATUS_OF, BusyRow, coalesce_rows
-from gateway.core.content_lines import unfold
-from gateway.core.instances import expand_components
+from gateway.core.availability.merge import STATUS_OF, BusyRow, coalesce_rows
+from gateway.core.ical.lines import unfold
+from gateway.core.ical.reader import RawCalendar, read_calendar
 from gateway.core.intervals import Interval
-from gateway.core.reader import RawCalendar, read_calendar
-from gateway.core.rows import AllDay, BusyRules, Instance
+from gateway.core.recurrence.expand import expand_components
+from gateway.core.recurrence.model import AllDay, BusyRules, Instance
 
 
 @dataclass(frozen=True, slots=True)

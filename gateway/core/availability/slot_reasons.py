@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from gateway.core.availability.slots import SlotRules, bookable_window, full_days, working_spans
 from gateway.core.intervals import merge
-from gateway.core.slots import SlotRules, bookable_window, full_days, working_spans
 
 FOREVER = (0, 2**40)
 

@@ -6,17 +6,17 @@ stamps. Comparing etags or text would make every push look like a foreign edit.
 
 from zoneinfo import ZoneInfo
 
-from gateway.core.budget import Budget
-from gateway.core.content_lines import fold, split_line, unescape_text, unfold
 from gateway.core.errors import InvalidCalendarData
-from gateway.core.plain_text import strip_html
-from gateway.core.reader import Component, RawCalendar, read_calendar
-from gateway.core.rows import BusyRules
-from gateway.core.rules import Rule
-from gateway.core.values import DAY, Form, Moment, Period, date_of, day_number, moment_of
-from gateway.core.vevent import Event, UnreadableError, read_event
-from gateway.core.vtimezone import object_zones
-from gateway.core.zones import ZoneTable
+from gateway.core.ical.lines import fold, split_line, unescape_text, unfold
+from gateway.core.ical.plain_text import strip_html
+from gateway.core.ical.reader import Component, RawCalendar, read_calendar
+from gateway.core.ical.rules import Rule
+from gateway.core.ical.values import DAY, Form, Moment, Period, date_of, day_number, moment_of
+from gateway.core.ical.zones import ZoneTable
+from gateway.core.recurrence.budget import Budget
+from gateway.core.recurrence.event import Event, UnreadableError, read_event
+from gateway.core.recurrence.model import BusyRules
+from gateway.core.recurrence.vtimezone import object_zones
 
 TIME_PROPERTIES = (
     "DTSTART",

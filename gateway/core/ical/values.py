@@ -1,7 +1,7 @@
 """iCalendar values that carry time: DATE, DATE-TIME, PERIOD, DURATION, UTC-OFFSET.
 
 A *wall* time is an int: the seconds from 1970-01-01 00:00 to the clock face as written, read as if
-it were UTC. Turning a wall time into an instant is the business of :mod:`gateway.core.zones`.
+it were UTC. Turning a wall time into an instant is the business of :mod:`gateway.core.ical.zones`.
 """
 
 import re
@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
-from gateway.core.content_lines import Property, with_last_colon
+from gateway.core.ical.lines import Property, with_last_colon
 
 T = TypeVar("T")
 

@@ -5,11 +5,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.core.content_lines import Property, unfold
 from gateway.core.errors import InvalidCalendarData
-from gateway.core.reader import OBJECT_COMPONENTS, Component, RawCalendar, read_calendar
-from gateway.core.rules import parse_rule
-from gateway.core.values import moment_of, moments_of, parse_duration
+from gateway.core.ical.lines import Property, unfold
+from gateway.core.ical.reader import OBJECT_COMPONENTS, Component, RawCalendar, read_calendar
+from gateway.core.ical.rules import parse_rule
+from gateway.core.ical.values import moment_of, moments_of, parse_duration
 
 MAX_BODY = 20 * 1024 * 1024
 """Bytes; what iCloud allows with attachments."""

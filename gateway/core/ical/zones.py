@@ -18,8 +18,8 @@ from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from gateway.core.reader import zone_key
-from gateway.core.zone_names import NO_PLACES, OLD_WINDOWS, RAILS
+from gateway.core.ical.reader import zone_key
+from gateway.core.ical.zone_names import NO_PLACES, OLD_WINDOWS, RAILS
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (a clock face, not an instant)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)

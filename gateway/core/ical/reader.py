@@ -8,7 +8,7 @@ IANA name. ``full=True`` switches the first one off; tests prove that the result
 import re
 from dataclasses import dataclass, field
 
-from gateway.core.content_lines import Property, split_line, unescape_text
+from gateway.core.ical.lines import Property, split_line, unescape_text
 
 TIME_BEARING = (
     "UID",
@@ -86,7 +86,7 @@ class RawCalendar:
 
 
 def read_calendar(text: str, *, full: bool = False) -> RawCalendar:
-    """Read unfolded text (see :func:`gateway.core.content_lines.unfold`); never raises.
+    """Read unfolded text (see :func:`gateway.core.ical.lines.unfold`); never raises.
 
     A component begins at its BEGIN wherever that stands, so a lost END costs one component only.
     """

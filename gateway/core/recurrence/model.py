@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from gateway.core.fbtype import FBType
 from gateway.core.intervals import Interval
+from gateway.core.status import FBType
 
 AllDay = Literal["as-marked", "block", "ignore"]
 """How the all-day events of a calendar count: as they say, all of them, or none."""

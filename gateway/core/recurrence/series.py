@@ -14,16 +14,16 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gateway.core.budget import BudgetExceededError, TooManyRowsError
-from gateway.core.collector import Collector
-from gateway.core.fbtype import FBType
-from gateway.core.marks import Marks, day_of_all_day, place
-from gateway.core.reader import Component
-from gateway.core.recurrence import Walk
-from gateway.core.rules import Rule
-from gateway.core.values import DAY, Form, Length, Moment, Period
-from gateway.core.vevent import Event, UnreadableError, instant_of, read_event, resolve
-from gateway.core.zones import EASTERNMOST, WESTERNMOST
+from gateway.core.ical.reader import Component
+from gateway.core.ical.rules import Rule
+from gateway.core.ical.values import DAY, Form, Length, Moment, Period
+from gateway.core.ical.zones import EASTERNMOST, WESTERNMOST
+from gateway.core.recurrence.budget import BudgetExceededError, TooManyRowsError
+from gateway.core.recurrence.collector import Collector
+from gateway.core.recurrence.event import Event, UnreadableError, instant_of, read_event, resolve
+from gateway.core.recurrence.recurrence_ids import Marks, day_of_all_day, place
+from gateway.core.recurrence.walk import Walk
+from gateway.core.status import FBType
 
 CLOCK_SLACK = 3 * 3600
 """No clock change moves a clock face by more than this (in the years we look at)."""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from gateway.core.values import DAY, Form, Moment
-from gateway.core.vevent import Event
-from gateway.core.zones import Zone, ZoneTable
+from gateway.core.ical.values import DAY, Form, Moment
+from gateway.core.ical.zones import Zone, ZoneTable
+from gateway.core.recurrence.event import Event
 
 T = TypeVar("T")
 

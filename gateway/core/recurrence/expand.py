@@ -5,15 +5,9 @@ what it cannot understand becomes UNKNOWN over the span it could cover, with a P
 why, never free.
 """
 
-from gateway.core.budget import Budget, BudgetExceededError
-from gateway.core.collector import Collector
-from gateway.core.content_lines import unfold
-from gateway.core.fbtype import FBType
-from gateway.core.intervals import DAY, Interval
-from gateway.core.reader import Component, RawCalendar, read_calendar
-from gateway.core.rows import BusyRules, Expansion, Instance, Problem
-from gateway.core.series import expand_events
-from gateway.core.values import (
+from gateway.core.ical.lines import unfold
+from gateway.core.ical.reader import Component, RawCalendar, read_calendar
+from gateway.core.ical.values import (
     Form,
     Length,
     Moment,
@@ -22,9 +16,15 @@ from gateway.core.values import (
     parse_moment,
     readable_moments,
 )
-from gateway.core.vevent import instant_of
-from gateway.core.vtimezone import object_zones
-from gateway.core.zones import EASTERNMOST, WESTERNMOST, Zone
+from gateway.core.ical.zones import EASTERNMOST, WESTERNMOST, Zone
+from gateway.core.intervals import DAY, Interval
+from gateway.core.recurrence.budget import Budget, BudgetExceededError
+from gateway.core.recurrence.collector import Collector
+from gateway.core.recurrence.event import instant_of
+from gateway.core.recurrence.model import BusyRules, Expansion, Instance, Problem
+from gateway.core.recurrence.series import expand_events
+from gateway.core.recurrence.vtimezone import object_zones
+from gateway.core.status import FBType
 
 __all__ = [
     "BusyRules",

@@ -10,21 +10,21 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from gateway.core.budget import Budget
-from gateway.core.content_lines import escape_text, fold, unescape_text, unfold
+from gateway.core.appointments.meaning import adopt_times, original_of, same_meaning, same_times
 from gateway.core.errors import InvalidCalendarData
-from gateway.core.marks import place
-from gateway.core.meaning import adopt_times, original_of, same_meaning, same_times
-from gateway.core.objects import parse_calendar_object
-from gateway.core.plain_text import strip_html
-from gateway.core.reader import Component, read_calendar
-from gateway.core.rows import BusyRules
-from gateway.core.rules import WEEKDAYS, Rule, format_rule
-from gateway.core.series import latest_overrides
-from gateway.core.values import DAY, Form, Moment, Period, date_of, format_moment
-from gateway.core.vevent import Event, UnreadableError, read_event
-from gateway.core.vtimezone import ZoneLines, object_zones
-from gateway.core.zones import UTC_ZONE, ZoneTable
+from gateway.core.ical.lines import escape_text, fold, unescape_text, unfold
+from gateway.core.ical.objects import parse_calendar_object
+from gateway.core.ical.plain_text import strip_html
+from gateway.core.ical.reader import Component, read_calendar
+from gateway.core.ical.rules import WEEKDAYS, Rule, format_rule
+from gateway.core.ical.values import DAY, Form, Moment, Period, date_of, format_moment
+from gateway.core.ical.zones import UTC_ZONE, ZoneTable
+from gateway.core.recurrence.budget import Budget
+from gateway.core.recurrence.event import Event, UnreadableError, read_event
+from gateway.core.recurrence.model import BusyRules
+from gateway.core.recurrence.recurrence_ids import place
+from gateway.core.recurrence.series import latest_overrides
+from gateway.core.recurrence.vtimezone import ZoneLines, object_zones
 
 __all__ = ["adopt_times", "build_upstream_body", "has_guests", "same_meaning", "same_times"]
 

@@ -5,12 +5,10 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from gateway.core.budget import Budget, BudgetExceededError
-from gateway.core.content_lines import Property, encode_parameter, escape_text, split_line
-from gateway.core.reader import zone_key
-from gateway.core.recurrence import Walk
-from gateway.core.rules import WEEKDAYS, parse_rule
-from gateway.core.values import (
+from gateway.core.ical.lines import Property, encode_parameter, escape_text, split_line
+from gateway.core.ical.reader import zone_key
+from gateway.core.ical.rules import WEEKDAYS, parse_rule
+from gateway.core.ical.values import (
     DAY,
     Form,
     Period,
@@ -21,7 +19,9 @@ from gateway.core.values import (
     moments_of,
     parse_offset,
 )
-from gateway.core.zones import FixedZone, IanaZone, Zone, ZoneTable, zone_of
+from gateway.core.ical.zones import FixedZone, IanaZone, Zone, ZoneTable, zone_of
+from gateway.core.recurrence.budget import Budget, BudgetExceededError
+from gateway.core.recurrence.walk import Walk
 
 HORIZON_YEARS = 15
 """How far past the latest time asked for a custom zone's onsets are worked out at once."""

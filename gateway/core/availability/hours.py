@@ -12,13 +12,13 @@ from datetime import date, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from gateway.core.busy import format_utc
-from gateway.core.content_lines import Property, fold, unfold
+from gateway.core.availability.merge import format_utc
+from gateway.core.availability.slots import MINUTES_A_DAY, Hours
 from gateway.core.errors import InvalidCalendarData
-from gateway.core.reader import Component, read_calendar
-from gateway.core.rules import WEEKDAYS, Rule, parse_rule
-from gateway.core.slots import MINUTES_A_DAY, Hours
-from gateway.core.values import (
+from gateway.core.ical.lines import Property, fold, unfold
+from gateway.core.ical.reader import Component, read_calendar
+from gateway.core.ical.rules import WEEKDAYS, Rule, parse_rule
+from gateway.core.ical.values import (
     DAY,
     Form,
     Moment,
@@ -29,8 +29,8 @@ from gateway.core.values import (
     moments_of,
     parse_duration,
 )
-from gateway.core.vtimezone import write_vtimezone
-from gateway.core.zones import UTC_ZONE, IanaZone, Zone, find_named_zone
+from gateway.core.ical.zones import UTC_ZONE, IanaZone, Zone, find_named_zone
+from gateway.core.recurrence.vtimezone import write_vtimezone
 
 SOON_S = 7 * DAY
 """Hours that begin later than this are not hours yet."""

@@ -5,10 +5,10 @@ declined, the calendar's choice for all-day events, transparency, Outlook's busy
 tentative, busy.
 """
 
-from gateway.core.content_lines import Property
-from gateway.core.fbtype import FBType
-from gateway.core.reader import Component
-from gateway.core.rows import BusyRules
+from gateway.core.ical.lines import Property
+from gateway.core.ical.reader import Component
+from gateway.core.recurrence.model import BusyRules
+from gateway.core.status import FBType
 
 Verdict = tuple[FBType, str]
 
