@@ -14,11 +14,12 @@ from pathlib import Path
 from benchmarks.events import OWNER, ZONE, Mix, make_events
 from gateway.services.booking import prepare_draft, read_draft
 from gateway.settings import Settings
-from gateway.store import collections, principals
-from gateway.store.collections import PLATFORM_NAME, Collection
+from gateway.store.access import principals
+from gateway.store.access.principals import Principal
 from gateway.store.engine import Database, lock_principal
-from gateway.store.objects import PreparedObject, save_object
-from gateway.store.principals import Principal
+from gateway.store.objects import collections
+from gateway.store.objects.collections import PLATFORM_NAME, Collection
+from gateway.store.objects.objects import PreparedObject, save_object
 
 OTHERS = 20
 OTHERS_A_SECOND, OWN_A_SECOND = 50, 5

@@ -22,8 +22,8 @@ from benchmarks.fill import Filled, add_key, fill
 from benchmarks.load import basic, request_bytes
 from benchmarks.measure import Ratio, tree_cpu_s
 from benchmarks.servers import Server, gateway_part
+from gateway.store.access.principals import create_login
 from gateway.store.engine import Database
-from gateway.store.principals import create_login
 
 MEMBERS = 600
 CLIENTS = (1, 8, 64)

@@ -13,11 +13,13 @@ from gateway.core.recurrence.model import BusyRules
 from gateway.services.booking import prepare_draft, read_draft
 from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings
-from gateway.store import accounts, calendars, collections, keys, principals
-from gateway.store.accounts import Credential, Keyring
+from gateway.store.access import keys, principals
+from gateway.store.access.principals import Principal
+from gateway.store.accounts import accounts, calendars
+from gateway.store.accounts.accounts import Credential, Keyring
 from gateway.store.engine import Database, Session
-from gateway.store.objects import PreparedObject, save_objects
-from gateway.store.principals import Principal
+from gateway.store.objects import collections
+from gateway.store.objects.objects import PreparedObject, save_objects
 from gateway.sync.prepare import MirrorRules, RawObject, prepare_mirrored
 
 _AT_ONCE = 250

@@ -28,9 +28,10 @@ from gateway.core.recurrence.expand import Expansion, Instance
 from gateway.core.status import FBType
 from gateway.services.timeline import Timeline, build_timeline
 from gateway.settings import Settings
-from gateway.store import collections, principals
+from gateway.store.access import principals
 from gateway.store.engine import Database, Session, chunks
-from gateway.store.objects import PreparedObject, save_objects
+from gateway.store.objects import collections
+from gateway.store.objects.objects import PreparedObject, save_objects
 
 PART = "freebusy_people"
 PEOPLE, SEVERAL = 1_000, 100

@@ -24,8 +24,9 @@ from gateway.cli.setup import initialise
 from gateway.observe import set_up_logging
 from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings
-from gateway.store import accounts, calendars, principals
-from gateway.store.accounts import Credential, Keyring
+from gateway.store.access import principals
+from gateway.store.accounts import accounts, calendars
+from gateway.store.accounts.accounts import Credential, Keyring
 from gateway.store.engine import Database, Session
 from gateway.store.threads import StoreThreads
 from gateway.sync.connect import ask_account

@@ -25,10 +25,12 @@ from gateway.observe import set_up_logging
 from gateway.services.availability import free_busy
 from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings
-from gateway.store import calendars, leases, objects, principals
-from gateway.store.accounts import Keyring
+from gateway.store.access import principals
+from gateway.store.access.principals import Principal
+from gateway.store.accounts import calendars, leases
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database, Session
-from gateway.store.principals import Principal
+from gateway.store.objects import objects
 from gateway.store.threads import StoreThreads
 from gateway.sync.connect import connect
 from gateway.sync.context import SyncContext

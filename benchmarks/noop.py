@@ -17,7 +17,7 @@ from gateway.api.routing import Call, Result, Route, mount
 from gateway.api.schemas import NoQuery
 from gateway.observe import set_up_logging
 from gateway.settings import Settings
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 
 

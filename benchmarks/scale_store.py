@@ -12,10 +12,14 @@ from contextlib import contextmanager
 from benchmarks.scale import Case
 from gateway.core.recurrence.expand import Expansion, Instance, default_window
 from gateway.core.status import FBType
-from gateway.store import agenda, collections, erasing, expansions, objects, overview, principals
-from gateway.store.collections import Collection
+from gateway.store.access import principals
+from gateway.store.booking import agenda
 from gateway.store.engine import Database, Session
-from gateway.store.overview import Scope
+from gateway.store.objects import collections, expansions, objects
+from gateway.store.objects.collections import Collection
+from gateway.store.operations import erasing
+from gateway.store.outbox import overview
+from gateway.store.outbox.overview import Scope
 from gateway.store.schema import migrate
 
 NOW = 1_790_000_000

@@ -16,18 +16,12 @@ from gateway.cli.setup import initialise
 from gateway.core.errors import CredentialRejected
 from gateway.core.recurrence.expand import Expansion, default_window
 from gateway.settings import Settings
-from gateway.store import (
-    accounts,
-    calendars,
-    collections,
-    expansions,
-    leases,
-    objects,
-    outbox,
-)
-from gateway.store.accounts import Connection, Keyring
+from gateway.store.accounts import accounts, calendars, leases
+from gateway.store.accounts.accounts import Connection, Keyring
+from gateway.store.accounts.runs import IdleEnd, OpenedAccount
 from gateway.store.engine import Database, Session
-from gateway.store.runs import IdleEnd, OpenedAccount
+from gateway.store.objects import collections, expansions, objects
+from gateway.store.outbox import outbox
 from gateway.store.threads import StoreThreads
 from gateway.sync import outcome
 from gateway.sync.context import SyncContext

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 
-from gateway.store import accounts, leases, principals
-from gateway.store.accounts import Credential, Keyring
+from gateway.store.access import principals
+from gateway.store.accounts import accounts, leases
+from gateway.store.accounts.accounts import Credential, Keyring
+from gateway.store.accounts.runs import IdleEnd, OpenedAccount
 from gateway.store.engine import Session
-from gateway.store.runs import IdleEnd, OpenedAccount
 from gateway.sync import outcome
 from gateway.sync.context import SyncContext
 from gateway.sync.endings import IdleEndings

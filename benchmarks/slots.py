@@ -23,10 +23,11 @@ from benchmarks.servers import Server, gateway_part
 from gateway.cli.setup import initialise
 from gateway.services.booking import prepare_draft, read_draft
 from gateway.settings import Settings
-from gateway.store import collections, keys, principals
+from gateway.store.access import keys, principals
+from gateway.store.access.principals import Principal
 from gateway.store.engine import Database, Session
-from gateway.store.objects import PreparedObject, save_objects
-from gateway.store.principals import Principal
+from gateway.store.objects import collections
+from gateway.store.objects.objects import PreparedObject, save_objects
 from gateway.store.tables import generations
 
 DAYS = 31

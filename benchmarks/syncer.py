@@ -20,8 +20,9 @@ from gateway.cli.tuning import tune_interpreter
 from gateway.observe import set_up_logging
 from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings
-from gateway.store import accounts, calendars, leases, principals
-from gateway.store.accounts import Keyring
+from gateway.store.access import principals
+from gateway.store.accounts import accounts, calendars, leases
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database, Session
 from gateway.store.threads import StoreThreads
 from gateway.sync.connect import connect

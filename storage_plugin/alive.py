@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 
 from gateway.core.errors import GatewayError
 from gateway.isolation import Isolation
-from gateway.store import heartbeats
 from gateway.store.engine import Database
+from gateway.store.operations import heartbeats
 
 PART = "caldav"
 

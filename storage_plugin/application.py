@@ -18,7 +18,7 @@ from radicale.app.get import requests_freebusy_view
 from radicale.config import Configuration
 from radicale.pathutils import strip_path
 
-from gateway.store.horizons import is_beyond
+from gateway.store.objects.horizons import is_beyond
 from storage_plugin import bodies, freebusy, propfind, proppatch, reach, reports, scheduling, setup
 from storage_plugin.calendars import make_local_calendar, read_wanted, refuse_subscriptions
 from storage_plugin.collection import CalendarItem

@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 
 from gateway.core.ical.lines import unfold
 from gateway.core.subscriptions import has_subscription_scheme
-from gateway.store.collections import (
+from gateway.store.engine import Session, lock_principal
+from gateway.store.objects.collections import (
     Collection,
     create_collection,
     find_collection,
@@ -23,9 +24,8 @@ from gateway.store.collections import (
     list_collections,
     update_collection,
 )
-from gateway.store.engine import Session, lock_principal
-from gateway.store.erasing import retire_collections
-from gateway.store.objects import bump_generation
+from gateway.store.objects.objects import bump_generation
+from gateway.store.operations.erasing import retire_collections
 from storage_plugin.access import MIRROR_PREFIX
 from storage_plugin.errors import DavError, calendar_subscribed, need_privileges
 

@@ -26,11 +26,12 @@ from gateway.services.booking import (
     put_platform_object,
     read_draft,
 )
-from gateway.store.bookings import owner_addresses
-from gateway.store.collections import Collection
+from gateway.store.access.principals import LoginKind, Principal, get_principal
+from gateway.store.booking.bookings import owner_addresses
 from gateway.store.engine import lock_principal
-from gateway.store.horizons import window_of
-from gateway.store.objects import (
+from gateway.store.objects.collections import Collection
+from gateway.store.objects.horizons import window_of
+from gateway.store.objects.objects import (
     PreparedObject,
     StoredObject,
     changes_since,
@@ -39,7 +40,6 @@ from gateway.store.objects import (
     find_objects,
     list_objects,
 )
-from gateway.store.principals import LoginKind, Principal, get_principal
 from storage_plugin.calendars import delete_local_calendar
 from storage_plugin.errors import DavError, need_privileges
 from storage_plugin.export import export

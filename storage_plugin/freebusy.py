@@ -10,8 +10,8 @@ from gateway.core.availability.merge import BusyPeriod, coalesce, render_vfreebu
 from gateway.core.intervals import Interval
 from gateway.core.status import FBType
 from gateway.services.availability import free_busy, source_states
-from gateway.store.busy import busy_rows, list_sources
-from gateway.store.principals import Principal, get_principal
+from gateway.store.access.principals import Principal, get_principal
+from gateway.store.objects.instances import busy_rows, list_sources
 from storage_plugin.collection import CalendarCollection
 from storage_plugin.errors import DavError
 from storage_plugin.filters import read_time_range

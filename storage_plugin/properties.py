@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import Any
 
 from gateway.settings import Settings
-from gateway.store.bookings import owner_addresses
-from gateway.store.collections import Collection, mirror_orders
+from gateway.store.access.principals import Principal, get_principal
+from gateway.store.booking.bookings import owner_addresses
 from gateway.store.engine import Session
-from gateway.store.objects import StoredObject
-from gateway.store.principals import Principal, get_principal
+from gateway.store.objects.collections import Collection, mirror_orders
+from gateway.store.objects.objects import StoredObject
 from storage_plugin.calendars import TRANSPARENCY
 from storage_plugin.collection import CalendarCollection, clark, http_date, quoted
 from storage_plugin.effort import Effort

@@ -8,7 +8,7 @@ from radicale import types
 from radicale.item import Item
 from radicale.storage import BaseCollection
 
-from gateway.store.objects import list_objects
+from gateway.store.objects.objects import list_objects
 from storage_plugin.collection import CalendarCollection, CalendarItem
 from storage_plugin.errors import DavError
 from storage_plugin.handlers import nothing_here

@@ -9,8 +9,8 @@ from typing import Any
 
 from radicale import types
 
-from gateway.store.collections import Collection
-from gateway.store.principals import get_principal
+from gateway.store.access.principals import get_principal
+from gateway.store.objects.collections import Collection
 from storage_plugin import working_hours
 from storage_plugin.calendars import (
     COMPONENT_SET,

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 from gateway.core.intervals import Interval, overlaps
 from gateway.core.recurrence.expand import expand
 from gateway.core.recurrence.model import BusyRules
-from gateway.store.busy import Span, names_in_range, spans_beyond
-from gateway.store.collections import Collection
+from gateway.store.access.principals import get_principal
 from gateway.store.engine import Session
-from gateway.store.objects import StoredObject, find_objects, list_objects
-from gateway.store.principals import get_principal
+from gateway.store.objects.collections import Collection
+from gateway.store.objects.instances import Span, names_in_range, spans_beyond
+from gateway.store.objects.objects import StoredObject, find_objects, list_objects
 from storage_plugin.effort import Effort
 from storage_plugin.filters import (
     CompFilter,

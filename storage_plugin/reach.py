@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.core.intervals import Interval
-from gateway.store.expansions import short_of
-from gateway.store.horizons import FARTHEST_S, ask_horizon, is_beyond, with_margin
+from gateway.store.objects.expansions import short_of
+from gateway.store.objects.horizons import FARTHEST_S, ask_horizon, is_beyond, with_margin
 from storage_plugin.filters import read_time_range
 from storage_plugin.state import Gateway, current_state
 

@@ -14,8 +14,8 @@ from radicale import types
 
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.model import BusyRules
-from gateway.store.collections import numbered_changes
-from gateway.store.objects import StoredObject, find_objects, list_objects
+from gateway.store.objects.collections import numbered_changes
+from gateway.store.objects.objects import StoredObject, find_objects, list_objects
 from storage_plugin import principals
 from storage_plugin.collection import CalendarCollection, CalendarItem, to_text
 from storage_plugin.effort import Effort

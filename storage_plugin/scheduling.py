@@ -16,14 +16,14 @@ from gateway.core.ical.reader import Component, read_calendar
 from gateway.core.intervals import Interval
 from gateway.core.status import FBType
 from gateway.services.availability import free_busy
-from gateway.store.bookings import find_by_account_address, owner_addresses
-from gateway.store.engine import Session
-from gateway.store.principals import (
+from gateway.store.access.principals import (
     Principal,
     find_principals,
     find_principals_by_email,
     get_principal,
 )
+from gateway.store.booking.bookings import find_by_account_address, owner_addresses
+from gateway.store.engine import Session
 from storage_plugin.errors import DECLARATIONS, DavError
 from storage_plugin.filters import read_utc
 from storage_plugin.freebusy import MAX_WINDOW_S

@@ -9,7 +9,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from radicale import types
 
-from gateway.store.principals import get_principal
+from gateway.store.access.principals import get_principal
 from storage_plugin.errors import DavError
 from storage_plugin.state import current_state
 from storage_plugin.storage import Storage

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from gateway.settings import Settings, load_settings
+from gateway.store.access.principals import Login
 from gateway.store.engine import Database, Session
-from gateway.store.principals import Login
 from storage_plugin.effort import Effort
 
 

@@ -16,9 +16,9 @@ from radicale.item import Item
 from radicale.pathutils import strip_path
 from radicale.storage import BaseCollection, BaseStorage
 
-from gateway.store.collections import Collection, find_collection, list_collections
 from gateway.store.engine import Session
-from gateway.store.objects import find_object, list_objects
+from gateway.store.objects.collections import Collection, find_collection, list_collections
+from gateway.store.objects.objects import find_object, list_objects
 from storage_plugin.calendars import Wanted, make_local_calendar
 from storage_plugin.collection import CalendarCollection, CalendarItem, clark
 from storage_plugin.errors import DavError

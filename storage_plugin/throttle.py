@@ -8,8 +8,8 @@ import time
 from http import HTTPStatus
 
 from gateway.core.addresses import network_of
+from gateway.store.access.failure_counter import FailureCounter
 from gateway.store.engine import Database
-from gateway.store.failure_counter import FailureCounter
 from storage_plugin.errors import DavError
 
 READ_EVERY_S = 1.0

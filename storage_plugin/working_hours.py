@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 from gateway.core.availability.hours import read_week, write_week
 from gateway.core.errors import InvalidCalendarData
+from gateway.store.access.principals import Principal
+from gateway.store.booking.working_hours import delete_week, find_week, put_week
 from gateway.store.engine import Session
-from gateway.store.principals import Principal
-from gateway.store.working_hours import delete_week, find_week, put_week
 
 TAGS = (
     "{urn:ietf:params:xml:ns:caldav}calendar-availability",

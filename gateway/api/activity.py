@@ -10,8 +10,8 @@ from collections.abc import Callable
 from gateway.core.errors import StoreError
 from gateway.observe import logger
 from gateway.settings import Settings
-from gateway.store.keys import ApiKey, note_keys_used
-from gateway.store.leases import note_active
+from gateway.store.access.keys import ApiKey, note_keys_used
+from gateway.store.accounts.leases import note_active
 from gateway.store.threads import StoreThreads
 
 FLUSH_EVERY_S = 5.0

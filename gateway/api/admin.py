@@ -6,8 +6,9 @@ from gateway.api.people import no_subaccount
 from gateway.api.routing import AnyCall, Call, Result, json_answer
 from gateway.api.times import render_instant, render_known
 from gateway.core.errors import InvalidInput, NotAllowed, NotFound
-from gateway.store import erasing, keys, principals
+from gateway.store.access import keys, principals
 from gateway.store.engine import Session
+from gateway.store.operations import erasing
 
 
 def _show_subaccount(found: principals.Subaccount) -> schemas.SubaccountOut:

@@ -25,11 +25,11 @@ from gateway.api.timelines import TimelineCache
 from gateway.api.turns import OncePerTurn
 from gateway.isolation import kept_alive
 from gateway.settings import Settings
-from gateway.store.accounts import Keyring
+from gateway.store.access.failure_counter import FailureCounter
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
-from gateway.store.failure_counter import FailureCounter
-from gateway.store.live import open_live
 from gateway.store.schema import find_schema_problem
+from gateway.store.signals import open_live
 from gateway.store.threads import StoreThreads
 
 

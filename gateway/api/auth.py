@@ -1,7 +1,7 @@
 """Who is asking: API keys, their scopes, and the subaccount they are bound to.
 
 ``admin`` may do what ``platform`` may, which may do what ``freebusy:read`` may. A key is looked up
-by its hash; what was found is remembered only as long as :mod:`gateway.store.live` vouches that no
+by its hash; what was found is remembered only as long as :mod:`gateway.store.signals` vouches that no
 key was changed since, which is asked on every call. A revocation holds at once.
 """
 
@@ -12,8 +12,8 @@ from aiohttp import web
 from gateway.api.guesses import Guesses
 from gateway.api.schemas import Scope
 from gateway.core.errors import NotAllowed, NotAuthenticated
-from gateway.store.keys import ApiKey, find_key
-from gateway.store.live import Live
+from gateway.store.access.keys import ApiKey, find_key
+from gateway.store.signals import Live
 from gateway.store.threads import StoreThreads
 
 _RANK: dict[str, int] = {"freebusy:read": 0, "platform": 1, "admin": 2}

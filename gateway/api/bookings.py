@@ -22,13 +22,13 @@ from gateway.core.intervals import Interval
 from gateway.services import appointments
 from gateway.services.appointments import Wish
 from gateway.services.availability import oldest_source_age
-from gateway.store import agenda
-from gateway.store.accounts import find_connection
-from gateway.store.bookings import Appointment, Hold, delete_hold
+from gateway.store.access.principals import Principal, get_principal
+from gateway.store.accounts.accounts import find_connection
+from gateway.store.booking import agenda
+from gateway.store.booking.bookings import Appointment, Hold, delete_hold
 from gateway.store.engine import Session, lock_principal
-from gateway.store.horizons import is_beyond
-from gateway.store.overview import Scope
-from gateway.store.principals import Principal, get_principal
+from gateway.store.objects.horizons import is_beyond
+from gateway.store.outbox.overview import Scope
 from gateway.sync.report import CalendarOutcome
 
 LONGEST_S = 31 * 86_400

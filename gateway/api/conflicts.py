@@ -9,10 +9,10 @@ from gateway.api.schemas_conflicts import ConflictQuery, ResolveConflict
 from gateway.api.times import render_instant, render_known
 from gateway.services import conflicts as service
 from gateway.services.conflicts import Version
-from gateway.store.conflicts import ConflictRecord, conflict_in, conflicts_in
+from gateway.store.access.principals import Principal, get_principal
+from gateway.store.booking.conflicts import ConflictRecord, conflict_in, conflicts_in
 from gateway.store.engine import Session
-from gateway.store.overview import Scope
-from gateway.store.principals import Principal, get_principal
+from gateway.store.outbox.overview import Scope
 
 Plain = Call[NoQuery, None]
 

@@ -23,12 +23,12 @@ from gateway.api.times import render_instant, render_known
 from gateway.core.errors import NotFound
 from gateway.core.subscriptions import refuse_subscription_address
 from gateway.services import roles
-from gateway.store.accounts import Connection, find_connection, update_connection
-from gateway.store.calendars import UpstreamCalendar, list_calendars, member_detail
-from gateway.store.collections import find_mirror, list_collections
+from gateway.store.accounts.accounts import Connection, find_connection, update_connection
+from gateway.store.accounts.calendars import UpstreamCalendar, list_calendars, member_detail
+from gateway.store.accounts.members import unread_of_account
 from gateway.store.engine import Session, lock_principal
-from gateway.store.members import unread_of_account
-from gateway.store.objects import bump_generation
+from gateway.store.objects.collections import find_mirror, list_collections
+from gateway.store.objects.objects import bump_generation
 
 Plain = Call[NoQuery, None]
 

@@ -19,8 +19,8 @@ from gateway.core.intervals import Interval, clip, merge
 from gateway.services.availability import explain, free_busy
 from gateway.services.slot_reasons import judge_slot
 from gateway.services.slots import Question
+from gateway.store.access.principals import Principal
 from gateway.store.engine import Session
-from gateway.store.principals import Principal
 
 EXPLAIN_WINDOW_S = 31 * DAY_S
 

@@ -31,9 +31,9 @@ from gateway.api.times import render_instant
 from gateway.core.errors import GatewayError, InvalidInput
 from gateway.core.intervals import Interval
 from gateway.services.availability import FreeBusy, free_busy
+from gateway.store.access.keys import ApiKey
+from gateway.store.access.principals import Principal, find_principals
 from gateway.store.engine import Session, chunks
-from gateway.store.keys import ApiKey
-from gateway.store.principals import Principal, find_principals
 
 DAY_S = 86_400
 MAX_WINDOW_S = 366 * DAY_S

@@ -17,9 +17,9 @@ from gateway.api.times import render_instant
 from gateway.core.errors import InvalidInput
 from gateway.core.intervals import Interval, merge
 from gateway.services.availability import free_busy
-from gateway.store.directory import find_by_names
+from gateway.store.access.directory import find_by_names
+from gateway.store.access.principals import find_principals
 from gateway.store.engine import Session
-from gateway.store.principals import find_principals
 
 _POINTERS = {"/start": "/timeMin", "/end": "/timeMax"}
 _NOT_FOUND = [{"domain": "global", "reason": "notFound"}]

@@ -1,7 +1,7 @@
 """Whoever guesses keys or public addresses is stopped by where they come from.
 
 A try that fails counts against the caller's network. Beyond ``PER_ADDRESS`` of
-:mod:`gateway.store.login_failures` nothing that is not known is looked up any more: the answer is
+:mod:`gateway.store.access.login_failures` nothing that is not known is looked up any more: the answer is
 429 from memory. What was right once goes on working from there, for behind a proxy that
 is not in ``trusted_proxies`` all callers look like one.
 """
@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.core.addresses import client_of, network_of
 from gateway.core.errors import TooManyRequests
 from gateway.observe import Neighbours
-from gateway.store.failure_counter import FailureCounter
+from gateway.store.access.failure_counter import FailureCounter
 
 MOST_KNOWN = 50_000
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gateway.core.errors import StoreError, TooManyRequests
 from gateway.observe import logger
-from gateway.store.rate_counts import add_counts
+from gateway.store.access.rate_counts import add_counts
 from gateway.store.threads import StoreThreads
 
 WINDOW_S = 60

@@ -6,9 +6,10 @@ from gateway.api.problems import ReferenceNotFound
 from gateway.api.routing import AnyCall, Call, Result, json_answer
 from gateway.api.times import render_instant, render_known
 from gateway.core.errors import InvalidInput
-from gateway.store import erasing, principals
+from gateway.store.access import principals
+from gateway.store.access.principals import Principal
 from gateway.store.engine import Session, lock_principal
-from gateway.store.principals import Principal
+from gateway.store.operations import erasing
 
 
 def home_path(principal_id: str, collection_name: str | None = None) -> str:

@@ -17,8 +17,8 @@ from gateway.api.state import RATE_LIMIT, REQUEST_ID
 from gateway.api.times import render_instant
 from gateway.core.errors import InvalidInput
 from gateway.core.intervals import Interval
-from gateway.store.busy import count_blocking
 from gateway.store.engine import Session
+from gateway.store.objects.instances import count_blocking
 
 MAX_PERIODS = 100_000
 """So many periods one answer may hold, days counted too: some ten megabytes."""

@@ -32,11 +32,11 @@ from gateway.core.availability.merge import BusyPeriod, BusyRow, render_vfreebus
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.core.intervals import Interval, clip, merge
 from gateway.services.availability import free_busy
-from gateway.store import schedules
+from gateway.store.access.principals import Principal, get_principal
+from gateway.store.booking import schedules
+from gateway.store.booking.schedules import FreeBusyToken
 from gateway.store.engine import Session
-from gateway.store.horizons import is_beyond
-from gateway.store.principals import Principal, get_principal
-from gateway.store.schedules import FreeBusyToken
+from gateway.store.objects.horizons import is_beyond
 
 COARSE_S = 1_800
 DAY_S = 86_400

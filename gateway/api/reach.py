@@ -12,8 +12,8 @@ from gateway.core.errors import GatewayError
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import default_window
 from gateway.observe import logger
-from gateway.store.expansions import short_of
-from gateway.store.horizons import FARTHEST_S, is_beyond, with_margin
+from gateway.store.objects.expansions import short_of
+from gateway.store.objects.horizons import FARTHEST_S, is_beyond, with_margin
 from gateway.store.threads import StoreThreads
 
 WAIT_S = 1.0

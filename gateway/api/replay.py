@@ -18,9 +18,9 @@ from gateway.api.problems import problem_response, status_of
 from gateway.api.state import REQUEST_ID, ApiState
 from gateway.core.errors import InvalidInput, PassingConflict, StoreError
 from gateway.observe import logger
-from gateway.store import idempotency
+from gateway.store.access import idempotency
+from gateway.store.access.keys import ApiKey
 from gateway.store.engine import Session
-from gateway.store.keys import ApiKey
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"

@@ -26,8 +26,8 @@ from gateway.api.state import RATE_LIMIT, STATE, ApiState
 from gateway.api.texts import check_parameter, read_json, read_query
 from gateway.core.errors import InvalidInput, NotAuthenticated
 from gateway.core.intervals import Interval
+from gateway.store.access.keys import ApiKey
 from gateway.store.engine import Session
-from gateway.store.keys import ApiKey
 
 P = ParamSpec("P")
 T = TypeVar("T")

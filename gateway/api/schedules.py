@@ -24,10 +24,10 @@ from gateway.services.slots import (
     find_schedule_slots,
 )
 from gateway.services.timeline import Timeline
-from gateway.store import schedules
+from gateway.store.access.principals import Principal, find_principals
+from gateway.store.booking import schedules
+from gateway.store.booking.schedules import Offer, Schedule
 from gateway.store.engine import Session
-from gateway.store.principals import Principal, find_principals
-from gateway.store.schedules import Offer, Schedule
 
 MAX_SLOTS = 50_000
 MAX_WORK = 1_000_000

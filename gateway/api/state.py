@@ -14,8 +14,8 @@ from gateway.api.readiness import Readiness
 from gateway.api.timelines import TimelineCache
 from gateway.api.turns import OncePerTurn
 from gateway.settings import Settings
-from gateway.store.accounts import Keyring
-from gateway.store.live import Live
+from gateway.store.accounts.accounts import Keyring
+from gateway.store.signals import Live
 from gateway.store.threads import StoreThreads
 
 

@@ -21,12 +21,12 @@ from gateway.api.times import render_instant, render_known
 from gateway.core.errors import NotFound
 from gateway.services import pushes
 from gateway.services.overlaps import overlaps_of
-from gateway.store import overview
-from gateway.store.accounts import find_connection
+from gateway.store.access.principals import get_principal
+from gateway.store.accounts.accounts import find_connection
 from gateway.store.engine import Session
-from gateway.store.objects import list_problems
-from gateway.store.outbox import Errand, LedgerRow
-from gateway.store.principals import get_principal
+from gateway.store.objects.objects import list_problems
+from gateway.store.outbox import overview
+from gateway.store.outbox.outbox import Errand, LedgerRow
 
 Plain = Call[NoQuery, None]
 

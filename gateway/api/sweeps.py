@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from gateway.core.errors import StoreError
 from gateway.observe import logger
-from gateway.store.bookings import delete_expired_holds
+from gateway.store.access.idempotency import forget_expired
+from gateway.store.booking.bookings import delete_expired_holds
 from gateway.store.engine import Session
-from gateway.store.horizons import forget_horizons
-from gateway.store.idempotency import forget_expired
+from gateway.store.objects.horizons import forget_horizons
 from gateway.store.threads import StoreThreads
 
 SWEEP_EVERY_S = 600.0

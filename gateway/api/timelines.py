@@ -1,6 +1,6 @@
 """The fast path of free/busy: timelines in memory, rendered when asked for, sliced per question.
 
-An entry is used only while :mod:`gateway.store.live` names the same version it was built under;
+An entry is used only while :mod:`gateway.store.signals` names the same version it was built under;
 on any doubt it is built anew or the question goes the long way. Entries are bounded by bytes, the
 least recently used go first. The bytes are exactly those of the long way (a differential test).
 """
@@ -21,8 +21,8 @@ from gateway.core.intervals import Interval
 from gateway.observe import metrics
 from gateway.services.availability import SourceState
 from gateway.services.timeline import NEAR_AFTER_S, NEAR_BEFORE_S, Timeline, build_timeline
-from gateway.store.busy import TooManyRows
-from gateway.store.live import Live, Version
+from gateway.store.objects.instances import TooManyRows
+from gateway.store.signals import Live, Version
 from gateway.store.threads import StoreThreads
 
 DEFAULT_BYTES = 64 * 1024 * 1024

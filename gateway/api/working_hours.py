@@ -9,8 +9,8 @@ from gateway.api.schemas import NoQuery
 from gateway.api.times import render_instant
 from gateway.core.availability.hours import Week
 from gateway.core.errors import NotFound
+from gateway.store.booking.working_hours import StoredWeek, delete_week, find_week, put_week
 from gateway.store.engine import Session
-from gateway.store.working_hours import StoredWeek, delete_week, find_week, put_week
 
 
 async def get_working_hours(call: Call[NoQuery, None]) -> Result:

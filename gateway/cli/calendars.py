@@ -11,8 +11,9 @@ from gateway.core.errors import InvalidInput, NotFound
 from gateway.core.recurrence.model import AllDay
 from gateway.core.subscriptions import is_subscription_address
 from gateway.services.roles import KEEP, REFUSALS, change_calendar_roles, name_calendars, refusal_of
-from gateway.store import accounts, calendars, principals
-from gateway.store.calendars import UpstreamCalendar
+from gateway.store.access import principals
+from gateway.store.accounts import accounts, calendars
+from gateway.store.accounts.calendars import UpstreamCalendar
 from gateway.store.engine import Session
 
 PrincipalArgument = Annotated[str, typer.Argument(help="Id of the principal.")]

@@ -17,7 +17,7 @@ from typing import Any
 from gateway.cli.setup import ADMIN_SCOPES, initialise, now_s
 from gateway.core.errors import Conflict, Refused
 from gateway.settings import Settings
-from gateway.store import keys
+from gateway.store.access import keys
 from gateway.store.engine import Database
 from gateway.store.schema import migrate
 

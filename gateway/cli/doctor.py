@@ -20,11 +20,12 @@ from gateway.core.errors import NotFound, SecretUnreadable, StoreError
 from gateway.core.recurrence.expand import default_window
 from gateway.isolation import EVERYBODYS
 from gateway.settings import Settings
-from gateway.store import accounts, checkup, heartbeats
-from gateway.store.accounts import Keyring
-from gateway.store.checkup import Found
+from gateway.store.accounts import accounts
+from gateway.store.accounts.accounts import Keyring
+from gateway.store.accounts.key_checks import bind_keyring
 from gateway.store.engine import Database, Session
-from gateway.store.key_checks import bind_keyring
+from gateway.store.operations import checkup, heartbeats
+from gateway.store.operations.checkup import Found
 
 ALIVE_WITHIN_S = 4
 LATE_WINDOW_S = 2 * 86_400

@@ -14,9 +14,10 @@ import aiohttp
 from gateway.core.errors import Refused
 from gateway.lookalike.client import LookalikeControl
 from gateway.settings import Settings
-from gateway.store import outbox, principals
+from gateway.store.access import principals
 from gateway.store.engine import Database
-from gateway.store.outbox import LedgerRow
+from gateway.store.outbox import outbox
+from gateway.store.outbox.outbox import LedgerRow
 
 READS = ("GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT")
 _ALLOWED = ("PUT", "DELETE")

@@ -8,9 +8,9 @@ import typer
 from gateway.cli.options import ConfigOption, DataOption, opened, read_settings
 from gateway.cli.output import JsonFlag, refusals, show, stdout, table
 from gateway.core.errors import InvalidInput
-from gateway.store import keys as api_keys
+from gateway.store.access import keys as api_keys
+from gateway.store.access.keys import ApiKey
 from gateway.store.engine import Session
-from gateway.store.keys import ApiKey
 
 SCOPES = ("admin", "platform", "freebusy:read")
 

@@ -11,9 +11,9 @@ import typer
 from gateway.core.errors import SchemaMismatch, StoreError
 from gateway.observe import set_up_logging
 from gateway.settings import Settings, load_settings
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
+from gateway.store.accounts.key_checks import bind_keyring
 from gateway.store.engine import Database
-from gateway.store.key_checks import bind_keyring
 from gateway.store.schema import check_schema
 from gateway.store.urls import database_exists
 

@@ -24,8 +24,9 @@ from gateway.cli.output import JsonFlag, refusals, show, stderr, stdout, table
 from gateway.cli.sidecar import open_sidecar
 from gateway.cli.times import machine_zone, parse_zone
 from gateway.core.errors import InvalidInput
-from gateway.store import erasing, principals
+from gateway.store.access import principals
 from gateway.store.engine import Session
+from gateway.store.operations import erasing
 
 FromStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the app-specific password from stdin.")

@@ -8,8 +8,8 @@ import typer
 from gateway.cli.options import ConfigOption, DataOption, opened, read_settings
 from gateway.cli.output import JsonFlag, refusals, show, stdout, table
 from gateway.services.pushes import drop_push, retry_push
-from gateway.store.overview import Scope, errands_in
-from gateway.store.principals import get_principal
+from gateway.store.access.principals import get_principal
+from gateway.store.outbox.overview import Scope, errands_in
 
 MOST = 1000
 

@@ -8,15 +8,15 @@ from gateway.cli.options import ConfigOption, DataOption, opened_database, read_
 from gateway.cli.output import JsonFlag, refusals, show
 from gateway.core.errors import Conflict, KeyMismatch
 from gateway.settings import Settings
-from gateway.store import keys
-from gateway.store.accounts import KEYRING_VARIABLE, Keyring
-from gateway.store.engine import Database
-from gateway.store.key_checks import (
+from gateway.store.access import keys
+from gateway.store.accounts.accounts import KEYRING_VARIABLE, Keyring
+from gateway.store.accounts.key_checks import (
     bind_keyring,
     check_keyring,
     has_traces_of_a_key,
     replace_unused_keys,
 )
+from gateway.store.engine import Database
 from gateway.store.schema import find_schema_problem
 from gateway.store.schema import migrate as migrate_schema
 from gateway.store.urls import database_exists

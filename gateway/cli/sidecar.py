@@ -11,9 +11,9 @@ from gateway.cli.tuning import tune_interpreter
 from gateway.core.errors import CannotListen, GatewayError
 from gateway.isolation import keep_going
 from gateway.settings import Settings
-from gateway.store import heartbeats
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
+from gateway.store.operations import heartbeats
 from gateway.store.threads import StoreThreads
 from gateway.sync.context import SyncContext
 from gateway.sync.scheduler import Worker

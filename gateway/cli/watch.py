@@ -24,12 +24,13 @@ from gateway.cli.times import parse_window, parse_zone
 from gateway.core.errors import GatewayError, NotFound
 from gateway.isolation import EVERYBODYS
 from gateway.services.availability import free_busy
-from gateway.store import accounts, principals
-from gateway.store.accounts import Connection
-from gateway.store.calendars import list_calendars
-from gateway.store.collections import list_collections
+from gateway.store.access import principals
+from gateway.store.accounts import accounts
+from gateway.store.accounts.accounts import Connection
+from gateway.store.accounts.calendars import list_calendars
+from gateway.store.accounts.leases import POLLED_STATES
 from gateway.store.engine import Session
-from gateway.store.leases import POLLED_STATES
+from gateway.store.objects.collections import list_collections
 from gateway.sync.account import sync_account
 from gateway.sync.context import SyncContext
 from gateway.sync.report import Progress, SyncReport

@@ -19,14 +19,19 @@ from gateway.services.booking import (
     read_draft,
 )
 from gateway.services.pushes import push_appointment
-from gateway.store import bookings
-from gateway.store.bookings import Appointment, Hold
-from gateway.store.collections import PLATFORM_NAME, Collection, find_collection, get_collection
+from gateway.store.access.principals import LoginKind, Principal, get_principal
+from gateway.store.booking import bookings
+from gateway.store.booking.bookings import Appointment, Hold
 from gateway.store.engine import Session, lock_principal
-from gateway.store.horizons import window_of
-from gateway.store.objects import StoredObject, get_object_by_id
-from gateway.store.outbox import find_ledger_by_object
-from gateway.store.principals import LoginKind, Principal, get_principal
+from gateway.store.objects.collections import (
+    PLATFORM_NAME,
+    Collection,
+    find_collection,
+    get_collection,
+)
+from gateway.store.objects.horizons import window_of
+from gateway.store.objects.objects import StoredObject, get_object_by_id
+from gateway.store.outbox.outbox import find_ledger_by_object
 
 BLOCKED_SLOT = f"{KIND_PROPERTY}:BLOCKED-SLOT"
 

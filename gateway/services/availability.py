@@ -13,12 +13,12 @@ from gateway.core.availability.merge import BusyRow, OnTentative, coalesce_rows
 from gateway.core.errors import PassingConflict
 from gateway.core.intervals import Interval, complement, intersect, merge
 from gateway.core.status import FBType
-from gateway.store.bookings import Hold, holds_in
-from gateway.store.busy import Reason, Source, busy_rows, list_sources, reasons_in
-from gateway.store.calendars import member_problem
+from gateway.store.access.principals import Principal
+from gateway.store.accounts.calendars import member_problem
+from gateway.store.booking.bookings import Hold, holds_in
 from gateway.store.engine import Session
-from gateway.store.objects import get_coverage, get_generation
-from gateway.store.principals import Principal
+from gateway.store.objects.instances import Reason, Source, busy_rows, list_sources, reasons_in
+from gateway.store.objects.objects import get_coverage, get_generation
 
 OnUnknown = Literal["block", "tentative", "ignore", "fail"]
 State = Literal["fresh", "stale", "failed", "syncing", "never"]

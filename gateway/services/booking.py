@@ -26,7 +26,8 @@ from gateway.core.recurrence.model import BusyRules
 from gateway.core.status import FBType
 from gateway.services.availability import source_states
 from gateway.services.pushes import push_appointment, withdraw_appointment
-from gateway.store.bookings import (
+from gateway.store.access.principals import LoginKind, Principal, get_principal
+from gateway.store.booking.bookings import (
     AppointmentStatus,
     create_appointment,
     find_appointment_by_object,
@@ -35,11 +36,11 @@ from gateway.store.bookings import (
     span_of_object,
     update_appointment,
 )
-from gateway.store.busy import busy_rows, list_sources
-from gateway.store.collections import Collection
 from gateway.store.engine import Session, lock_principal
-from gateway.store.horizons import FARTHEST_S, last_end_known, window_of
-from gateway.store.objects import (
+from gateway.store.objects.collections import Collection
+from gateway.store.objects.horizons import FARTHEST_S, last_end_known, window_of
+from gateway.store.objects.instances import busy_rows, list_sources
+from gateway.store.objects.objects import (
     ObjectKind,
     PreparedObject,
     StoredObject,
@@ -50,7 +51,6 @@ from gateway.store.objects import (
     rename_object,
     save_object,
 )
-from gateway.store.principals import LoginKind, Principal, get_principal
 
 KIND_PROPERTY = "X-GATEWAY-KIND"
 """How a platform says that an object is its Blocked Slot, not an appointment (R19)."""

@@ -9,11 +9,11 @@ from gateway.core.ical.lines import unescape_text, unfold
 from gateway.core.ical.reader import read_calendar
 from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.services.appointments import replace_body
-from gateway.store import conflicts
-from gateway.store.conflicts import ConflictRecord, Resolution
+from gateway.store.access.principals import Principal
+from gateway.store.booking import conflicts
+from gateway.store.booking.conflicts import ConflictRecord, Resolution
 from gateway.store.engine import Session, lock_principal
-from gateway.store.objects import StoredObject, find_object_by_id
-from gateway.store.principals import Principal
+from gateway.store.objects.objects import StoredObject, find_object_by_id
 
 _TEXTS = ("SUMMARY", "DESCRIPTION", "LOCATION")
 

@@ -7,19 +7,19 @@ with the principal locked.
 
 from gateway.services.booking import prepare_draft, read_draft
 from gateway.services.pushes import push_appointment, restore_push
-from gateway.store import moves
-from gateway.store.bookings import (
+from gateway.store.access.principals import get_principal
+from gateway.store.booking import moves
+from gateway.store.booking.bookings import (
     find_appointment_by_object,
     get_appointment,
     owner_addresses,
     update_appointment,
 )
-from gateway.store.collections import PLATFORM_NAME, find_collection
 from gateway.store.engine import Session
-from gateway.store.horizons import window_of
-from gateway.store.objects import StoredObject, find_by_uid, find_object, save_object
-from gateway.store.outbox import find_ledger_by_object
-from gateway.store.principals import get_principal
+from gateway.store.objects.collections import PLATFORM_NAME, find_collection
+from gateway.store.objects.horizons import window_of
+from gateway.store.objects.objects import StoredObject, find_by_uid, find_object, save_object
+from gateway.store.outbox.outbox import find_ledger_by_object
 
 WITHIN_S = 120
 """Two halves of a move are at most this far apart."""

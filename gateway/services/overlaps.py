@@ -4,9 +4,9 @@ Nothing of it was sold: a booking is checked (R27). What comes to lie there afte
 """
 
 from gateway.core.intervals import DAY, Interval, intersect, merge
-from gateway.store.bookings import list_appointments
-from gateway.store.busy import busy_rows, list_sources
+from gateway.store.booking.bookings import list_appointments
 from gateway.store.engine import Session
+from gateway.store.objects.instances import busy_rows, list_sources
 
 LOOKED_AT = 200
 AHEAD_S = 400 * DAY

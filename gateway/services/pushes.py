@@ -7,10 +7,10 @@ outbox and builds the body when the errand runs.
 from uuid import uuid4
 
 from gateway.core.errors import Conflict
-from gateway.store.bookings import PushTarget, drop_errands, find_push_target, was_tried
+from gateway.store.booking.bookings import PushTarget, drop_errands, find_push_target, was_tried
 from gateway.store.engine import Session, lock_principal
-from gateway.store.objects import StoredObject
-from gateway.store.outbox import (
+from gateway.store.objects.objects import StoredObject
+from gateway.store.outbox.outbox import (
     Action,
     Errand,
     LedgerRow,
@@ -23,7 +23,7 @@ from gateway.store.outbox import (
     unpark,
     update_ledger,
 )
-from gateway.store.overview import Scope, drop_errand, errand_in
+from gateway.store.outbox.overview import Scope, drop_errand, errand_in
 
 
 def push_appointment(session: Session, stored: StoredObject, *, is_new: bool, now: int) -> None:

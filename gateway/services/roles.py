@@ -6,8 +6,8 @@ from typing import Literal
 
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.core.recurrence.model import AllDay
-from gateway.store.accounts import find_connection, update_connection
-from gateway.store.calendars import (
+from gateway.store.accounts.accounts import find_connection, update_connection
+from gateway.store.accounts.calendars import (
     Role,
     UpstreamCalendar,
     get_calendar,
@@ -15,12 +15,12 @@ from gateway.store.calendars import (
     reread_calendar,
     update_calendar,
 )
-from gateway.store.collections import create_collection, find_mirror
 from gateway.store.engine import Session, lock_principal
-from gateway.store.erasing import retire_collections
-from gateway.store.expansions import forget_expansions
-from gateway.store.objects import bump_generation
-from gateway.store.pushed import holds_appointments
+from gateway.store.objects.collections import create_collection, find_mirror
+from gateway.store.objects.expansions import forget_expansions
+from gateway.store.objects.objects import bump_generation
+from gateway.store.operations.erasing import retire_collections
+from gateway.store.outbox.pushed import holds_appointments
 
 MIRROR_PREFIX = "mirror-"
 COLOR_PROPERTY = "{http://apple.com/ns/ical/}calendar-color"

@@ -10,9 +10,9 @@ from gateway.core.availability.slot_reasons import missed_hours, missed_window, 
 from gateway.core.availability.slots import SlotRules
 from gateway.core.intervals import Interval
 from gateway.services.slots import Question, booked_in, own_rules, taken_time
+from gateway.store.access.principals import Principal, find_principals
+from gateway.store.booking.schedules import Schedule
 from gateway.store.engine import Session
-from gateway.store.principals import Principal, find_principals
-from gateway.store.schedules import Schedule
 
 
 @dataclass(frozen=True, slots=True)

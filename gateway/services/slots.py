@@ -20,10 +20,10 @@ from gateway.core.availability.slots import (
 from gateway.core.intervals import Interval
 from gateway.services.availability import FRESH_FOR_S, OnUnknown, free_busy
 from gateway.services.timeline import Timeline
+from gateway.store.access.principals import Principal, find_principals
+from gateway.store.booking.schedules import OnTentative, Schedule, booked_starts
+from gateway.store.booking.working_hours import find_weeks
 from gateway.store.engine import Session
-from gateway.store.principals import Principal, find_principals
-from gateway.store.schedules import OnTentative, Schedule, booked_starts
-from gateway.store.working_hours import find_weeks
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from gateway.core.availability.merge import STRENGTH, BusyRow, coalesce_spans
 from gateway.core.intervals import Interval, clip
 from gateway.core.status import FBType
 from gateway.services.availability import SourceState, judge_sources, next_judgement
-from gateway.store.bookings import holds_in
-from gateway.store.busy import Source, busy_spans, list_sources
+from gateway.store.access.principals import get_principal
+from gateway.store.booking.bookings import holds_in
 from gateway.store.engine import Session
-from gateway.store.objects import get_extent
-from gateway.store.principals import get_principal
+from gateway.store.objects.instances import Source, busy_spans, list_sources
+from gateway.store.objects.objects import get_extent
 
 ALWAYS: Interval = (-(2**53), 2**53)
 MOST_ROWS = 100_000

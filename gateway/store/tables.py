@@ -107,7 +107,7 @@ login_failures = Table(
     Index("ix_login_failures_name_key_at", "name_key", "at"),
 )
 
-# One row per running process and part of it: see gateway.store.heartbeats.
+# One row per running process and part of it: see gateway.store.operations.heartbeats.
 heartbeats = Table(
     "heartbeats",
     metadata,
@@ -162,7 +162,7 @@ connections = Table(
     Column("listing_digest", Text),
     Column("synced_at", BigInteger),
     # When every calendar in use was last found current. One row of a poll that found nothing new:
-    # calendars are as fresh as this without being written (gateway.store.freshness).
+    # calendars are as fresh as this without being written (gateway.store.objects.freshness).
     Column("verified_at", BigInteger),
     Column("reconciled_at", BigInteger),
     Column("probes_left", Integer, nullable=False, default=0),

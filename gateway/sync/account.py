@@ -21,12 +21,13 @@ from gateway.core.errors import (
 )
 from gateway.isolation import EVERYBODYS
 from gateway.observe import logger, metrics
-from gateway.store import accounts, calendars, outbox, runs
-from gateway.store.accounts import Connection
-from gateway.store.calendars import UpstreamCalendar
+from gateway.store.accounts import accounts, calendars, runs
+from gateway.store.accounts.accounts import Connection
+from gateway.store.accounts.calendars import UpstreamCalendar
+from gateway.store.accounts.members import RETRY_DELAYS_S
+from gateway.store.accounts.runs import IdleEnd, OpenedAccount
 from gateway.store.engine import Session, lock_principal
-from gateway.store.members import RETRY_DELAYS_S
-from gateway.store.runs import IdleEnd, OpenedAccount
+from gateway.store.outbox import outbox
 from gateway.sync import outcome
 from gateway.sync.context import SyncContext
 from gateway.sync.lease import Lease, leased

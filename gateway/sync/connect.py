@@ -8,10 +8,12 @@ from gateway.core.credentials import tidy_address, tidy_password
 from gateway.core.errors import Conflict, InvalidInput
 from gateway.core.subscriptions import refuse_subscription_address
 from gateway.settings import Settings
-from gateway.store import accounts, calendars, erasing, leases, outbox
-from gateway.store.accounts import Connection, Credential, Keyring
+from gateway.store.accounts import accounts, calendars, leases
+from gateway.store.accounts.accounts import Connection, Credential, Keyring
 from gateway.store.engine import Session, lock_principal
-from gateway.store.objects import bump_generation
+from gateway.store.objects.objects import bump_generation
+from gateway.store.operations import erasing
+from gateway.store.outbox import outbox
 from gateway.sync.context import SyncContext
 from gateway.sync.lease import leased
 from gateway.sync.listing import apply_listing

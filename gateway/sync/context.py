@@ -13,8 +13,8 @@ from secrets import token_hex
 
 from gateway.isolation import Isolation
 from gateway.settings import Settings
-from gateway.store import leases
-from gateway.store.accounts import Credential, Keyring
+from gateway.store.accounts import leases
+from gateway.store.accounts.accounts import Credential, Keyring
 from gateway.store.threads import StoreThreads
 from gateway.sync.endings import IdleEndings
 from gateway.sync.expander import Expander

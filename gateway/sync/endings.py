@@ -3,8 +3,8 @@
 import asyncio
 
 from gateway.isolation import EVERYBODYS
-from gateway.store import runs
-from gateway.store.runs import IdleEnd
+from gateway.store.accounts import runs
+from gateway.store.accounts.runs import IdleEnd
 from gateway.store.threads import StoreThreads
 
 GATHER_S = 0.01

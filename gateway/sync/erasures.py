@@ -7,8 +7,8 @@ Any number of processes may do this at once; what one has erased the others do n
 import time
 from functools import partial
 
-from gateway.store import erasing
-from gateway.store.erasing import Target
+from gateway.store.operations import erasing
+from gateway.store.operations.erasing import Target
 from gateway.sync.context import SyncContext
 
 LOOK_EVERY_S = 5.0

@@ -13,9 +13,12 @@ from zoneinfo import ZoneInfo
 from gateway.core.errors import NotFound, SecretUnreadable
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import BusyRules, Expansion, default_window
-from gateway.store import accounts, bookings, calendars, expansions, horizons, principals
+from gateway.store.access import principals
+from gateway.store.accounts import accounts, calendars
+from gateway.store.booking import bookings
 from gateway.store.engine import Session, lock_principal
-from gateway.store.expansions import Outdated
+from gateway.store.objects import expansions, horizons
+from gateway.store.objects.expansions import Outdated
 from gateway.sync.context import SyncContext
 from gateway.sync.prepare import unknown_expansion
 

@@ -10,7 +10,7 @@ from gateway.core.errors import (
     UpstreamThrottled,
     UpstreamUnreachable,
 )
-from gateway.store.members import Unread
+from gateway.store.accounts.members import Unread
 from gateway.sync.plan import Held, Plan
 from gateway.sync.prepare import RawObject
 from gateway.upstream.client import UpstreamClient

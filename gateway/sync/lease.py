@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
 from gateway.core.errors import PassingConflict
-from gateway.store import accounts, leases
+from gateway.store.accounts import accounts, leases
 from gateway.sync.context import SyncContext
 
 WAIT_S = 30.0

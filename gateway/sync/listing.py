@@ -5,9 +5,12 @@ from typing import Any
 
 from gateway.core.errors import UpstreamUnreachable
 from gateway.observe import logger
-from gateway.store import calendars, collections, erasing, members, objects, outbox
-from gateway.store.calendars import UpstreamCalendar
+from gateway.store.accounts import calendars, members
+from gateway.store.accounts.calendars import UpstreamCalendar
 from gateway.store.engine import Session
+from gateway.store.objects import collections, objects
+from gateway.store.operations import erasing
+from gateway.store.outbox import outbox
 from gateway.upstream.discovery import Listed
 
 COLOR_PROPERTY = "{http://apple.com/ns/ical/}calendar-color"

@@ -11,11 +11,11 @@ from gateway.core.errors import (
     SecretUnreadable,
     UpstreamThrottled,
 )
-from gateway.store import accounts, leases, runs
-from gateway.store.accounts import Connection
+from gateway.store.accounts import accounts, leases, runs
+from gateway.store.accounts.accounts import Connection
 from gateway.store.engine import Session
-from gateway.store.freshness import tell_verified
-from gateway.store.objects import bump_generation
+from gateway.store.objects.freshness import tell_verified
+from gateway.store.objects.objects import bump_generation
 from gateway.sync.context import SyncContext
 from gateway.sync.refusals import Refusals
 from gateway.upstream.quirks import THROTTLE_CEILING_S, THROTTLE_FLOOR_S

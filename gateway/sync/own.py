@@ -21,14 +21,17 @@ from gateway.core.errors import (
 )
 from gateway.core.ical.objects import parse_calendar_object, peek_uid
 from gateway.core.recurrence.expand import BusyRules, default_window
-from gateway.store import bookings, calendars, collections, objects, outbox
-from gateway.store.accounts import Connection
-from gateway.store.calendars import UpstreamCalendar
-from gateway.store.conflicts import ConflictKind, Side, count_refused, record_conflict
+from gateway.store.access.principals import get_principal
+from gateway.store.accounts import calendars
+from gateway.store.accounts.accounts import Connection
+from gateway.store.accounts.calendars import UpstreamCalendar
+from gateway.store.booking import bookings
+from gateway.store.booking.conflicts import ConflictKind, Side, count_refused, record_conflict
 from gateway.store.engine import Session, lock_principal
-from gateway.store.objects import PreparedObject, StoredObject
-from gateway.store.outbox import LedgerRow
-from gateway.store.principals import get_principal
+from gateway.store.objects import collections, objects
+from gateway.store.objects.objects import PreparedObject, StoredObject
+from gateway.store.outbox import outbox
+from gateway.store.outbox.outbox import LedgerRow
 from gateway.sync.context import SyncContext
 from gateway.sync.prepare import RawObject
 from gateway.upstream.client import UpstreamClient

@@ -6,7 +6,7 @@ from gateway.core.errors import (
     UpstreamForbidden,
     UpstreamPrecondition,
 )
-from gateway.store.outbox import Errand
+from gateway.store.outbox.outbox import Errand
 from gateway.sync.own import GUESTS
 
 REFUSALS_BEFORE_PARKING = 3

@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from gateway.core.errors import SyncTokenExpired, UpstreamUnreachable
-from gateway.store import collections, members, objects, pushed
-from gateway.store.calendars import UpstreamCalendar
-from gateway.store.collections import Collection
+from gateway.store.accounts import members
+from gateway.store.accounts.calendars import UpstreamCalendar
+from gateway.store.accounts.members import UnreadMember
 from gateway.store.engine import Session
-from gateway.store.members import UnreadMember
-from gateway.store.pushed import Pushed
+from gateway.store.objects import collections, objects
+from gateway.store.objects.collections import Collection
+from gateway.store.outbox import pushed
+from gateway.store.outbox.pushed import Pushed
 from gateway.upstream.client import UpstreamClient
 
 _MAX_PAGES = 1000

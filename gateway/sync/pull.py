@@ -16,16 +16,17 @@ from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import BusyRules
 from gateway.isolation import EVERYBODYS
 from gateway.observe import logger
-from gateway.store import accounts, calendars, collections, members, objects
-from gateway.store.accounts import Connection
-from gateway.store.calendars import UpstreamCalendar
-from gateway.store.collections import Collection
+from gateway.store.access.principals import get_principal
+from gateway.store.accounts import accounts, calendars, members
+from gateway.store.accounts.accounts import Connection
+from gateway.store.accounts.calendars import UpstreamCalendar
+from gateway.store.accounts.members import Unread
 from gateway.store.engine import Session, lock_principal
-from gateway.store.horizons import window_of
-from gateway.store.members import Unread
-from gateway.store.objects import PreparedObject, name_key
-from gateway.store.principals import get_principal
-from gateway.store.pushed import Pushed, pushed_uids
+from gateway.store.objects import collections, objects
+from gateway.store.objects.collections import Collection
+from gateway.store.objects.horizons import window_of
+from gateway.store.objects.objects import PreparedObject, name_key
+from gateway.store.outbox.pushed import Pushed, pushed_uids
 from gateway.sync.context import SyncContext
 from gateway.sync.fetch import Batch, fetch_all
 from gateway.sync.near import NEAR_FROM, Near, find_near

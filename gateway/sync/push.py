@@ -23,12 +23,14 @@ from gateway.core.errors import (
     UpstreamThrottled,
 )
 from gateway.isolation import EVERYBODYS
-from gateway.store import calendars, objects, outbox
-from gateway.store.accounts import Connection
-from gateway.store.conflicts import record_conflict
+from gateway.store.accounts import calendars
+from gateway.store.accounts.accounts import Connection
+from gateway.store.booking.conflicts import record_conflict
 from gateway.store.engine import Session
-from gateway.store.objects import StoredObject
-from gateway.store.outbox import Errand, LedgerRow
+from gateway.store.objects import objects
+from gateway.store.objects.objects import StoredObject
+from gateway.store.outbox import outbox
+from gateway.store.outbox.outbox import Errand, LedgerRow
 from gateway.sync.context import SyncContext
 from gateway.sync.own import GUESTS, check_unlisted, find_moved, take_deletion, take_version
 from gateway.sync.parked import REFUSALS_BEFORE_PARKING, Parked, is_refused_again

@@ -8,8 +8,8 @@ what this process sees itself. Other processes' polls come in with the next coun
 import threading
 from dataclasses import dataclass
 
-from gateway.store import leases
-from gateway.store.accounts import Connection
+from gateway.store.accounts import leases
+from gateway.store.accounts.accounts import Connection
 from gateway.store.engine import Session
 
 KEPT_S = 2.0

@@ -11,9 +11,9 @@ from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import ENGINE_VERSION, Expansion, default_window
 from gateway.observe import logger
-from gateway.store import expansions, objects
 from gateway.store.engine import Session, lock_principal
-from gateway.store.expansions import Outdated
+from gateway.store.objects import expansions, objects
+from gateway.store.objects.expansions import Outdated
 from gateway.sync.context import SyncContext
 from gateway.sync.extend import Rules, load_body, load_rules, rules_of
 from gateway.sync.prepare import FAILED

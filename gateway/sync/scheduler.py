@@ -14,10 +14,11 @@ from typing import TypeVar
 from gateway.core.errors import Conflict, GatewayError
 from gateway.isolation import Isolation, keep_going
 from gateway.observe import logger
-from gateway.store import leases, outbox, runs
+from gateway.store.accounts import leases, runs
+from gateway.store.accounts.runs import OpenedAccount
 from gateway.store.engine import Session
-from gateway.store.heartbeats import ALIVE_FOR_S
-from gateway.store.runs import OpenedAccount
+from gateway.store.operations.heartbeats import ALIVE_FOR_S
+from gateway.store.outbox import outbox
 from gateway.sync import renew
 from gateway.sync.account import Mode, run_account, sync_account
 from gateway.sync.context import SyncContext

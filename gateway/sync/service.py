@@ -8,8 +8,8 @@ from gateway.core.errors import (
     UpstreamUnreachable,
 )
 from gateway.core.intervals import Interval
-from gateway.store import accounts
-from gateway.store.accounts import Connection
+from gateway.store.accounts import accounts
+from gateway.store.accounts.accounts import Connection
 from gateway.sync import connect
 from gateway.sync.context import SyncContext
 from gateway.sync.extend import extend_until

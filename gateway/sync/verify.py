@@ -1,7 +1,7 @@
 """What a run found out about each calendar: the account's state says nothing of these (R28)."""
 
-from gateway.store import calendars
-from gateway.store.calendars import UpstreamCalendar, member_detail
+from gateway.store.accounts import calendars
+from gateway.store.accounts.calendars import UpstreamCalendar, member_detail
 from gateway.store.engine import Session
 from gateway.sync.pull import PULLED_ROLES
 from gateway.sync.report import CalendarOutcome, CalendarReport, Outcome, SyncReport

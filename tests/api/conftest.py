@@ -10,10 +10,10 @@ from aiohttp.test_utils import TestClient
 
 from gateway.api.app import build_api
 from gateway.settings import Settings, load_settings
-from gateway.store import keys, principals
-from gateway.store.accounts import Keyring
+from gateway.store.access import keys, principals
+from gateway.store.access.principals import Principal
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
-from gateway.store.principals import Principal
 
 NOW = 1_793_000_000  # 2026-10-26T07:33:20Z, a Monday
 

@@ -9,7 +9,7 @@ from gateway.api.app import build_api
 from gateway.lookalike.server import Lookalike
 from gateway.lookalike.world import Account
 from gateway.settings import load_settings
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.threads import StoreThreads
 from gateway.sync.context import SyncContext

@@ -4,7 +4,8 @@ import pytest
 
 from gateway.api.activity import ACTIVE_FOR_S, KEY_SEEN_EVERY_S, Activity
 from gateway.settings import Settings
-from gateway.store import accounts, keys
+from gateway.store.access import keys
+from gateway.store.accounts import accounts
 from gateway.store.engine import Database
 from gateway.store.threads import StoreThreads
 from tests.store.conftest import NOW, Place, place

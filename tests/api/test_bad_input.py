@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.api.app import build_api
 from gateway.api.door import ApiRunner
-from gateway.store.schedules import create_token
+from gateway.store.booking.schedules import create_token
 from tests.api.conftest import NOW, Place
 
 START, END = "2026-11-02T09:00:00Z", "2026-11-02T10:00:00Z"

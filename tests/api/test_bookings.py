@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.api.app import build_api
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from tests.api.conftest import AiohttpClient, Caller, Place
 from tests.api.icloud import Live, running

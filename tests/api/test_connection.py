@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.store import collections, objects
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
+from gateway.store.objects import collections, objects
 from tests.api.conftest import AiohttpClient
 from tests.api.icloud import Live, running
 from tests.services.people import DAY, MONDAY, event, meeting

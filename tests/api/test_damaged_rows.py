@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from gateway.store import accounts, collections
+from gateway.store.accounts import accounts
 from gateway.store.booking_tables import schedules
+from gateway.store.objects import collections
 from gateway.store.tables import collections as collection_rows
 from gateway.store.tables import connections
 from tests.api.conftest import Place

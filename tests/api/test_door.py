@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from gateway.api.routes import ROUTES
 from gateway.settings import load_settings
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.threads import StoreThreads
 from gateway.sync.context import SyncContext

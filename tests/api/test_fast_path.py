@@ -14,7 +14,7 @@ from gateway.api.times import parse_instant
 from gateway.api.turns import OncePerTurn
 from gateway.services.availability import free_busy
 from gateway.services.timeline import NEAR_AFTER_S
-from gateway.store import keys
+from gateway.store.access import keys
 from gateway.store.engine import Database
 from tests.api.conftest import NOW, Place
 from tests.api.test_freebusy import WEEK, equip

@@ -30,7 +30,7 @@ from gateway.api.openapi import build_document
 from gateway.api.routes import ROUTES
 from gateway.core.errors import UpstreamUnreachable
 from gateway.settings import load_settings
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.schema import migrate
 from tests.api.conftest import Clock, fill

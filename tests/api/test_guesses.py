@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.api.readiness import Readiness
-from gateway.store.login_failures import PER_ADDRESS, PER_NAME, WINDOW_S
-from gateway.store.schedules import create_token
+from gateway.store.access.login_failures import PER_ADDRESS, PER_NAME, WINDOW_S
+from gateway.store.booking.schedules import create_token
 from tests.api.conftest import NOW, Place
 from tests.api.doors import Answer, Line, ask, request, served
 from tests.store.test_failure_counter import locked, rows

@@ -9,7 +9,7 @@ from gateway.api import connection
 from gateway.api.app import build_api
 from gateway.api.state import STATE
 from gateway.core.errors import PassingConflict, StoreBusy
-from gateway.store import idempotency, keys, principals
+from gateway.store.access import idempotency, keys, principals
 from gateway.store.booking_tables import idempotency as table
 from gateway.store.engine import Database
 from tests.api.conftest import AiohttpClient, Caller, Place

@@ -13,11 +13,12 @@ import sqlalchemy
 from gateway.api.freebusy import render_free_busy, weak_etag
 from gateway.api.timelines import Rendered, TimelineCache
 from gateway.services.availability import free_busy
-from gateway.store import calendars, objects
-from gateway.store.accounts import Keyring, find_connection
+from gateway.store.accounts import calendars
+from gateway.store.accounts.accounts import Keyring, find_connection
 from gateway.store.engine import Database
-from gateway.store.live import Live as LiveReader
-from gateway.store.live import open_live
+from gateway.store.objects import objects
+from gateway.store.signals import Live as LiveReader
+from gateway.store.signals import open_live
 from gateway.store.threads import StoreThreads
 from gateway.sync.scheduler import Worker
 from tests.api.conftest import AiohttpClient

@@ -6,8 +6,8 @@ from gateway.api.app import build_api
 from gateway.api.limits import MAX_CALLERS, WINDOW_S, Limits, name_public
 from gateway.core.errors import TooManyRequests
 from gateway.settings import load_settings
-from gateway.store.keys import find_key
-from gateway.store.rate_counts import add_counts
+from gateway.store.access.keys import find_key
+from gateway.store.access.rate_counts import add_counts
 from tests.api.conftest import NOW, AiohttpClient, Caller, Place
 
 MINUTE = NOW - NOW % WINDOW_S

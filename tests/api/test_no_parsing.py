@@ -9,8 +9,8 @@ from icalendar import Calendar
 from gateway.core.ical.objects import parse_calendar_object
 from gateway.core.recurrence.expand import default_window, expand
 from gateway.core.recurrence.model import BusyRules
-from gateway.store.collections import list_collections
-from gateway.store.objects import PreparedObject, save_objects
+from gateway.store.objects.collections import list_collections
+from gateway.store.objects.objects import PreparedObject, save_objects
 from tests.api.conftest import NOW, Place
 from tests.parsing import parsing
 

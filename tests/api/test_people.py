@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.store import principals
+from gateway.store.access import principals
 from tests.api.conftest import Place
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.api.freebusy import free_busy_pieces, render_free_busy
 from gateway.api.pieces import MAX_PERIODS, PIECE, join_pieces
 from gateway.services.availability import FreeBusy, SourceState
-from gateway.store import principals
+from gateway.store.access import principals
 from tests.api.conftest import Place
 from tests.api.doors import Line, ask, request, served
 from tests.api.test_freebusy import equip

@@ -268,7 +268,7 @@ async def test_a_crash_tells_nothing_but_its_request_id(
     def crash(*_: object, **__: object) -> None:
         raise RuntimeError("password=hunter2")
 
-    monkeypatch.setattr("gateway.store.overview.count_principals", crash)
+    monkeypatch.setattr("gateway.store.outbox.overview.count_principals", crash)
     answer = await place.platform.send("GET", "/v1/status")
     problem = await answer.json(content_type=None)
     assert (answer.status, problem["code"]) == (500, "internal-error")

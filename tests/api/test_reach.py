@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from gateway.core.recurrence.expand import default_window
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
+from gateway.store.booking.schedules import create_token
 from gateway.store.booking_tables import horizons
 from gateway.store.engine import Database
-from gateway.store.expansions import forget_expansions
-from gateway.store.objects import get_coverage
-from gateway.store.schedules import create_token
+from gateway.store.objects.expansions import forget_expansions
+from gateway.store.objects.objects import get_coverage
 from gateway.sync import service
 from gateway.sync.extend import extend_wanted
 from tests.api.conftest import NOW, AiohttpClient

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.api.schemas_schedules import ScheduleOut, SlotsOut
 from gateway.services.roles import set_calendar_roles
-from gateway.store import bookings, principals
+from gateway.store.access import principals
+from gateway.store.booking import bookings
 from gateway.store.engine import lock_principal
 from tests.api.conftest import NOW, Place
 from tests.services.people import DAY, HOUR, MONDAY, Person, connect, event, meeting

@@ -14,8 +14,9 @@ from gateway.api.timelines import TimelineCache
 from gateway.api.times import render_instant
 from gateway.core.intervals import Interval
 from gateway.services.availability import free_busy
-from gateway.store import bookings, principals
-from gateway.store.principals import Principal, find_principals
+from gateway.store.access import principals
+from gateway.store.access.principals import Principal, find_principals
+from gateway.store.booking import bookings
 from tests.api.conftest import NOW, Place
 from tests.api.test_fast_path import soon
 from tests.api.test_freebusy import equip

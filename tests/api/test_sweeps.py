@@ -3,10 +3,12 @@
 import pytest
 
 from gateway.api.sweeps import sweep
-from gateway.store import bookings, horizons, idempotency, keys
+from gateway.store.access import idempotency, keys
+from gateway.store.booking import bookings
 from gateway.store.booking_tables import holds
 from gateway.store.booking_tables import horizons as wanted
 from gateway.store.booking_tables import idempotency as answers
+from gateway.store.objects import horizons
 from tests.api.conftest import NOW, Place
 from tests.services.people import DAY, HOUR, MONDAY
 

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.api.openapi import build_document
 from gateway.api.routes import ROUTES
-from gateway.store.schedules import create_token
+from gateway.store.booking.schedules import create_token
 from tests.api.conftest import NOW, Place
 
 DOCUMENT: dict[str, Any] = orjson.loads(orjson.dumps(build_document(ROUTES, version="1")))

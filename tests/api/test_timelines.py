@@ -14,10 +14,13 @@ from gateway.core.intervals import Interval
 from gateway.core.status import FBType
 from gateway.services.availability import FreeBusy, free_busy
 from gateway.services.timeline import build_timeline
-from gateway.store import bookings, calendars, objects, principals
-from gateway.store.accounts import Keyring
+from gateway.store.access import principals
+from gateway.store.accounts import calendars
+from gateway.store.accounts.accounts import Keyring
+from gateway.store.booking import bookings
 from gateway.store.engine import Database
-from gateway.store.live import open_live
+from gateway.store.objects import objects
+from gateway.store.signals import open_live
 from gateway.store.threads import StoreThreads
 from tests.store.conftest import NOW, WINDOW, Place, place, prepared
 

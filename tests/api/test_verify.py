@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.api import bookings
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from tests.api.conftest import AiohttpClient
 from tests.api.icloud import Live, running

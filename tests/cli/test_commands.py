@@ -11,8 +11,9 @@ import pytest
 
 from benchmarks.simulation import connect_many
 from gateway.settings import Settings
-from gateway.store import accounts, calendars, principals
-from gateway.store.accounts import Keyring
+from gateway.store.access import principals
+from gateway.store.accounts import accounts, calendars
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from tests.e2e.conftest import GATEWAY, plain_environment, run_gateway
 

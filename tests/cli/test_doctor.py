@@ -7,9 +7,12 @@ import pytest
 from sqlalchemy import update
 
 from gateway.settings import Settings
-from gateway.store import accounts, calendars, heartbeats, outbox, principals
-from gateway.store.accounts import Credential, Keyring
+from gateway.store.access import principals
+from gateway.store.accounts import accounts, calendars
+from gateway.store.accounts.accounts import Credential, Keyring
 from gateway.store.engine import Database
+from gateway.store.operations import heartbeats
+from gateway.store.outbox import outbox
 from gateway.store.tables import connections, secrets
 from gateway.store.tables import heartbeats as beats
 from tests.e2e.conftest import Process, plain_environment, run_gateway

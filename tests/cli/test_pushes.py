@@ -7,7 +7,7 @@ import pytest
 
 from gateway.settings import Settings
 from gateway.store.engine import Database
-from gateway.store.outbox import park
+from gateway.store.outbox.outbox import park
 from tests.e2e.conftest import GATEWAY, plain_environment, run_gateway
 from tests.storage_plugin.conftest import World, at, make_world
 from tests.storage_plugin.dav import event

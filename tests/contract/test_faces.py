@@ -25,9 +25,11 @@ from gateway.core.intervals import Interval, complement, merge
 from gateway.services.booking import check_span_free
 from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings, load_settings
-from gateway.store import bookings, collections, keys, principals, schedules
-from gateway.store.accounts import Keyring
+from gateway.store.access import keys, principals
+from gateway.store.accounts.accounts import Keyring
+from gateway.store.booking import bookings, schedules
 from gateway.store.engine import Database, lock_principal
+from gateway.store.objects import collections
 from storage_plugin.server import build_application
 from tests.services.people import DAY, HOUR, Person, connect, event, utc
 from tests.storage_plugin.dav import Dav

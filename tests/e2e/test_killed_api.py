@@ -10,9 +10,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.store.accounts import Keyring
+from gateway.store.access.idempotency import LEASE_S
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
-from gateway.store.idempotency import LEASE_S
 from tests.api.conftest import fill
 from tests.e2e.conftest import Process, plain_environment
 

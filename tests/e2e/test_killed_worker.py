@@ -18,8 +18,9 @@ from gateway.core.errors import Conflict
 from gateway.lookalike.server import Lookalike
 from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings
-from gateway.store import accounts, calendars, principals
-from gateway.store.accounts import Keyring
+from gateway.store.access import principals
+from gateway.store.accounts import accounts, calendars
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.threads import StoreThreads
 from gateway.sync.connect import connect

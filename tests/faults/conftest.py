@@ -7,7 +7,7 @@ import pytest
 
 from gateway.lookalike.server import Lookalike
 from gateway.settings import Settings
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.threads import StoreThreads
 from gateway.sync.context import SyncContext

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from gateway.core.appointments.meaning import same_times
 from gateway.core.appointments.mirror import serve_mirrored
 from gateway.core.intervals import Interval, merge, subtract
-from gateway.store import collections, objects
-from gateway.store.outbox import LedgerRow
+from gateway.store.objects import collections, objects
+from gateway.store.outbox.outbox import LedgerRow
 from tests.faults.person import MIRRORED, Person, id_of
 
 

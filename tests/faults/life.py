@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from gateway.lookalike.server import Lookalike
-from gateway.store import accounts, conflicts, objects
+from gateway.store.access.principals import LoginKind
+from gateway.store.accounts import accounts
+from gateway.store.booking import conflicts
 from gateway.store.engine import Database
-from gateway.store.outbox import LedgerRow
-from gateway.store.principals import LoginKind
+from gateway.store.objects import objects
+from gateway.store.outbox.outbox import LedgerRow
 from tests.faults.edits import History, start_of
 from tests.faults.judge import content_differences, differences, write_differences
 from tests.faults.person import (

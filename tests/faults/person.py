@@ -19,9 +19,13 @@ from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.lookalike.server import Lookalike
 from gateway.services import booking
 from gateway.services.availability import FreeBusy, free_busy
-from gateway.store import bookings, calendars, collections, objects, outbox, principals
+from gateway.store.access import principals
+from gateway.store.accounts import calendars
+from gateway.store.booking import bookings
 from gateway.store.engine import Database, Session
-from gateway.store.objects import StoredObject
+from gateway.store.objects import collections, objects
+from gateway.store.objects.objects import StoredObject
+from gateway.store.outbox import outbox
 from gateway.sync.context import SyncContext
 from gateway.sync.scheduler import Worker
 from tests.sync.conftest import ZONE, Clock, Site, create_principal, event

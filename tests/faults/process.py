@@ -12,7 +12,7 @@ from random import Random
 from sqlalchemy import select
 
 from gateway.settings import Settings
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.tables import push_ledger
 from gateway.store.threads import StoreThreads

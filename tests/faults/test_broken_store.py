@@ -19,7 +19,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.settings import Settings
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.schema import migrate
 from storage_plugin.server import build_application

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from gateway.lookalike.quirks import QUIRKS
-from gateway.store import accounts
+from gateway.store.accounts import accounts
 from gateway.sync.scheduler import Worker
 from tests.faults.cases import CASES, Case
 from tests.faults.judge import (

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.lookalike.server import Lookalike
 from gateway.settings import Settings
-from gateway.store import accounts
-from gateway.store.accounts import Keyring
+from gateway.store.accounts import accounts
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.sync.scheduler import Worker
 from tests.faults.conftest import living

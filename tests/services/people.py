@@ -8,10 +8,12 @@ from zoneinfo import ZoneInfo
 
 from gateway.core.ical.objects import parse_calendar_object
 from gateway.core.recurrence.expand import BusyRules, default_window, expand
-from gateway.store import accounts, calendars, collections, objects, principals
-from gateway.store.accounts import Connection, Credential, Keyring
+from gateway.store.access import principals
+from gateway.store.access.principals import Principal
+from gateway.store.accounts import accounts, calendars
+from gateway.store.accounts.accounts import Connection, Credential, Keyring
 from gateway.store.engine import Database, lock_principal
-from gateway.store.principals import Principal
+from gateway.store.objects import collections, objects
 
 NOW = 1_793_000_000  # 2026-10-26T07:33:20Z, a Monday
 DAY = 86_400

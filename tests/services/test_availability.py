@@ -7,9 +7,10 @@ import pytest
 from gateway.core.errors import Conflict
 from gateway.services.availability import FreeBusy, explain, free_busy
 from gateway.services.roles import set_calendar_roles
-from gateway.store import bookings, collections
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
+from gateway.store.booking import bookings
 from gateway.store.engine import Database
+from gateway.store.objects import collections
 from tests.services.people import DAY, HOUR, MONDAY, NOW, Person, event, make_person, meeting
 
 WEEK = (MONDAY, MONDAY + 7 * DAY)

@@ -9,10 +9,12 @@ from gateway.services.roles import (
     change_calendar_roles,
     set_calendar_roles,
 )
-from gateway.store import accounts, collections, objects, outbox
-from gateway.store.accounts import Keyring
-from gateway.store.calendars import UpstreamCalendar
+from gateway.store.accounts import accounts
+from gateway.store.accounts.accounts import Keyring
+from gateway.store.accounts.calendars import UpstreamCalendar
 from gateway.store.engine import Database
+from gateway.store.objects import collections, objects
+from gateway.store.outbox import outbox
 from tests.services.people import MONDAY, NOW, Person, make_person, meeting
 
 

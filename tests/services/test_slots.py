@@ -12,8 +12,9 @@ from gateway.core.intervals import merge
 from gateway.services.roles import set_calendar_roles
 from gateway.services.slots import Question, Slots, find_common_slots
 from gateway.services.timeline import build_timeline
-from gateway.store import bookings, principals, schedules
-from gateway.store.accounts import Keyring
+from gateway.store.access import principals
+from gateway.store.accounts.accounts import Keyring
+from gateway.store.booking import bookings, schedules
 from gateway.store.engine import Database, lock_principal
 from tests.services.people import DAY, HOUR, MONDAY, NOW, Person, make_person, meeting
 

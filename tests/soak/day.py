@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.core.errors import GatewayError
-from gateway.store import accounts, leases
+from gateway.store.accounts import accounts, leases
 from gateway.sync.connect import test_connection
 from tests.faults.life import CHANGES, Life, Scene
 from tests.faults.person import DAY, HOUR, next_due

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.lookalike.server import Lookalike
 from gateway.settings import Settings
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.schema import migrate
 from tests.faults.life import Scene

@@ -21,18 +21,18 @@ from gateway.core.recurrence.expand import default_window, expand
 from gateway.core.recurrence.model import BusyRules, Expansion
 from gateway.settings import Settings
 from gateway.store import tables
-from gateway.store.bookings import Appointment, list_appointments
-from gateway.store.collections import create_collection, find_collection, get_collection
+from gateway.store.access.principals import create_login, create_principal, create_subaccount
+from gateway.store.booking.bookings import Appointment, list_appointments
 from gateway.store.engine import Database
-from gateway.store.objects import (
+from gateway.store.objects.collections import create_collection, find_collection, get_collection
+from gateway.store.objects.objects import (
     PreparedObject,
     StoredObject,
     delete_objects,
     find_object,
     save_object,
 )
-from gateway.store.outbox import LedgerRow, list_errands, list_ledger
-from gateway.store.principals import create_login, create_principal, create_subaccount
+from gateway.store.outbox.outbox import LedgerRow, list_errands, list_ledger
 from storage_plugin.server import build_application
 from tests.conftest import _administer as administer
 from tests.conftest import _with_name as with_name

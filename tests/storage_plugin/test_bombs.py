@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.store.collections import find_collection, update_collection
+from gateway.store.objects.collections import find_collection, update_collection
 from storage_plugin.calendars import MAX_PROPERTIES
 from storage_plugin.effort import Effort
 from storage_plugin.expansion import MAX_EXPANDED

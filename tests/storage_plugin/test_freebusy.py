@@ -7,7 +7,7 @@ import pytest
 from gateway.core.availability.merge import format_utc
 from gateway.services.availability import free_busy
 from gateway.store import tables
-from gateway.store.principals import get_principal
+from gateway.store.access.principals import get_principal
 from tests.storage_plugin.conftest import DAY0, at, now
 from tests.storage_plugin.dav import C, D, event
 

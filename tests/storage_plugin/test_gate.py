@@ -10,8 +10,8 @@ from contextlib import ExitStack
 import pytest
 
 from gateway.settings import Settings
+from gateway.store.access.principals import create_principal, create_subaccount
 from gateway.store.engine import Database, lock_principal
-from gateway.store.principals import create_principal, create_subaccount
 from gateway.store.schema import migrate
 from storage_plugin import processes
 from storage_plugin.gate import Gate

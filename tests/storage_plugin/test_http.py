@@ -18,7 +18,7 @@ import pytest
 from caldav.lib import error as caldav_error
 
 from gateway.settings import Settings
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.schema import migrate
 from tests.storage_plugin.conftest import World, at, make_world

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.store.collections import find_collection
+from gateway.store.objects.collections import find_collection
 from tests.storage_plugin.conftest import World, at
 from tests.storage_plugin.dav import Answer, D, Dav, event
 

@@ -3,9 +3,10 @@
 import pytest
 
 from gateway.services.moves import WITHIN_S
-from gateway.store import bookings, outbox
-from gateway.store.bookings import Appointment
-from gateway.store.outbox import LedgerRow
+from gateway.store.booking import bookings
+from gateway.store.booking.bookings import Appointment
+from gateway.store.outbox import outbox
+from gateway.store.outbox.outbox import LedgerRow
 from storage_plugin.storage import Storage
 from tests.storage_plugin.conftest import World, at, now
 from tests.storage_plugin.dav import G, event

@@ -11,11 +11,11 @@ from sqlalchemy import text
 from gateway.core.ical.objects import parse_calendar_object
 from gateway.core.recurrence.expand import default_window, expand
 from gateway.core.recurrence.model import BusyRules
-from gateway.store.bookings import span_of_object
-from gateway.store.collections import get_collection
+from gateway.store.access.principals import update_principal
+from gateway.store.booking.bookings import span_of_object
 from gateway.store.engine import Session, lock_principal
-from gateway.store.objects import PreparedObject, save_object
-from gateway.store.principals import update_principal
+from gateway.store.objects.collections import get_collection
+from gateway.store.objects.objects import PreparedObject, save_object
 from tests.storage_plugin.conftest import DAY0, World, at, now
 from tests.storage_plugin.dav import Answer, C, D, event
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import Settings
+from gateway.store.access.principals import delete_login, list_logins
 from gateway.store.engine import Database
-from gateway.store.principals import delete_login, list_logins
 from gateway.store.schema import migrate
 from tests.storage_plugin.conftest import at, make_world
 from tests.storage_plugin.dav import Dav, event, wrap

@@ -18,9 +18,9 @@ from gateway.core.intervals import DAY
 from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.services.availability import free_busy
 from gateway.services.overlaps import overlaps_of
-from gateway.store.accounts import Keyring
-from gateway.store.objects import get_coverage
-from gateway.store.principals import get_principal, update_principal
+from gateway.store.access.principals import get_principal, update_principal
+from gateway.store.accounts.accounts import Keyring
+from gateway.store.objects.objects import get_coverage
 from gateway.store.threads import StoreThreads
 from gateway.sync.context import SyncContext
 from gateway.sync.extend import extend_asked, extend_wanted

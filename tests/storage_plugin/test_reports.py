@@ -4,7 +4,7 @@ import pytest
 from radicale.app import Application
 
 from gateway.store import tables
-from gateway.store.collections import get_collection
+from gateway.store.objects.collections import get_collection
 from storage_plugin.middleware import Middleware
 from storage_plugin.server import _configuration
 from storage_plugin.state import Gateway

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from gateway.core.errors import StoreBusy, StoreFull
 from gateway.store import tables
-from gateway.store.principals import delete_login, list_logins
+from gateway.store.access.principals import delete_login, list_logins
 from storage_plugin.server import build_application
 from tests.storage_plugin.conftest import at
 from tests.storage_plugin.dav import TEXT, C, D, Dav, event, wrap

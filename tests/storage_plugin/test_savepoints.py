@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from gateway.core.errors import SlotTaken
 from gateway.services.booking import read_draft
 from gateway.store import booking_tables, tables
-from gateway.store.principals import verify_login
+from gateway.store.access.principals import verify_login
 from storage_plugin.calendars import Wanted, change_calendar, make_local_calendar
 from storage_plugin.state import fresh_state
 from tests.storage_plugin.conftest import World, at

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.store import tables
-from gateway.store.principals import create_principal, create_subaccount, get_principal
+from gateway.store.access.principals import create_principal, create_subaccount, get_principal
 from tests.storage_plugin.conftest import at, now
 from tests.storage_plugin.dav import TEXT, C, D, event, wrap
 from tests.storage_plugin.test_freebusy import periods

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.core.availability.hours import Week
-from gateway.store.working_hours import find_week, put_week
+from gateway.store.booking.working_hours import find_week, put_week
 from tests.storage_plugin.conftest import now
 from tests.storage_plugin.dav import C
 

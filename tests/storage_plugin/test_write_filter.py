@@ -3,9 +3,9 @@
 import pytest
 
 from gateway.store import booking_tables, tables
-from gateway.store.bookings import create_hold
-from gateway.store.outbox import list_errands, mark_in_doubt, update_ledger
-from gateway.store.principals import update_principal
+from gateway.store.access.principals import update_principal
+from gateway.store.booking.bookings import create_hold
+from gateway.store.outbox.outbox import list_errands, mark_in_doubt, update_ledger
 from tests.storage_plugin.conftest import DAY0, at, now
 from tests.storage_plugin.dav import G, event
 

@@ -6,10 +6,12 @@ import pytest
 
 from gateway.core.recurrence.expand import Expansion, Instance
 from gateway.core.status import FBType
-from gateway.store import accounts, calendars, collections, objects, principals
-from gateway.store.accounts import Credential, Keyring
-from gateway.store.collections import Collection
+from gateway.store.access import principals
+from gateway.store.accounts import accounts, calendars
+from gateway.store.accounts.accounts import Credential, Keyring
 from gateway.store.engine import Database
+from gateway.store.objects import collections, objects
+from gateway.store.objects.collections import Collection
 
 NOW = 1_790_000_000
 WINDOW = (NOW - 31 * 86_400, NOW + 400 * 86_400)

@@ -19,17 +19,17 @@ from gateway import store
 from gateway.core.availability.hours import Week
 from gateway.core.availability.slots import SlotRules
 from gateway.core.errors import GatewayError
-from gateway.store.accounts import Credential, Keyring
+from gateway.store.access.idempotency import Reservation
+from gateway.store.accounts.accounts import Credential, Keyring
+from gateway.store.accounts.members import Unread
+from gateway.store.accounts.runs import IdleEnd
+from gateway.store.booking.schedules import Offer
 from gateway.store.engine import Database, Session
-from gateway.store.erasing import Target
-from gateway.store.expansions import Outdated
-from gateway.store.idempotency import Reservation
-from gateway.store.members import Unread
-from gateway.store.objects import StoredObject
-from gateway.store.outbox import Errand, LedgerRow
-from gateway.store.overview import Scope
-from gateway.store.runs import IdleEnd
-from gateway.store.schedules import Offer
+from gateway.store.objects.expansions import Outdated
+from gateway.store.objects.objects import StoredObject
+from gateway.store.operations.erasing import Target
+from gateway.store.outbox.outbox import Errand, LedgerRow
+from gateway.store.outbox.overview import Scope
 from tests.store.conftest import NOW, Place, prepared
 
 Arguments = dict[str, Any]
@@ -54,15 +54,16 @@ class Statement:
 
 def functions() -> Iterator[tuple[str, Callable[..., Any]]]:
     """Yield each public function of the store that works in a unit, by its name."""
-    for module in pkgutil.iter_modules(store.__path__):
-        if module.ispkg:
+    for module in pkgutil.walk_packages(store.__path__, "gateway.store."):
+        if module.ispkg or ".migrations." in module.name:
             continue
-        loaded = importlib.import_module(f"gateway.store.{module.name}")
+        loaded = importlib.import_module(module.name)
+        room = module.name.rpartition(".")[2]
         for name, function in inspect.getmembers(loaded, inspect.isfunction):
             first = next(iter(inspect.signature(function).parameters), None)
             is_own = function.__module__ == loaded.__name__ and not name.startswith("_")
-            if is_own and first == "session" and f"{module.name}.{name}" not in HELPERS:
-                yield f"{module.name}.{name}", function
+            if is_own and first == "session" and f"{room}.{name}" not in HELPERS:
+                yield f"{room}.{name}", function
 
 
 def record(database: Database, place: Place, keyring: Keyring) -> list[Statement]:

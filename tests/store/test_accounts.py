@@ -3,8 +3,9 @@
 import pytest
 
 from gateway.core.errors import Conflict
-from gateway.store import accounts, leases, principals
-from gateway.store.accounts import Credential, Keyring
+from gateway.store.access import principals
+from gateway.store.accounts import accounts, leases
+from gateway.store.accounts.accounts import Credential, Keyring
 from tests.store.conftest import NOW, Place
 
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy
 
-from gateway.store import principals
+from gateway.store.access import principals
 from gateway.store.engine import Database
-from gateway.store.live import Live, PostgresqlLive, open_live
+from gateway.store.signals import Live, PostgresqlLive, open_live
 from tests.store.conftest import Place, place
 from tests.store.relay import relayed
 

@@ -6,24 +6,17 @@ import pytest
 from sqlalchemy import insert, update
 
 from gateway.core.errors import NotFound
-from gateway.store import (
-    accounts,
-    agenda,
-    bookings,
-    busy,
-    calendars,
-    checkup,
-    collections,
-    erasing,
-    objects,
-    outbox,
-    overview,
-    principals,
-    tables,
-)
-from gateway.store.accounts import Credential, Keyring
+from gateway.store import tables
+from gateway.store.access import principals
+from gateway.store.accounts import accounts, calendars
+from gateway.store.accounts.accounts import Credential, Keyring
+from gateway.store.booking import agenda, bookings
 from gateway.store.engine import Database, Session, lock_principal
-from gateway.store.overview import Scope
+from gateway.store.objects import collections, objects
+from gateway.store.objects import instances as busy
+from gateway.store.operations import checkup, erasing
+from gateway.store.outbox import outbox, overview
+from gateway.store.outbox.overview import Scope
 from tests.store.conftest import NOW, Place, prepared
 
 MANY = 3 * erasing.PIECE + 7

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import func, select
 
 from gateway.store import tables
+from gateway.store.access.failure_counter import MOST_KEYS, FailureCounter
+from gateway.store.access.login_failures import PER_ADDRESS, PER_NAME, WINDOW_S
 from gateway.store.engine import Database
-from gateway.store.failure_counter import MOST_KEYS, FailureCounter
-from gateway.store.login_failures import PER_ADDRESS, PER_NAME, WINDOW_S
 
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
 NOW = 1_800_000_000

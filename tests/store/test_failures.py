@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import event, text
 
 from gateway.core.errors import StoreBusy, StoreError
+from gateway.store.access.principals import create_subaccount, list_subaccounts
 from gateway.store.engine import Database
-from gateway.store.principals import create_subaccount, list_subaccounts
 from gateway.store.schema import check_schema
 from gateway.store.urls import database_exists, parse_database_url
 

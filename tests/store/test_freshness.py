@@ -5,11 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.store import calendars, checkup, overview
+from gateway.store.access.keys import create_key
+from gateway.store.accounts import calendars
 from gateway.store.engine import Database
-from gateway.store.keys import create_key
-from gateway.store.live import Live, PostgresqlLive, open_live
+from gateway.store.operations import checkup
+from gateway.store.outbox import overview
 from gateway.store.schema import migrate
+from gateway.store.signals import Live, PostgresqlLive, open_live
 from tests.store.conftest import NOW, Place
 from tests.store.test_migrations import downgrade
 

@@ -2,8 +2,8 @@
 
 import socket
 
-from gateway.store import heartbeats
 from gateway.store.engine import Database
+from gateway.store.operations import heartbeats
 from gateway.store.tables import generations
 from gateway.store.tables import heartbeats as rows
 from tests.store.conftest import NOW, Place

@@ -12,10 +12,10 @@ from gateway.cli.options import opened
 from gateway.cli.setup import Installation, initialise
 from gateway.core.errors import Conflict, KeyMismatch
 from gateway.settings import Settings
-from gateway.store.accounts import Keyring
+from gateway.store.access.keys import list_keys
+from gateway.store.accounts.accounts import Keyring
+from gateway.store.accounts.key_checks import bind_keyring, check_keyring
 from gateway.store.engine import Database, Session
-from gateway.store.key_checks import bind_keyring, check_keyring
-from gateway.store.keys import list_keys
 from gateway.store.tables import api_keys, key_checks, secrets
 from tests.store.conftest import Place
 

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import delete
 
 from gateway.core.errors import Conflict
+from gateway.store.access.keys import count_unbound_admins, create_key, revoke_key
 from gateway.store.engine import Database
-from gateway.store.keys import count_unbound_admins, create_key, revoke_key
 from gateway.store.tables import api_keys
 
 

@@ -9,10 +9,14 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy
 
-from gateway.store import accounts, bookings, calendars, collections, erasing, objects, principals
+from gateway.store.access import principals
+from gateway.store.access.keys import create_key, delete_key
+from gateway.store.accounts import accounts, calendars
+from gateway.store.booking import bookings
 from gateway.store.engine import Database, Session
-from gateway.store.keys import create_key, delete_key
-from gateway.store.live import Live, PostgresqlLive, Version, open_live
+from gateway.store.objects import collections, objects
+from gateway.store.operations import erasing
+from gateway.store.signals import Live, PostgresqlLive, Version, open_live
 from tests.store.conftest import NOW, Place, prepared
 from tests.store.relay import relayed
 

@@ -2,8 +2,7 @@
 
 from sqlalchemy import func, select
 
-from gateway.store.engine import Database
-from gateway.store.login_failures import (
+from gateway.store.access.login_failures import (
     PER_ADDRESS,
     PER_NAME,
     WINDOW_S,
@@ -11,6 +10,7 @@ from gateway.store.login_failures import (
     keys_of,
     note_failures,
 )
+from gateway.store.engine import Database
 from gateway.store.tables import login_failures
 
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"

@@ -6,9 +6,9 @@ from sqlalchemy import text
 
 from gateway.core.recurrence.expand import ENGINE_VERSION
 from gateway.store import migrations
-from gateway.store.calendars import create_calendar, get_calendar
+from gateway.store.accounts.calendars import create_calendar, get_calendar
 from gateway.store.engine import Database
-from gateway.store.objects import save_object
+from gateway.store.objects.objects import save_object
 from gateway.store.schema import migrate
 from tests.store.conftest import NOW, Place, prepared
 

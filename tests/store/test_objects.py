@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import NotFound
 from gateway.core.status import FBType
-from gateway.store import busy, calendars, collections, objects
+from gateway.store.accounts import calendars
 from gateway.store.engine import Database
+from gateway.store.objects import collections, objects
+from gateway.store.objects import instances as busy
 from tests.store.conftest import NOW, WINDOW, Place, prepared
 
 HOUR = 3600

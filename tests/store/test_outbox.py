@@ -2,8 +2,10 @@
 
 import pytest
 
-from gateway.store import accounts, objects, outbox
-from gateway.store.outbox import LedgerRow
+from gateway.store.accounts import accounts
+from gateway.store.objects import objects
+from gateway.store.outbox import outbox
+from gateway.store.outbox.outbox import LedgerRow
 from tests.store.conftest import NOW, Place, prepared
 
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 
 from gateway.store import booking_tables
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Session
 from tests.store.conftest import Place
 from tests.store.crowd import fill
@@ -43,7 +43,7 @@ EXCUSES = {
     "agenda.push_states": "the pushes of one page of appointments",
     "bookings.find_by_account_address": _OF_ONE_TENANT,
     "bookings.span_of_object": "the instances of one object",
-    "busy.list_sources": _OF_ONE_PERSON,
+    "instances.list_sources": _OF_ONE_PERSON,
     "calendars.list_calendars": _OF_ONE_PERSON,
     "checkup.late_pushes": _DOCTOR,
     "checkup.members_set_aside": _DOCTOR,

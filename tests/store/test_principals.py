@@ -3,7 +3,8 @@
 import pytest
 
 from gateway.core.errors import NotFound
-from gateway.store import erasing, keys, principals
+from gateway.store.access import keys, principals
+from gateway.store.operations import erasing
 from tests.store.conftest import NOW, Place
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from gateway.core.errors import SchemaMismatch
 from gateway.store.engine import Database
-from gateway.store.objects import upstream_etags
+from gateway.store.objects.objects import upstream_etags
 from gateway.store.schema import _config, check_schema, find_schema_problem, head_revision, migrate
 from gateway.store.structure import differences, expected_structure, metadata, read_structure
 

@@ -11,8 +11,8 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from gateway.core.errors import SchemaMismatch
+from gateway.store.access.principals import create_subaccount, list_subaccounts
 from gateway.store.engine import Database
-from gateway.store.principals import create_subaccount, list_subaccounts
 from gateway.store.schema import find_schema_problem, head_revision, migrate
 from gateway.store.structure import read_structure
 

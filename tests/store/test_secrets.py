@@ -9,8 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from gateway.core.errors import KeyMismatch, NotFound, StoreError
-from gateway.store import accounts
-from gateway.store.accounts import Credential, Keyring
+from gateway.store.accounts import accounts
+from gateway.store.accounts.accounts import Credential, Keyring
 from gateway.store.engine import Database, new_id
 from tests.store.conftest import Place
 

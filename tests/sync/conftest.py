@@ -16,11 +16,15 @@ from gateway.lookalike.server import Lookalike
 from gateway.lookalike.world import Account
 from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings
-from gateway.store import accounts, bookings, calendars, collections, objects, outbox, principals
-from gateway.store.accounts import Keyring
-from gateway.store.calendars import UpstreamCalendar
+from gateway.store.access import principals
+from gateway.store.accounts import accounts, calendars
+from gateway.store.accounts.accounts import Keyring
+from gateway.store.accounts.calendars import UpstreamCalendar
+from gateway.store.booking import bookings
 from gateway.store.engine import Database, lock_principal
-from gateway.store.objects import PreparedObject, StoredObject
+from gateway.store.objects import collections, objects
+from gateway.store.objects.objects import PreparedObject, StoredObject
+from gateway.store.outbox import outbox
 from gateway.store.threads import StoreThreads
 from gateway.sync.connect import connect
 from gateway.sync.context import SyncContext

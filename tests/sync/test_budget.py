@@ -8,8 +8,8 @@ import pytest
 
 from gateway.lookalike.server import Lookalike
 from gateway.settings import Settings
-from gateway.store import leases
-from gateway.store.accounts import Keyring
+from gateway.store.accounts import leases
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.sync.context import SyncContext
 from gateway.sync.lease import leased

@@ -4,8 +4,10 @@ import pytest
 
 from gateway.core.errors import Conflict, CredentialRejected, GatewayError, InvalidInput, NotFound
 from gateway.settings import Settings
-from gateway.store import accounts, calendars, collections, objects, outbox
-from gateway.store.accounts import Credential
+from gateway.store.accounts import accounts, calendars
+from gateway.store.accounts.accounts import Credential
+from gateway.store.objects import collections, objects
+from gateway.store.outbox import outbox
 from gateway.sync.connect import (
     app_specific,
     check_credential,

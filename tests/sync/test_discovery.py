@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.store import accounts, calendars
-from gateway.store.accounts import Credential
+from gateway.store.accounts import accounts, calendars
+from gateway.store.accounts.accounts import Credential
 from gateway.sync.connect import ask_account
 from gateway.upstream.discovery import parse_listing
 from gateway.upstream.reports import parse_multistatus, parse_xml

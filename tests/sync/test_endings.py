@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.store.runs import IdleEnd
+from gateway.store.accounts.runs import IdleEnd
 from tests.sync.conftest import Site
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from gateway.core.recurrence.expand import default_window
 from gateway.services.roles import set_calendar_options
-from gateway.store import busy, collections, expansions, objects, principals
+from gateway.store.access import principals
 from gateway.store.engine import lock_principal
+from gateway.store.objects import collections, expansions, objects
+from gateway.store.objects import instances as busy
 from gateway.sync.account import _is_reconcile_due
 from gateway.sync.extend import extend_windows
 from tests.sync.conftest import Site, create_principal, event

@@ -15,9 +15,12 @@ from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.lookalike.server import Lookalike
 from gateway.services.availability import free_busy
 from gateway.settings import Settings
-from gateway.store import calendars, collections, objects, outbox, principals
-from gateway.store.accounts import Credential
+from gateway.store.access import principals
+from gateway.store.accounts import calendars
+from gateway.store.accounts.accounts import Credential
 from gateway.store.engine import lock_principal
+from gateway.store.objects import collections, objects
+from gateway.store.outbox import outbox
 from gateway.sync.connect import ask_account, record_connection
 from gateway.sync.scheduler import Worker
 from tests.sync.conftest import EMAIL, NOW, ZONE, Site, create_principal, event, make_context

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gateway.store import conflicts
+from gateway.store.booking import conflicts
 from tests.sync.conftest import Site, event
 from tests.sync.test_own import at, busy_spans, name_of
 

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.services.availability import free_busy
-from gateway.store import principals
+from gateway.store.access import principals
 from gateway.sync import pull
 from tests.sync.conftest import NOW, Site, event
 

@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy
 
-from gateway.store import accounts
+from gateway.store.accounts import accounts
 from gateway.sync.connect import connect
 from gateway.sync.outcome import OUTAGE_SPAN_S, PROBE_DELAYS_S
 from gateway.sync.scheduler import sync_account

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from gateway.services.pushes import drop_push, retry_push
-from gateway.store import busy, collections, conflicts, outbox
-from gateway.store.overview import Scope
-from gateway.store.principals import update_principal
+from gateway.store.access.principals import update_principal
+from gateway.store.booking import conflicts
+from gateway.store.objects import collections
+from gateway.store.objects import instances as busy
+from gateway.store.outbox import outbox
+from gateway.store.outbox.overview import Scope
 from gateway.sync import own
 from tests.sync.conftest import Site, event
 

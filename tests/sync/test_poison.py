@@ -13,9 +13,10 @@ from sqlalchemy import update
 from gateway.core.recurrence.expand import default_window
 from gateway.lookalike.server import Lookalike
 from gateway.settings import Settings
-from gateway.store import accounts, expansions, members, objects
-from gateway.store.accounts import Keyring
+from gateway.store.accounts import accounts, members
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
+from gateway.store.objects import expansions, objects
 from gateway.store.tables import (
     connections,
     generations,

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.observe import metrics
-from gateway.store import collections, objects
+from gateway.store.objects import collections, objects
 from gateway.sync import pull
 from gateway.sync.report import Progress
 from gateway.sync.scheduler import sync_account

@@ -8,7 +8,9 @@ from itertools import pairwise
 import pytest
 
 from gateway.core.errors import UpstreamUnreachable
-from gateway.store import accounts, busy, calendars, collections, objects
+from gateway.store.accounts import accounts, calendars
+from gateway.store.objects import collections, objects
+from gateway.store.objects import instances as busy
 from gateway.sync import pull
 from gateway.sync.listing import apply_listing
 from tests.sync.conftest import Site, event

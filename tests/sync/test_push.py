@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway.core.ical.objects import peek_uid
-from gateway.store import collections, objects, outbox
+from gateway.store.objects import collections, objects
+from gateway.store.outbox import outbox
 from gateway.sync import push
 from gateway.sync.scheduler import Worker
 from tests.sync.conftest import Site, event

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from gateway.core.recurrence.expand import ENGINE_VERSION
-from gateway.store import collections, objects
+from gateway.store.objects import collections, objects
 from gateway.store.tables import generations, instances, secrets
 from gateway.store.tables import objects as object_rows
 from gateway.sync.extend import extend_until

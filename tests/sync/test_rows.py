@@ -12,7 +12,8 @@ import pytest
 
 from gateway.lookalike.fixtures import BY_NAME, fixture_day, put_fixtures
 from gateway.services.availability import free_busy
-from gateway.store import conflicts, principals
+from gateway.store.access import principals
+from gateway.store.booking import conflicts
 from tests.sync.conftest import ZONE, Site, event
 
 DAY = 86_400

@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 
 from gateway.core.errors import Conflict
-from gateway.store import accounts, leases, outbox
+from gateway.store.accounts import accounts, leases
+from gateway.store.outbox import outbox
 from gateway.sync import account
 from gateway.sync.connect import connect, pause
 from gateway.sync.lease import leased

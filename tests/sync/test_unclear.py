@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.services.availability import free_busy
-from gateway.store.principals import get_principal
+from gateway.store.access.principals import get_principal
 from tests.sync.conftest import Site, event
 
 HOUR = 3600

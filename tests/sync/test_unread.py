@@ -3,8 +3,9 @@
 import pytest
 
 from gateway.services.availability import FreeBusy, free_busy
-from gateway.store import members, principals
-from gateway.store.members import SET_ASIDE_AFTER_S
+from gateway.store.access import principals
+from gateway.store.accounts import members
+from gateway.store.accounts.members import SET_ASIDE_AFTER_S
 from gateway.sync.scheduler import Worker
 from tests.sync.conftest import Site, event
 

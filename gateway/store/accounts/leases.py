@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, select, 
 
 from gateway.core.errors import RunCrashed
 from gateway.observe import logger, metrics
-from gateway.store.accounts import Connection
+from gateway.store.accounts.accounts import Connection
 from gateway.store.engine import Session, chunks
 from gateway.store.tables import connections
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Select, or_, select
 
-from gateway.store import members
-from gateway.store.collections import GOING
+from gateway.store.accounts import members
+from gateway.store.accounts.leases import POLLED_STATES
 from gateway.store.engine import Session
-from gateway.store.freshness import synced_at
-from gateway.store.leases import POLLED_STATES
-from gateway.store.overview import Scope, narrow
+from gateway.store.objects.collections import GOING
+from gateway.store.objects.freshness import synced_at
+from gateway.store.outbox.overview import Scope, narrow
 from gateway.store.tables import (
     connections,
     generations,

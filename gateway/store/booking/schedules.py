@@ -17,6 +17,7 @@ from gateway.core.availability.slots import Hours, SlotRules
 from gateway.core.errors import NotFound, ScheduleUnreadable
 from gateway.core.intervals import Interval
 from gateway.observe import logger
+from gateway.store.access.principals import Cursor, hash_secret
 from gateway.store.booking_tables import (
     appointments,
     freebusy_tokens,
@@ -25,7 +26,6 @@ from gateway.store.booking_tables import (
     schedules,
 )
 from gateway.store.engine import Session, chunks, new_id
-from gateway.store.principals import Cursor, hash_secret
 
 OnUnknown = Literal["block", "tentative", "ignore", "fail"]
 OnTentative = Literal["block", "free"]

@@ -23,10 +23,10 @@ import psycopg
 from sqlalchemy import URL, make_url
 
 from gateway.observe import logger
+from gateway.store.access.keys import ApiKey
+from gateway.store.access.principals import hash_secret
 from gateway.store.engine import GENERATION_CHANNEL, Database, new_id
-from gateway.store.freshness import VERIFIED
-from gateway.store.keys import ApiKey
-from gateway.store.principals import hash_secret
+from gateway.store.objects.freshness import VERIFIED
 
 Version = tuple[int, int]
 Connection = psycopg.Connection[tuple[Any, ...]]

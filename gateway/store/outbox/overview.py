@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Select, delete, func, select
 
 from gateway.core.errors import NotFound
-from gateway.store.collections import GOING
 from gateway.store.engine import Session
-from gateway.store.freshness import synced_at
-from gateway.store.outbox import Errand, LedgerRow
+from gateway.store.objects.collections import GOING
+from gateway.store.objects.freshness import synced_at
+from gateway.store.outbox.outbox import Errand, LedgerRow
 from gateway.store.tables import (
     connections,
     objects,

@@ -15,8 +15,8 @@ from sqlalchemy import BindParameter, bindparam, delete, func, insert, select, u
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import ENGINE_VERSION, Expansion, Instance
-from gateway.store.collections import GOING, Collection, next_revision
 from gateway.store.engine import Session, chunks, new_id, notify_generation, upsert
+from gateway.store.objects.collections import GOING, Collection, next_revision
 from gateway.store.tables import generations, instances, objects, revisions
 
 ObjectKind = Literal["appointment", "blocked-slot", "mirrored"]

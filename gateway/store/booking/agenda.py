@@ -8,11 +8,11 @@ from sqlalchemy import Select, literal_column, select, tuple_
 
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
+from gateway.store.booking.bookings import Appointment, Hold
 from gateway.store.booking_tables import appointments, holds
-from gateway.store.bookings import Appointment, Hold
-from gateway.store.collections import GOING
 from gateway.store.engine import Session
-from gateway.store.overview import Scope, narrow
+from gateway.store.objects.collections import GOING
+from gateway.store.outbox.overview import Scope, narrow
 from gateway.store.tables import objects, outbox, push_ledger
 
 Cursor = tuple[int, str]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, or_, select
 
 from gateway.core.errors import KeyMismatch, StoreError
-from gateway.store.accounts import Keyring
+from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database, Session, upsert
 from gateway.store.tables import connections, key_checks, push_ledger, secrets
 

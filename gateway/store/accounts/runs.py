@@ -13,10 +13,10 @@ from sqlalchemy import bindparam, exists, func, or_, select, update
 from sqlalchemy.exc import DBAPIError
 
 from gateway.core.errors import NotFound, SecretUnreadable
-from gateway.store.accounts import COLUMNS, Connection, Credential, Keyring, connection_of
+from gateway.store.accounts.accounts import COLUMNS, Connection, Credential, Keyring, connection_of
+from gateway.store.accounts.leases import POLLED_STATES
 from gateway.store.engine import Session
-from gateway.store.freshness import tell_verified
-from gateway.store.leases import POLLED_STATES
+from gateway.store.objects.freshness import tell_verified
 from gateway.store.tables import connections, outbox, principals, secrets, upstream_calendars
 
 _email = secrets.alias("email")

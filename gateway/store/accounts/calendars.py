@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from gateway.core.errors import NotFound
 from gateway.core.recurrence.model import AllDay
 from gateway.store.engine import Session, new_id
-from gateway.store.freshness import synced_at
+from gateway.store.objects.freshness import synced_at
 from gateway.store.tables import collections, connections, objects, upstream_calendars
 
 Role = Literal["none", "linked", "conflict", "tracked"]

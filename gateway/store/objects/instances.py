@@ -1,7 +1,7 @@
 """Reading instances: who is busy when, and which objects lie in a time range.
 
 Nothing here parses iCalendar. A read is one indexed range scan: no row is longer than
-:data:`gateway.store.objects.PIECE_S`, so it starts that much before the window.
+:data:`gateway.store.objects.objects.PIECE_S`, so it starts that much before the window.
 """
 
 from collections.abc import Collection as AbstractCollection
@@ -17,8 +17,8 @@ from gateway.core.intervals import Interval
 from gateway.core.recurrence.model import NOT_UNDERSTOOD
 from gateway.core.status import BLOCKING, FBType
 from gateway.store.engine import Session, chunks, joined
-from gateway.store.freshness import synced_at
-from gateway.store.objects import PIECE_S, get_coverage
+from gateway.store.objects.freshness import synced_at
+from gateway.store.objects.objects import PIECE_S, get_coverage
 from gateway.store.tables import (
     collections,
     connections,
@@ -56,7 +56,7 @@ class Source:
     def verified(self, at: int) -> "Source":
         """Return the source as it is when a poll found all calendars of its account current.
 
-        The same as :func:`gateway.store.freshness.synced_at` says in the database.
+        The same as :func:`gateway.store.objects.freshness.synced_at` says in the database.
         """
         if self.synced_at is None or self.synced_at >= at or self.state in ("gone", "never"):
             return self

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from gateway.core.errors import StoreError
-from gateway.store.engine import Database
-from gateway.store.login_failures import (
+from gateway.store.access.login_failures import (
     PER_ADDRESS,
     PER_NAME,
     WINDOW_S,
@@ -20,6 +19,7 @@ from gateway.store.login_failures import (
     keys_of,
     note_failures,
 )
+from gateway.store.engine import Database
 
 WAIT_MS = 50
 RETRY_S = 1.0

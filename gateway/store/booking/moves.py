@@ -7,7 +7,7 @@ from sqlalchemy import delete, select
 
 from gateway.store.booking_tables import appointment_moves
 from gateway.store.engine import Session, upsert
-from gateway.store.objects import StoredObject
+from gateway.store.objects.objects import StoredObject
 
 KEPT_S = 3600
 

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import delete, insert, or_, select, tuple_, update
 
 from gateway.core.errors import Conflict, NotFound, SecretUnreadable
+from gateway.store.accounts.secrets import KEYRING_VARIABLE, Keyring
 from gateway.store.engine import Session, chunks, new_id, upsert
-from gateway.store.secrets import KEYRING_VARIABLE, Keyring
 from gateway.store.stored_json import read_texts
 from gateway.store.tables import connections, secrets
 

@@ -22,8 +22,8 @@ from gateway.store.booking_tables import (
     schedules,
     working_hours,
 )
-from gateway.store.collections import ERASED, GOING
 from gateway.store.engine import Session, chunks, lock_principal, notify_generation
+from gateway.store.objects.collections import ERASED, GOING
 from gateway.store.tables import (
     api_keys,
     collections,

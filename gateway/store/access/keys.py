@@ -12,8 +12,8 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Row
 
 from gateway.core.errors import Conflict, NotFound
+from gateway.store.access.principals import get_subaccount, hash_secret
 from gateway.store.engine import Session, chunks, new_id
-from gateway.store.principals import get_subaccount, hash_secret
 from gateway.store.tables import api_keys
 
 

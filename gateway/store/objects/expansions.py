@@ -14,9 +14,9 @@ from sqlalchemy import ColumnElement, Select, and_, delete, or_, select, update
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import ENGINE_VERSION, Expansion
 from gateway.core.recurrence.model import AllDay
-from gateway.store.collections import GOING
 from gateway.store.engine import Session
-from gateway.store.objects import bump_generation, insert_instances, set_coverage
+from gateway.store.objects.collections import GOING
+from gateway.store.objects.objects import bump_generation, insert_instances, set_coverage
 from gateway.store.tables import (
     collections,
     generations,

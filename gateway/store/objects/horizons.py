@@ -12,8 +12,8 @@ from sqlalchemy import delete, func, or_, select
 from gateway.core.intervals import DAY, Interval
 from gateway.core.recurrence.expand import default_window
 from gateway.store.booking_tables import horizons
-from gateway.store.collections import GOING
 from gateway.store.engine import Session, upsert
+from gateway.store.objects.collections import GOING
 from gateway.store.tables import generations, objects
 
 KEPT_S = 30 * DAY

@@ -8,8 +8,8 @@ from sqlalchemy import Select, func, insert, select, tuple_, update
 from gateway.core.errors import NotFound
 from gateway.store.booking_tables import appointments
 from gateway.store.engine import Session, new_id
-from gateway.store.outbox import LedgerRow
-from gateway.store.overview import Scope, narrow
+from gateway.store.outbox.outbox import LedgerRow
+from gateway.store.outbox.overview import Scope, narrow
 from gateway.store.tables import conflicts
 
 ConflictKind = Literal["time", "text", "deleted-upstream", "deleted-here"]

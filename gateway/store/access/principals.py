@@ -15,9 +15,9 @@ from sqlalchemy import bindparam, delete, func, insert, select, tuple_, update
 
 from gateway.core.errors import NotFound
 from gateway.core.recurrence.expand import ENGINE_VERSION
-from gateway.store.collections import ensure_platform_collection
 from gateway.store.engine import Session, new_id
-from gateway.store.expansions import forget_expansions
+from gateway.store.objects.collections import ensure_platform_collection
+from gateway.store.objects.expansions import forget_expansions
 from gateway.store.tables import (
     generations,
     logins,
