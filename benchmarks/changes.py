@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks.events import OWNER, ZONE, Mix, make_events
-from gateway.services.booking import prepare_draft, read_draft
+from gateway.services.objects import prepare_draft, read_draft
 from gateway.settings import Settings
 from gateway.store.access import principals
 from gateway.store.access.principals import Principal

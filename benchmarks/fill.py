@@ -10,7 +10,7 @@ from benchmarks.events import OWNER, ZONE, Made
 from gateway.cli.setup import initialise
 from gateway.core.recurrence.expand import default_window
 from gateway.core.recurrence.model import BusyRules
-from gateway.services.booking import prepare_draft, read_draft
+from gateway.services.objects import prepare_draft, read_draft
 from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings
 from gateway.store.access import keys, principals

@@ -17,7 +17,7 @@ from radicale.xmlutils import make_clark
 
 from gateway.core.ical.lines import join_folds
 from gateway.core.intervals import Interval
-from gateway.services.booking import (
+from gateway.services.objects import (
     Draft,
     delete_local_object,
     move_object,

@@ -14,14 +14,14 @@ from radicale import types
 from radicale.app.base import ApplicationBase
 
 from gateway.core.errors import InvalidCalendarData
-from gateway.services.booking import (
+from gateway.services.moves import may_be_copy, note_deletion, refuses_copy, was_copied
+from gateway.services.objects import (
     Draft,
     kind_of_new,
     prepare_draft,
     read_draft,
     span_to_know,
 )
-from gateway.services.moves import may_be_copy, note_deletion, refuses_copy, was_copied
 from gateway.store.access.principals import get_principal
 from gateway.store.booking.bookings import owner_addresses
 from gateway.store.engine import lock_principal

@@ -1,6 +1,6 @@
 """Booking by API: hold a time, make, change and cancel an appointment, block a time by hand.
 
-The rules of writing are those of :mod:`gateway.services.booking`: one unit that locks the
+The rules of writing are those of :mod:`gateway.services.objects`: one unit that locks the
 principal, checks, and writes object, row, ledger and errand together (R13, R27).
 """
 
@@ -10,7 +10,7 @@ from uuid import uuid4
 from gateway.core.appointments.body import change_event, write_event
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.intervals import Interval
-from gateway.services.booking import (
+from gateway.services.objects import (
     KIND_PROPERTY,
     check_span_free,
     delete_platform_object,

@@ -5,7 +5,7 @@ the deletion beside it, before or after, does not count. Everything runs in the 
 with the principal locked.
 """
 
-from gateway.services.booking import prepare_draft, read_draft
+from gateway.services.objects import prepare_draft, read_draft
 from gateway.services.pushes import push_appointment, restore_push
 from gateway.store.access.principals import get_principal
 from gateway.store.booking import moves

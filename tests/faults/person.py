@@ -17,7 +17,7 @@ from gateway.core.ical.objects import peek_uid
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.lookalike.server import Lookalike
-from gateway.services import booking
+from gateway.services import objects as booking
 from gateway.services.availability import FreeBusy, free_busy
 from gateway.store.access import principals
 from gateway.store.accounts import calendars

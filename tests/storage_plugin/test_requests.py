@@ -345,7 +345,7 @@ def test_a_busy_or_full_database_is_told_and_nothing_changes(
     def fail(*_args, **_kwargs):
         raise error
 
-    monkeypatch.setattr("gateway.services.booking.save_object", fail)
+    monkeypatch.setattr("gateway.services.objects.save_object", fail)
     answer = world.device.put(path, event("g", at(11), at(12)))
     assert answer.status == status
     assert answer.headers.get("Retry-After") == ("5" if status == 503 else None)

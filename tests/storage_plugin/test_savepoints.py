@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from gateway.core.errors import SlotTaken
-from gateway.services.booking import read_draft
+from gateway.services.objects import read_draft
 from gateway.store import booking_tables, tables
 from gateway.store.access.principals import verify_login
 from storage_plugin.calendars import Wanted, change_calendar, make_local_calendar
