@@ -10,6 +10,7 @@ from benchmarks.events import OWNER, ZONE, Made
 from gateway.cli.setup import initialise
 from gateway.core.recurrence.expand import default_window
 from gateway.core.recurrence.model import BusyRules
+from gateway.expansion.prepare import MirrorRules, RawObject, prepare_mirrored
 from gateway.services.objects import prepare_draft, read_draft
 from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings
@@ -20,7 +21,6 @@ from gateway.store.accounts.accounts import Credential, Keyring
 from gateway.store.engine import Database, Session
 from gateway.store.objects import collections
 from gateway.store.objects.objects import PreparedObject, save_objects
-from gateway.sync.prepare import MirrorRules, RawObject, prepare_mirrored
 
 _AT_ONCE = 250
 Prepare = Callable[[Made], PreparedObject]

@@ -31,7 +31,7 @@ from gateway.store.engine import Database, Session
 from gateway.store.threads import StoreThreads
 from gateway.sync.connect import ask_account
 from gateway.sync.context import SyncContext
-from gateway.sync.listing import apply_listing
+from gateway.sync.pull.listing import apply_listing
 from gateway.sync.scheduler import Worker
 from gateway.upstream.discovery import Discovered
 

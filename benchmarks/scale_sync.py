@@ -26,7 +26,7 @@ from gateway.store.threads import StoreThreads
 from gateway.sync import outcome
 from gateway.sync.context import SyncContext
 from gateway.sync.lease import claimed
-from gateway.sync.plan import Plan, load_held, meet
+from gateway.sync.pull.plan import Plan, load_held, meet
 from gateway.sync.scheduler import Worker
 
 LATENCY_S = 0.4

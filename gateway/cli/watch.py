@@ -31,9 +31,9 @@ from gateway.store.accounts.calendars import list_calendars
 from gateway.store.accounts.leases import POLLED_STATES
 from gateway.store.engine import Session
 from gateway.store.objects.collections import list_collections
-from gateway.sync.account import sync_account
 from gateway.sync.context import SyncContext
 from gateway.sync.report import Progress, SyncReport
+from gateway.sync.run import sync_account
 
 
 def sync(

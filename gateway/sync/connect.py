@@ -16,7 +16,7 @@ from gateway.store.operations import erasing
 from gateway.store.outbox import outbox
 from gateway.sync.context import SyncContext
 from gateway.sync.lease import leased
-from gateway.sync.listing import apply_listing
+from gateway.sync.pull.listing import apply_listing
 from gateway.upstream.budget import Budget
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.discovery import Discovered, discover

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from random import Random
 from secrets import token_hex
 
+from gateway.expansion.worker import Expander
 from gateway.isolation import Isolation
 from gateway.settings import Settings
 from gateway.store.accounts import leases
 from gateway.store.accounts.accounts import Credential, Keyring
 from gateway.store.threads import StoreThreads
 from gateway.sync.endings import IdleEndings
-from gateway.sync.expander import Expander
 from gateway.sync.refusals import Refusals
 from gateway.upstream.budget import Budget
 from gateway.upstream.client import UpstreamClient

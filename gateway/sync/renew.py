@@ -10,13 +10,13 @@ from functools import partial
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import ENGINE_VERSION, Expansion, default_window
+from gateway.expansion.prepare import FAILED
 from gateway.observe import logger
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import expansions, objects
 from gateway.store.objects.expansions import Outdated
 from gateway.sync.context import SyncContext
-from gateway.sync.extend import Rules, load_body, load_rules, rules_of
-from gateway.sync.prepare import FAILED
+from gateway.sync.windows import Rules, load_body, load_rules, rules_of
 
 BATCH = 100
 PAUSE_S = 0.5

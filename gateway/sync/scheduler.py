@@ -20,14 +20,14 @@ from gateway.store.engine import Session
 from gateway.store.operations.heartbeats import ALIVE_FOR_S
 from gateway.store.outbox import outbox
 from gateway.sync import renew
-from gateway.sync.account import Mode, run_account, sync_account
 from gateway.sync.context import SyncContext
 from gateway.sync.erasures import erase_next
-from gateway.sync.extend import extend_asked, extend_windows
 from gateway.sync.lease import claimed, leased
 from gateway.sync.outcome import backoff_delay
 from gateway.sync.renew import renew_batch
 from gateway.sync.report import Progress, SyncReport
+from gateway.sync.run import Mode, run_account, sync_account
+from gateway.sync.windows import extend_asked, extend_windows
 
 __all__ = ["Progress", "SyncReport", "Worker", "sync_account"]
 

@@ -12,10 +12,10 @@ from gateway.store.accounts import accounts
 from gateway.store.accounts.accounts import Connection
 from gateway.sync import connect
 from gateway.sync.context import SyncContext
-from gateway.sync.extend import extend_until
+from gateway.sync.pull.verify import judge_calendars
 from gateway.sync.report import CalendarOutcome
 from gateway.sync.scheduler import Worker
-from gateway.sync.verify import judge_calendars
+from gateway.sync.windows import extend_until
 
 PUSH_WITHIN_S = 3.0
 """How long somebody who asked for a sync waits for pushes beyond the reading."""

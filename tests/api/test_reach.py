@@ -15,7 +15,7 @@ from gateway.store.engine import Database
 from gateway.store.objects.expansions import forget_expansions
 from gateway.store.objects.objects import get_coverage
 from gateway.sync import service
-from gateway.sync.extend import extend_wanted
+from gateway.sync.windows import extend_wanted
 from tests.api.conftest import NOW, AiohttpClient
 from tests.api.icloud import Live, running
 from tests.sync.conftest import event

@@ -54,7 +54,11 @@ def make_settings(server: Lookalike, data_dir, **more) -> Settings:
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a handful of events be several batches."""
-    for module in ("gateway.upstream.quirks", "gateway.sync.fetch", "gateway.sync.own"):
+    for module in (
+        "gateway.upstream.quirks",
+        "gateway.sync.pull.fetch",
+        "gateway.sync.push.incoming",
+    ):
         monkeypatch.setattr(f"{module}.MULTIGET_BATCH", 4)
 
 

@@ -23,7 +23,7 @@ from gateway.store.accounts.accounts import Keyring
 from gateway.store.objects.objects import get_coverage
 from gateway.store.threads import StoreThreads
 from gateway.sync.context import SyncContext
-from gateway.sync.extend import extend_asked, extend_wanted
+from gateway.sync.windows import extend_asked, extend_wanted
 from tests.storage_plugin.conftest import World, now
 from tests.storage_plugin.dav import event
 

@@ -12,8 +12,8 @@ import pytest
 
 from gateway.core.recurrence.model import BusyRules
 from gateway.core.status import FBType
-from gateway.sync.expander import INLINE_LIMIT, Expander
-from gateway.sync.prepare import MirrorRules, RawObject, expand_one, prepare_mirrored
+from gateway.expansion.prepare import MirrorRules, RawObject, expand_one, prepare_mirrored
+from gateway.expansion.worker import INLINE_LIMIT, Expander
 
 START = 1_795_000_000
 WINDOW = (START - 30 * 86_400, START + 400 * 86_400)
@@ -157,7 +157,7 @@ async def test_the_worker_is_given_none_of_our_settings(
 
 def test_the_worker_loads_the_engine_alone_and_ends_with_its_input() -> None:
     program = (
-        "import sys, pickle; from gateway.sync.apart import main; import gateway.sync.prepare;"
+        "import sys, pickle; from gateway.expansion.child import main; import gateway.expansion.prepare;"
         "main(); print(sorted({'asyncio', 'sqlalchemy', 'aiohttp', 'lxml', 'multiprocessing',"
         "'cryptography', 'structlog'} & set(sys.modules)))"
     )

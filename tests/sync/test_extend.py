@@ -13,8 +13,8 @@ from gateway.store.access import principals
 from gateway.store.engine import lock_principal
 from gateway.store.objects import collections, expansions, objects
 from gateway.store.objects import instances as busy
-from gateway.sync.account import _is_reconcile_due
-from gateway.sync.extend import extend_windows
+from gateway.sync.run import _is_reconcile_due
+from gateway.sync.windows import extend_windows
 from tests.sync.conftest import Site, create_principal, event
 
 DAY = 86_400

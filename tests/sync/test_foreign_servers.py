@@ -216,7 +216,7 @@ async def test_a_token_nobody_knows_costs_nothing_but_a_listing(
 async def test_a_first_sync_that_is_cut_goes_on(
     site: Site, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    for module in ("gateway.upstream.quirks", "gateway.sync.fetch"):
+    for module in ("gateway.upstream.quirks", "gateway.sync.pull.fetch"):
         monkeypatch.setattr(f"{module}.MULTIGET_BATCH", 3)
     for calendar in (0, 1):
         for number in range(7):
@@ -271,7 +271,7 @@ async def test_what_the_daily_comparison_found_first_can_go_again(
 async def test_what_a_pull_that_broke_off_had_read_can_go_again(
     site: Site, filled: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("gateway.upstream.quirks", "gateway.sync.fetch"):
+    for module in ("gateway.upstream.quirks", "gateway.sync.pull.fetch"):
         monkeypatch.setattr(f"{module}.MULTIGET_BATCH", 3)
     before = set(site.mirrored(filled.segments[0]))
     for number in range(20, 27):

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.services.availability import free_busy
 from gateway.store.access import principals
-from gateway.sync import pull
+from gateway.sync.pull import calendar as pull
 from tests.sync.conftest import NOW, Site, event
 
 DAY = 86_400

@@ -12,7 +12,7 @@ from gateway.store.objects import collections
 from gateway.store.objects import instances as busy
 from gateway.store.outbox import outbox
 from gateway.store.outbox.overview import Scope
-from gateway.sync import own
+from gateway.sync.push import incoming as own
 from tests.sync.conftest import Site, event
 
 

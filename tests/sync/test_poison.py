@@ -28,8 +28,8 @@ from gateway.store.tables import (
 from gateway.store.tables import objects as object_rows
 from gateway.sync.connect import replace_credential
 from gateway.sync.context import SyncContext
-from gateway.sync.extend import extend_windows
 from gateway.sync.scheduler import Worker
+from gateway.sync.windows import extend_windows
 from tests.sync.conftest import Clock, Site, create_principal, event, make_context
 
 pytestmark = pytest.mark.rule("R45")

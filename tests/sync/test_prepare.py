@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.recurrence.model import BusyRules
 from gateway.core.status import FBType
-from gateway.sync.prepare import MirrorRules, RawObject, prepare_mirrored
+from gateway.expansion.prepare import MirrorRules, RawObject, prepare_mirrored
 
 HOUR = 3600
 START = 1_795_000_000 // HOUR * HOUR

@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from gateway.observe import metrics
 from gateway.store.objects import collections, objects
-from gateway.sync import pull
+from gateway.sync.pull import calendar as pull
 from gateway.sync.report import Progress
 from gateway.sync.scheduler import sync_account
 from tests.sync.conftest import Site, event

@@ -11,8 +11,8 @@ from gateway.core.errors import UpstreamUnreachable
 from gateway.store.accounts import accounts, calendars
 from gateway.store.objects import collections, objects
 from gateway.store.objects import instances as busy
-from gateway.sync import pull
-from gateway.sync.listing import apply_listing
+from gateway.sync.pull import calendar as pull
+from gateway.sync.pull.listing import apply_listing
 from tests.sync.conftest import Site, event
 
 SYNC = "REPORT sync-collection"

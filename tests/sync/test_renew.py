@@ -9,9 +9,9 @@ from gateway.core.recurrence.expand import ENGINE_VERSION
 from gateway.store.objects import collections, objects
 from gateway.store.tables import generations, instances, secrets
 from gateway.store.tables import objects as object_rows
-from gateway.sync.extend import extend_until
 from gateway.sync.renew import renew_batch
 from gateway.sync.scheduler import Worker
+from gateway.sync.windows import extend_until
 from tests.sync.conftest import Site, event
 from tests.sync.test_extend import busy_starts
 

@@ -8,7 +8,7 @@ import pytest
 from gateway.core.errors import Conflict
 from gateway.store.accounts import accounts, leases
 from gateway.store.outbox import outbox
-from gateway.sync import account
+from gateway.sync import run as account
 from gateway.sync.connect import connect, pause
 from gateway.sync.lease import leased
 from gateway.sync.scheduler import Worker, sync_account

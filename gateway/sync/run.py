@@ -31,8 +31,7 @@ from gateway.store.outbox import outbox
 from gateway.sync import outcome
 from gateway.sync.context import SyncContext
 from gateway.sync.lease import Lease, leased
-from gateway.sync.listing import apply_listing
-from gateway.sync.pull import (
+from gateway.sync.pull.calendar import (
     PULLED_ROLES,
     Run,
     Superseded,
@@ -41,9 +40,10 @@ from gateway.sync.pull import (
     note_failure,
     pull_calendar,
 )
-from gateway.sync.push import Pusher, push_errands
+from gateway.sync.pull.listing import apply_listing
+from gateway.sync.pull.verify import judge_calendars
+from gateway.sync.push.outgoing import Pusher, push_errands
 from gateway.sync.report import CalendarReport, Progress, SyncReport
-from gateway.sync.verify import judge_calendars
 from gateway.upstream.client import Answer
 from gateway.upstream.discovery import (
     Listed,

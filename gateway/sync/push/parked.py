@@ -7,7 +7,7 @@ from gateway.core.errors import (
     UpstreamPrecondition,
 )
 from gateway.store.outbox.outbox import Errand
-from gateway.sync.own import GUESTS
+from gateway.sync.push.incoming import GUESTS
 
 REFUSALS_BEFORE_PARKING = 3
 """So often a body may be refused without a reason before a person has to look."""

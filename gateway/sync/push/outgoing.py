@@ -22,6 +22,7 @@ from gateway.core.errors import (
     UpstreamPrecondition,
     UpstreamThrottled,
 )
+from gateway.expansion.prepare import RawObject
 from gateway.isolation import EVERYBODYS
 from gateway.store.accounts import calendars
 from gateway.store.accounts.accounts import Connection
@@ -32,9 +33,14 @@ from gateway.store.objects.objects import StoredObject
 from gateway.store.outbox import outbox
 from gateway.store.outbox.outbox import Errand, LedgerRow
 from gateway.sync.context import SyncContext
-from gateway.sync.own import GUESTS, check_unlisted, find_moved, take_deletion, take_version
-from gateway.sync.parked import REFUSALS_BEFORE_PARKING, Parked, is_refused_again
-from gateway.sync.prepare import RawObject
+from gateway.sync.push.incoming import (
+    GUESTS,
+    check_unlisted,
+    find_moved,
+    take_deletion,
+    take_version,
+)
+from gateway.sync.push.parked import REFUSALS_BEFORE_PARKING, Parked, is_refused_again
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.reports import Fetched
 

@@ -1,4 +1,4 @@
-"""The worker process's side of :mod:`gateway.sync.expander`: reads a job, answers item by item.
+"""The worker process's side of :mod:`gateway.expansion.worker`: reads a job, answers item by item.
 
 Loads the engine and nothing else: no event loop, no database, no HTTP, and never the key.
 """
@@ -54,4 +54,4 @@ def _read(stream: BinaryIO) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit("this module is started by gateway.sync.expander")
+    sys.exit("this module is started by gateway.expansion.worker")

@@ -10,9 +10,9 @@ from gateway.core.errors import (
     UpstreamThrottled,
     UpstreamUnreachable,
 )
+from gateway.expansion.prepare import RawObject
 from gateway.store.accounts.members import Unread
-from gateway.sync.plan import Held, Plan
-from gateway.sync.prepare import RawObject
+from gateway.sync.pull.plan import Held, Plan
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.quirks import MULTIGET_BATCH
 from gateway.upstream.reports import Fetched

@@ -14,6 +14,7 @@ from gateway.core.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from gateway.core.ical.objects import peek_uid
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import BusyRules
+from gateway.expansion.prepare import MirrorRules, RawObject, Ready
 from gateway.isolation import EVERYBODYS
 from gateway.observe import logger
 from gateway.store.access.principals import get_principal
@@ -28,10 +29,9 @@ from gateway.store.objects.horizons import window_of
 from gateway.store.objects.objects import PreparedObject, name_key
 from gateway.store.outbox.pushed import Pushed, pushed_uids
 from gateway.sync.context import SyncContext
-from gateway.sync.fetch import Batch, fetch_all
-from gateway.sync.near import NEAR_FROM, Near, find_near
-from gateway.sync.own import LISTED_UNREADABLE, take_deletion, take_version
-from gateway.sync.plan import (
+from gateway.sync.pull.fetch import Batch, fetch_all
+from gateway.sync.pull.near_future import NEAR_FROM, Near, find_near
+from gateway.sync.pull.plan import (
     Held,
     Plan,
     catch_up,
@@ -41,7 +41,7 @@ from gateway.sync.plan import (
     merged,
     names_to_fetch,
 )
-from gateway.sync.prepare import MirrorRules, RawObject, Ready
+from gateway.sync.push.incoming import LISTED_UNREADABLE, take_deletion, take_version
 from gateway.sync.report import CalendarReport, Progress
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.quirks import MULTIGET_BATCH
@@ -194,7 +194,7 @@ def _tell(run: Run, calendar: UpstreamCalendar, done: int, total: int) -> None:
 async def _take_own(
     run: Run, calendar: UpstreamCalendar, held: Held, batch: Batch, pulled: _Pulled
 ) -> int:
-    """Hand our own pushed objects to :mod:`gateway.sync.own`; they are never mirrored."""
+    """Hand our own pushed objects to :mod:`gateway.sync.push.incoming`; they are never mirrored."""
     taken = 0
     foreign: list[RawObject] = []
     own = await _find_own(run, held, batch)

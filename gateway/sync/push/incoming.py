@@ -1,7 +1,7 @@
 """Our own pushed objects as iCloud holds them now: changed, moved or deleted there (R17).
 
 They are never mirrored: the appointment in ``platform/`` stands for them. Its time follows
-iCloud, its texts are the platform's. This is the pull half; :mod:`gateway.sync.push` writes.
+iCloud, its texts are the platform's. This is the pull half; :mod:`gateway.sync.push.outgoing` writes.
 """
 
 from contextlib import suppress
@@ -21,6 +21,7 @@ from gateway.core.errors import (
 )
 from gateway.core.ical.objects import parse_calendar_object, peek_uid
 from gateway.core.recurrence.expand import BusyRules, default_window
+from gateway.expansion.prepare import RawObject
 from gateway.store.access.principals import get_principal
 from gateway.store.accounts import calendars
 from gateway.store.accounts.accounts import Connection
@@ -33,7 +34,6 @@ from gateway.store.objects.objects import PreparedObject, StoredObject
 from gateway.store.outbox import outbox
 from gateway.store.outbox.outbox import LedgerRow
 from gateway.sync.context import SyncContext
-from gateway.sync.prepare import RawObject
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.quirks import MULTIGET_BATCH
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from gateway.children import own_python
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import BusyRules, Expansion
-from gateway.sync.apart import LENGTH, framed
-from gateway.sync.prepare import (
+from gateway.expansion.child import LENGTH, framed
+from gateway.expansion.prepare import (
     FAILED,
     TOO_BIG,
     MirrorRules,
@@ -39,7 +39,7 @@ INLINE_S = 0.02
 TURN_BYTES = 1_000_000
 """So much is prepared in one go, or one object: 5 MB of overrides take eight seconds."""
 
-_START = "from gateway.sync.apart import main; main()"
+_START = "from gateway.expansion.child import main; main()"
 _OWN_SETTINGS = "GATEWAY_"
 _BROKE = "Reading this object broke the expansion worker."
 

@@ -1,6 +1,6 @@
 """From an upstream body to what the mirror stores: parse, strip, expand. Pure, and picklable.
 
-:mod:`gateway.sync.expander` decides where it runs: on the loop, or in the worker process, which
+:mod:`gateway.expansion.worker` decides where it runs: on the loop, or in the worker process, which
 loads this module and what it imports.
 """
 

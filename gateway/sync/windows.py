@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from gateway.core.errors import NotFound, SecretUnreadable
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import BusyRules, Expansion, default_window
+from gateway.expansion.prepare import unknown_expansion
 from gateway.store.access import principals
 from gateway.store.accounts import accounts, calendars
 from gateway.store.booking import bookings
@@ -20,7 +21,6 @@ from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import expansions, horizons
 from gateway.store.objects.expansions import Outdated
 from gateway.sync.context import SyncContext
-from gateway.sync.prepare import unknown_expansion
 
 BATCH = 100
 DAY_S = 86_400

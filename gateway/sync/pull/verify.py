@@ -3,7 +3,7 @@
 from gateway.store.accounts import calendars
 from gateway.store.accounts.calendars import UpstreamCalendar, member_detail
 from gateway.store.engine import Session
-from gateway.sync.pull import PULLED_ROLES
+from gateway.sync.pull.calendar import PULLED_ROLES
 from gateway.sync.report import CalendarOutcome, CalendarReport, Outcome, SyncReport
 
 _UNREAD_STATES = {
