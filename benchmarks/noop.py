@@ -13,8 +13,8 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.api.app import build_api
-from gateway.api.routing import Call, Result, Route, mount
-from gateway.api.schemas import NoQuery
+from gateway.api.http.routing import Call, Result, Route, mount
+from gateway.api.wire.shapes import NoQuery
 from gateway.observe import set_up_logging
 from gateway.settings import Settings
 from gateway.store.accounts.accounts import Keyring

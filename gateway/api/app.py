@@ -8,21 +8,21 @@ from importlib.metadata import version
 
 from aiohttp import web
 
-from gateway.api.activity import Activity
-from gateway.api.frame import MAX_BODY
-from gateway.api.guesses import Guesses
-from gateway.api.limits import Limits, share
-from gateway.api.openapi import build_document, dump_document
-from gateway.api.pages import PAGES, Pages
-from gateway.api.ports import SyncService
-from gateway.api.reach import Reach
-from gateway.api.readiness import Readiness
-from gateway.api.routes import ROUTES
-from gateway.api.routing import mount, mount_rest
-from gateway.api.state import STATE, ApiState
-from gateway.api.sweeps import run_sweeps
-from gateway.api.timelines import TimelineCache
-from gateway.api.turns import OncePerTurn
+from gateway.api.description.openapi import build_document, dump_document
+from gateway.api.description.pages import PAGES, Pages
+from gateway.api.http.frame import MAX_BODY
+from gateway.api.http.routing import mount, mount_rest
+from gateway.api.http.state import STATE, ApiState
+from gateway.api.operations.sweeps import run_sweeps
+from gateway.api.process.activity import Activity
+from gateway.api.process.guesses import Guesses
+from gateway.api.process.limits import Limits, share
+from gateway.api.process.ports import SyncService
+from gateway.api.process.reach import Reach
+from gateway.api.process.readiness import Readiness
+from gateway.api.process.timelines import TimelineCache
+from gateway.api.process.turns import OncePerTurn
+from gateway.api.routes.table import ROUTES
 from gateway.isolation import kept_alive
 from gateway.settings import Settings
 from gateway.store.access.failure_counter import FailureCounter

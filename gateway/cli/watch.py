@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from gateway.api.freebusy import check_window, render_free_busy
+from gateway.api.freebusy.handlers import check_window, render_free_busy
 from gateway.cli.calendars import PrincipalArgument
 from gateway.cli.options import (
     ConfigOption,

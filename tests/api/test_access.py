@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.api.routes import ROUTES
-from gateway.api.routing import Route
-from gateway.api.state import STATE
+from gateway.api.http.routing import Route
+from gateway.api.http.state import STATE
+from gateway.api.routes.table import ROUTES
 from gateway.store.tables import metadata
 from tests.api.conftest import Place
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.api.activity import ACTIVE_FOR_S, KEY_SEEN_EVERY_S, Activity
+from gateway.api.process.activity import ACTIVE_FOR_S, KEY_SEEN_EVERY_S, Activity
 from gateway.settings import Settings
 from gateway.store.access import keys
 from gateway.store.accounts import accounts

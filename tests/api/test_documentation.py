@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from gateway.api.codes import CODES
-from gateway.api.routes import ROUTES
+from gateway.api.routes.table import ROUTES
+from gateway.api.wire.codes import CODES
 
 ROOT = Path(__file__).parents[2]
 _ROW = re.compile(r"^\| `([A-Z]+ /[^`]*)`: ([^|]*) \| (?:public|`([^`]*)`) \|$", re.MULTILINE)

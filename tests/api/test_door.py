@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.api.routes import ROUTES
+from gateway.api.routes.table import ROUTES
 from gateway.settings import load_settings
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database

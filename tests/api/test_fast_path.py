@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.api.freebusy import render_free_busy
-from gateway.api.state import STATE
-from gateway.api.timelines import TimelineCache
-from gateway.api.times import parse_instant
-from gateway.api.turns import OncePerTurn
+from gateway.api.freebusy.handlers import render_free_busy
+from gateway.api.http.state import STATE
+from gateway.api.process.timelines import TimelineCache
+from gateway.api.process.turns import OncePerTurn
+from gateway.api.wire.times import parse_instant
 from gateway.services.availability import free_busy
 from gateway.services.timeline import NEAR_AFTER_S
 from gateway.store.access import keys

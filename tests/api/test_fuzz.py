@@ -25,9 +25,9 @@ from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
 
 from gateway.api.app import build_api
-from gateway.api.door import ApiRunner
-from gateway.api.openapi import build_document
-from gateway.api.routes import ROUTES
+from gateway.api.description.openapi import build_document
+from gateway.api.http.door import ApiRunner
+from gateway.api.routes.table import ROUTES
 from gateway.core.errors import UpstreamUnreachable
 from gateway.settings import load_settings
 from gateway.store.accounts.accounts import Keyring

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api.schemas_google import GoogleFreeBusy
+from gateway.api.freebusy.google_shapes import GoogleFreeBusy
 from tests.api.conftest import Place
 from tests.api.test_schedules import colleague, equip
 from tests.services.people import HOUR, MONDAY, meeting

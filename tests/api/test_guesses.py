@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.api.readiness import Readiness
+from gateway.api.process.readiness import Readiness
 from gateway.store.access.login_failures import PER_ADDRESS, PER_NAME, WINDOW_S
 from gateway.store.booking.schedules import create_token
 from tests.api.conftest import NOW, Place

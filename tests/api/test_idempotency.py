@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.api import connection
+from gateway.api.accounts import connection
 from gateway.api.app import build_api
-from gateway.api.state import STATE
+from gateway.api.http.state import STATE
 from gateway.core.errors import PassingConflict, StoreBusy
 from gateway.store.access import idempotency, keys, principals
 from gateway.store.booking_tables import idempotency as table

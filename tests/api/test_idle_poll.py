@@ -10,8 +10,8 @@ import orjson
 import pytest
 import sqlalchemy
 
-from gateway.api.freebusy import render_free_busy, weak_etag
-from gateway.api.timelines import Rendered, TimelineCache
+from gateway.api.freebusy.handlers import render_free_busy, weak_etag
+from gateway.api.process.timelines import Rendered, TimelineCache
 from gateway.services.availability import free_busy
 from gateway.store.accounts import calendars
 from gateway.store.accounts.accounts import Keyring, find_connection

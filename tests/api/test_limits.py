@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.api.app import build_api
-from gateway.api.limits import MAX_CALLERS, WINDOW_S, Limits, name_public
+from gateway.api.process.limits import MAX_CALLERS, WINDOW_S, Limits, name_public
 from gateway.core.errors import TooManyRequests
 from gateway.settings import load_settings
 from gateway.store.access.keys import find_key
@@ -135,7 +135,7 @@ async def test_answers_tell_what_is_left_and_429_when_to_go_on(
 async def test_a_running_api_learns_what_another_counted(
     place: Place, aiohttp_client: AiohttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.api.limits.SHARE_EVERY_S", 0.01)
+    monkeypatch.setattr("gateway.api.process.limits.SHARE_EVERY_S", 0.01)
     place.clock.now = MINUTE
     settings = load_settings(requests_per_minute=10_000)
     app = build_api(settings, place.database, place.keyring, sync=None, clock=place.clock)  # type: ignore[arg-type]

@@ -2,8 +2,8 @@
 
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
-from gateway.api.codes import CODES
-from gateway.api.routes import ROUTES
+from gateway.api.routes.table import ROUTES
+from gateway.api.wire.codes import CODES
 from tests.api.conftest import Place
 
 

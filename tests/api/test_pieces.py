@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.api.freebusy import free_busy_pieces, render_free_busy
-from gateway.api.pieces import MAX_PERIODS, PIECE, join_pieces
+from gateway.api.freebusy.handlers import free_busy_pieces, render_free_busy
+from gateway.api.http.pieces import MAX_PERIODS, PIECE, join_pieces
 from gateway.services.availability import FreeBusy, SourceState
 from gateway.store.access import principals
 from tests.api.conftest import Place
@@ -196,6 +196,6 @@ async def test_the_google_shape_is_bounded_and_yields_too(
     status, found = await crowded.platform.post(f"/v1/compat/google/{path}", body)
     assert (status, len(found["calendars"][crowded.ann.id]["busy"])) == (200, 365 * 24)
     assert found["calendars"]["nobody"]["busy"] == []
-    monkeypatch.setattr("gateway.api.pieces.MAX_PERIODS", 5_000)
+    monkeypatch.setattr("gateway.api.http.pieces.MAX_PERIODS", 5_000)
     status, problem = await crowded.platform.post(f"/v1/compat/google/{path}", body)
     assert (status, problem["code"]) == (400, "answer-too-large")

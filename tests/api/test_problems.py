@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.api import problems
 from gateway.api.app import build_api
-from gateway.api.frame import MAX_BODY
+from gateway.api.http.frame import MAX_BODY
+from gateway.api.wire import problems
 from gateway.core import errors
 from gateway.settings import load_settings
 from tests.api.conftest import AiohttpClient, Caller, Place

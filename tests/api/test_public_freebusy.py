@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from icalendar import Calendar
 
-from gateway.api.public_freebusy import _preferred
-from gateway.api.routes import ROUTES
-from gateway.api.schemas_public import FreeBusyTokenList, FreeBusyTokenWithPath
+from gateway.api.freebusy.public import _preferred
+from gateway.api.freebusy.public_shapes import FreeBusyTokenList, FreeBusyTokenWithPath
+from gateway.api.routes.table import ROUTES
 from gateway.core.intervals import merge
 from gateway.store import booking_tables
 from tests.api.conftest import NOW, Place

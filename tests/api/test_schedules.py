@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api.schemas_schedules import ScheduleOut, SlotsOut
+from gateway.api.schedules.shapes import ScheduleOut, SlotsOut
 from gateway.services.roles import set_calendar_roles
 from gateway.store.access import principals
 from gateway.store.booking import bookings

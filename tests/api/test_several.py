@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 import orjson
 import pytest
 
-from gateway.api.freebusy import render_free_busy
-from gateway.api.state import STATE
-from gateway.api.timelines import TimelineCache
-from gateway.api.times import render_instant
+from gateway.api.freebusy.handlers import render_free_busy
+from gateway.api.http.state import STATE
+from gateway.api.process.timelines import TimelineCache
+from gateway.api.wire.times import render_instant
 from gateway.core.intervals import Interval
 from gateway.services.availability import free_busy
 from gateway.store.access import principals
@@ -98,7 +98,7 @@ def _no_long_way() -> Iterator[None]:
         raise AssertionError("the long way was asked")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gateway.api.freebusy.free_busy", refuse)
+        patch.setattr("gateway.api.freebusy.handlers.free_busy", refuse)
         yield
 
 
@@ -184,7 +184,7 @@ async def test_a_long_answer_is_rendered_in_turns_from_memory(crowded: Place) ->
 async def test_whoever_has_too_much_is_not_remembered_and_told_the_bound(
     crowded: Place, group_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.api.pieces.MAX_PERIODS", 5_000)
+    monkeypatch.setattr("gateway.api.http.pieces.MAX_PERIODS", 5_000)
     monkeypatch.setattr("gateway.services.timeline.MOST_ROWS", 5_000)
     path = f"/v1/principals/{crowded.ann.id}/freebusy"
     week: dict[str, Any] = {**YEAR, "end": "2026-11-09T00:00:00Z"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api.schemas_schedules import SlotExplanation
+from gateway.api.schedules.shapes import SlotExplanation
 from tests.api.conftest import Place
 from tests.api.test_schedules import colleague, equip, local_block, make, slots
 from tests.services.people import DAY, HOUR, MONDAY, meeting

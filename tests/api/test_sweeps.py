@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.api.sweeps import sweep
+from gateway.api.operations.sweeps import sweep
 from gateway.store.access import idempotency, keys
 from gateway.store.booking import bookings
 from gateway.store.booking_tables import holds

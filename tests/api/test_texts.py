@@ -12,8 +12,8 @@ from urllib.parse import quote_from_bytes
 import orjson
 import pytest
 
-from gateway.api.openapi import build_document
-from gateway.api.routes import ROUTES
+from gateway.api.description.openapi import build_document
+from gateway.api.routes.table import ROUTES
 from gateway.store.booking.schedules import create_token
 from tests.api.conftest import NOW, Place
 

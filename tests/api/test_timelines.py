@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.api.freebusy import render_free_busy, weak_etag
-from gateway.api.timelines import Rendered, TimelineCache
+from gateway.api.freebusy.handlers import render_free_busy, weak_etag
+from gateway.api.process.timelines import Rendered, TimelineCache
 from gateway.core.intervals import Interval
 from gateway.core.status import FBType
 from gateway.services.availability import FreeBusy, free_busy

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api import bookings
+from gateway.api.booking import handlers as bookings
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from tests.api.conftest import AiohttpClient

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api.schemas_schedules import PersonalHoursOut
+from gateway.api.schedules.shapes import PersonalHoursOut
 from tests.api.conftest import Place
 from tests.api.test_schedules import OFFICE, colleague, equip, make, slots, starts
 

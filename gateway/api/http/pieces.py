@@ -1,0 +1,122 @@
+"""Large answers in pieces: bounded before they are computed, rendered between other requests.
+
+A piece is some hundred periods, a millisecond of the event loop; after each one everybody else has
+a turn. The bytes are those of the same answer rendered at once.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+from aiohttp import web
+
+from gateway.api.http.frame import add_common_headers
+from gateway.api.http.state import RATE_LIMIT, REQUEST_ID
+from gateway.api.wire.times import render_instant
+from gateway.core.errors import InvalidInput
+from gateway.core.intervals import Interval
+from gateway.store.engine import Session
+from gateway.store.objects.instances import count_blocking
+
+MAX_PERIODS = 100_000
+"""So many periods one answer may hold, days counted too: some ten megabytes."""
+PIECE = 200
+_FLUSH = 64 * 1024
+DAY_S = 86_400
+
+
+def check_size(
+    session: Session,
+    principal_ids: Sequence[str],
+    window: Interval,
+    *,
+    by_day: bool = False,
+    pointer: str,
+) -> None:
+    """Raise :class:`InvalidInput` when an answer may hold more than :data:`MAX_PERIODS`.
+
+    Counted is what lies in the window, before it is merged. ``by_day`` says each period again and
+    each day of each person.
+    """
+    days = len(principal_ids) * -(-(window[1] - window[0]) // DAY_S) if by_day else 0
+    most = max(0, MAX_PERIODS - days) // (2 if by_day else 1)
+    if days > MAX_PERIODS or count_blocking(session, principal_ids, window, most=most + 1) > most:
+        raise InvalidInput(
+            f"The answer could hold more than {MAX_PERIODS:,} periods; ask about fewer people or"
+            " fewer days at a time.",
+            code="answer-too-large",
+            pointer=pointer,
+        )
+
+
+def in_pieces(items: Iterable[Any], *, size: int = PIECE) -> Iterator[bytes]:
+    """Render a JSON list; ``len(item["busy"])`` of an item counts towards the size of a piece."""
+    text, count, separator = [b"["], 0, b""
+    for item in items:
+        text.append(separator + orjson.dumps(item))
+        separator = b","
+        count += 1 + (len(item["busy"]) if "busy" in item else 0)
+        if count >= size:
+            yield b"".join(text)
+            text, count = [], 0
+    yield b"".join([*text, b"]"])
+
+
+def object_in_pieces(members: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[bytes]:
+    """Render a JSON object whose members come in pieces."""
+    separator = b"{"
+    for name, pieces in members:
+        yield separator + orjson.dumps(name) + b":"
+        yield from pieces
+        separator = b","
+    yield b"{}" if separator == b"{" else b"}"
+
+
+def whole(value: object) -> Iterator[bytes]:
+    """Render something small as one piece."""
+    yield orjson.dumps(value)
+
+
+def periods(rows: Iterable[tuple[int, int, str]], zone: ZoneInfo) -> Iterator[Mapping[str, str]]:
+    """Shape busy periods; every time carries the offset of the zone."""
+    for start, end, status in rows:
+        yield {
+            "start": render_instant(start, zone),
+            "end": render_instant(end, zone),
+            "status": status,
+        }
+
+
+async def join_pieces(pieces: Iterable[bytes]) -> bytes:
+    """Return all pieces as one; others have their turn after each that took work."""
+    parts, since = [], 0
+    for piece in pieces:
+        parts.append(piece)
+        since += len(piece)
+        if since >= PIECE * 40:
+            since = 0
+            await asyncio.sleep(0)
+    return b"".join(parts)
+
+
+async def stream_pieces(request: web.Request, pieces: Iterable[bytes]) -> web.StreamResponse:
+    """Send pieces as they are rendered; the client's pace is the pace."""
+    response = web.StreamResponse()
+    response.content_type = "application/json"
+    add_common_headers(response, request[REQUEST_ID], request.get(RATE_LIMIT))
+    await response.prepare(request)
+    waiting, since, size = [], 0, 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        since += len(piece)
+        if size >= _FLUSH:
+            await response.write(b"".join(waiting))
+            waiting, size = [], 0
+        if since >= PIECE * 40:
+            since = 0
+            await asyncio.sleep(0)
+    await response.write_eof(b"".join(waiting))
+    return response

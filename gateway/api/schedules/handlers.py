@@ -1,0 +1,362 @@
+"""Handlers: schedules, their slots, and slots of several people for one question (R23-R27)."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from gateway.api.freebusy.handlers import DAY_S, check_window
+from gateway.api.freebusy.shapes import OnTentative, OnUnknown
+from gateway.api.http.routing import AnyCall, Call, Result, json_answer
+from gateway.api.schedules import shapes
+from gateway.api.wire.paging import cut_page, link_next
+from gateway.api.wire.problems import ReferenceNotFound
+from gateway.api.wire.shapes import NoQuery
+from gateway.api.wire.times import render_instant
+from gateway.core.availability.slots import SlotRules, local_date
+from gateway.core.errors import InvalidInput
+from gateway.core.intervals import Interval
+from gateway.services.slots import (
+    Question,
+    Slot,
+    Slots,
+    find_common_slots,
+    find_schedule_slots,
+)
+from gateway.services.timeline import Timeline
+from gateway.store.access.principals import Principal, find_principals
+from gateway.store.booking import schedules
+from gateway.store.booking.schedules import Offer, Schedule
+from gateway.store.engine import Session
+
+MAX_SLOTS = 50_000
+MAX_WORK = 1_000_000
+"""Slots times people one call looks at."""
+
+
+# --- schedules ---
+
+
+async def list_schedules(call: Call[shapes.ScheduleQuery, None]) -> Result:
+    """List the schedules this key can see."""
+    query = call.query
+    rows = await call.read(
+        schedules.list_schedules,
+        subaccount_id=call.key.subaccount_id,
+        principal_id=query.principal,
+        after=query.cursor,
+        limit=query.limit + 1,
+    )
+    page, cursor = cut_page(rows, query)
+    body = shapes.SchedulePage(schedules=[_show(row) for row in page], next=cursor)
+    return json_answer(body, headers=link_next(call.request, cursor))
+
+
+async def create_schedule(call: Call[NoQuery, shapes.ScheduleFields]) -> Result:
+    """Create a schedule: what a booking page offers."""
+
+    def unit(session: Session) -> shapes.ScheduleOut:
+        people = _people(session, call, *_named(call.body))
+        offer = _offer(call.body, people)
+        subaccount_id = people[0].subaccount_id
+        return _show(schedules.create_schedule(session, subaccount_id, offer, now=call.now))
+
+    return await call.commit(unit)
+
+
+async def get_schedule(call: Call[NoQuery, None]) -> Result:
+    """Return one schedule."""
+    return _show(await call.read(find_own_schedule, call))
+
+
+async def replace_schedule(call: Call[NoQuery, shapes.ScheduleFields]) -> Result:
+    """Put another offer in the place of a schedule's; what is left out gets its default."""
+
+    def unit(session: Session) -> shapes.ScheduleOut:
+        schedule_id, owner = _own_id(session, call)
+        people = _people(session, call, *_named(call.body), subaccount_id=owner)
+        schedules.replace_schedule(session, schedule_id, _offer(call.body, people), now=call.now)
+        return _show(schedules.get_schedule(session, schedule_id))
+
+    return await call.write(unit)
+
+
+async def delete_schedule(call: Call[NoQuery, None]) -> Result:
+    """Remove a schedule; what was booked stays."""
+
+    def unit(session: Session) -> None:
+        schedules.delete_schedule(session, _own_id(session, call)[0])
+
+    await call.write(unit)
+    return None
+
+
+def find_own_schedule(session: Session, call: AnyCall) -> Schedule:
+    """Return the schedule the path names, if this key can see it."""
+    return schedules.get_schedule(
+        session, call.path("schedule"), subaccount_id=call.key.subaccount_id
+    )
+
+
+def _own_id(session: Session, call: AnyCall) -> tuple[str, str]:
+    """Return id and subaccount of the schedule in the path: a damaged one can be replaced too."""
+    schedule_id, bound = call.path("schedule"), call.key.subaccount_id
+    return schedule_id, schedules.find_owner(session, schedule_id, subaccount_id=bound)
+
+
+def _named(body: shapes.ScheduleFields) -> tuple[Sequence[str], str]:
+    """Return the people a body names, and where it does."""
+    if (body.principal is None) == (body.principals is None):
+        raise InvalidInput(
+            "Say whose time it is: either principal or principals.",
+            code="principal-required",
+            pointer="/principals",
+        )
+    if body.principals is not None:
+        return list(dict.fromkeys(body.principals)), "/principals/{}"
+    return [body.principal or ""], "/principal"
+
+
+def _people(
+    session: Session,
+    call: AnyCall,
+    wanted: Sequence[str],
+    pointer: str,
+    *,
+    subaccount_id: str | None = None,
+) -> list[Principal]:
+    """Return the people in the asked order; all must be of one subaccount."""
+    bound = subaccount_id or call.key.subaccount_id
+    known = find_principals(session, wanted, subaccount_id=bound)
+    for name in wanted:
+        if name not in known:
+            where = _pointer(call, pointer, name)
+            raise ReferenceNotFound("There is no such principal.", pointer=where)
+        if known[name].subaccount_id != known[wanted[0]].subaccount_id:
+            raise InvalidInput(
+                "These people belong to different subaccounts.",
+                code="subaccounts-mixed",
+                pointer=_pointer(call, pointer, name),
+            )
+    return [known[name] for name in wanted]
+
+
+def _pointer(call: AnyCall, pointer: str, name: str) -> str:
+    return pointer.format(call.body.principals.index(name)) if "{}" in pointer else pointer
+
+
+def _offer(body: shapes.ScheduleFields, people: Sequence[Principal]) -> Offer:
+    return Offer(
+        name=body.name,
+        principal_ids=tuple(person.id for person in people),
+        at_least=_at_least(body.require, people),
+        on_unknown=body.on_unknown,
+        on_tentative=body.on_tentative,
+        rules=_rules(body, people[0].time_zone),
+        personal_hours=body.personal_hours,
+    )
+
+
+def _at_least(require: Literal["all", "any"] | int, people: Sequence[Principal]) -> int | None:
+    if require == "all":
+        return None
+    if isinstance(require, int) and require > len(people):
+        raise InvalidInput(
+            f"There are only {len(people)} people to choose {require} from.",
+            code="require-too-many",
+            pointer="/require",
+        )
+    return require if isinstance(require, int) else 1
+
+
+def _require(at_least: int | None) -> Literal["all", "any"] | int:
+    if at_least is None:
+        return "all"
+    return "any" if at_least == 1 else at_least
+
+
+def _rules(body: shapes.SlotFields, time_zone: str) -> SlotRules:
+    hours = body.working_hours
+    if hours is not None and body.personal_hours:
+        raise InvalidInput(
+            "Give working hours or ask for each person's own, not both.",
+            code="hours-ambiguous",
+            pointer="/personal_hours",
+        )
+    return SlotRules(
+        zone=ZoneInfo(body.time_zone or time_zone),
+        duration_s=body.duration_minutes * 60,
+        interval_s=(body.interval_minutes or body.duration_minutes) * 60,
+        buffer_before_s=body.buffer_before_minutes * 60,
+        buffer_after_s=body.buffer_after_minutes * 60,
+        minimum_notice_s=body.minimum_notice_minutes * 60,
+        horizon_days=body.horizon_days,
+        weekdays=None if hours is None else shapes.read_weekdays(hours),
+        overrides=shapes.read_overrides(body.date_overrides),
+        limit_per_day=body.limit_per_day,
+        limit_per_week=body.limit_per_week,
+    )
+
+
+def _show(found: Schedule) -> shapes.ScheduleOut:
+    offer, rules = found.offer, found.offer.rules
+    return shapes.ScheduleOut(
+        id=found.id,
+        subaccount=found.subaccount_id,
+        name=offer.name,
+        principals=list(offer.principal_ids),
+        require=_require(offer.at_least),
+        time_zone=rules.zone.key,
+        duration_minutes=rules.duration_s // 60,
+        interval_minutes=rules.interval_s // 60,
+        buffer_before_minutes=rules.buffer_before_s // 60,
+        buffer_after_minutes=rules.buffer_after_s // 60,
+        minimum_notice_minutes=rules.minimum_notice_s // 60,
+        horizon_days=rules.horizon_days,
+        working_hours=None if rules.weekdays is None else shapes.write_weekdays(rules.weekdays),
+        personal_hours=offer.personal_hours,
+        date_overrides=shapes.write_overrides(rules.overrides),
+        limit_per_day=rules.limit_per_day,
+        limit_per_week=rules.limit_per_week,
+        on_unknown=offer.on_unknown,
+        on_tentative=offer.on_tentative,
+        created_at=render_instant(found.created_at),
+        updated_at=render_instant(found.updated_at),
+    )
+
+
+# --- slots ---
+
+
+async def list_slots(call: Call[shapes.SlotQuery, None]) -> Result:
+    """Return what can be booked in a window: slots that lie wholly in it, by start."""
+    query = call.query
+    window = check_window(query.start, query.end, now=call.now)
+    schedule = await call.read(find_own_schedule, call)
+    offer = schedule.offer
+    _check_work(offer.rules.interval_s, window, len(offer.principal_ids))
+    question = await _question(
+        call,
+        offer.principal_ids,
+        window,
+        query.on_unknown or offer.on_unknown,
+        query.on_tentative or offer.on_tentative,
+    )
+    found = await call.read(find_schedule_slots, schedule, window, question)
+    _note_viewed(call, offer.principal_ids)
+    zone = ZoneInfo(query.time_zone or offer.rules.zone.key)
+    several = len(offer.principal_ids) > 1
+    return render_slots(found, window, zone, several=several, by_day=query.group_by == "day")
+
+
+async def find_availability(call: Call[NoQuery, shapes.AvailabilityRequest]) -> Result:
+    """Return when several people are free: all of them, any, or at least so many."""
+    body = call.body
+    window = check_window(body.start, body.end, now=call.now)
+    wanted = list(dict.fromkeys(body.principals))
+    interval_s = (body.interval_minutes or body.duration_minutes) * 60
+    _check_work(interval_s, window, len(wanted))
+    await call.read(_people, call, wanted, "/principals/{}")  # before anything is done about them
+    question = await _question(call, wanted, window, body.on_unknown, body.on_tentative)
+
+    def unit(session: Session) -> tuple[Slots, SlotRules]:
+        people = _people(session, call, wanted, "/principals/{}")
+        rules = _rules(body, people[0].time_zone)
+        at_least = _at_least(body.require, people)
+        found = find_common_slots(
+            session,
+            people,
+            rules,
+            window,
+            question,
+            at_least=at_least,
+            personal_hours=body.personal_hours,
+        )
+        return found, rules
+
+    found, rules = await call.read(unit)
+    _note_viewed(call, wanted)
+    zone = ZoneInfo(body.visitor_time_zone or rules.zone.key)
+    return render_slots(found, window, zone, several=True, by_day=body.group_by == "day")
+
+
+async def _question(
+    call: AnyCall,
+    principal_ids: Sequence[str],
+    window: Interval,
+    on_unknown: OnUnknown,
+    on_tentative: OnTentative,
+) -> Question:
+    """Gather what is in memory already, or belongs there, for the window and a day around it."""
+    around = (window[0] - DAY_S, window[1] + DAY_S)
+    await call.reach(principal_ids, window)
+    timelines: dict[str, Timeline] = {}
+    for principal_id in principal_ids:
+        entry = await call.api.timelines.find(principal_id, around, now=call.now)
+        if entry is not None:
+            timelines[principal_id] = entry.timeline
+    return Question(
+        now=call.now,
+        on_unknown=on_unknown,
+        on_tentative=on_tentative,
+        fresh_for_s=call.api.settings.fresh_for_s,
+        timelines=timelines,
+    )
+
+
+def _note_viewed(call: AnyCall, principal_ids: Iterable[str]) -> None:
+    """Keep the calendars of those who are looked at fresh."""
+    for principal_id in principal_ids:
+        call.api.activity.note(principal_id)
+
+
+def _check_work(interval_s: int, window: Interval, people: int) -> None:
+    """Refuse questions with more slots than anybody reads."""
+    slots = (window[1] - window[0]) // interval_s
+    if slots > MAX_SLOTS or slots * people > MAX_WORK:
+        raise InvalidInput(
+            "That many slots are not listed in one answer; ask in pieces, or with a longer "
+            "interval.",
+            code="window-too-wide",
+            pointer="/end",
+        )
+
+
+def render_slots(
+    found: Slots, window: Interval, zone: ZoneInfo, *, several: bool, by_day: bool
+) -> dict[str, Any]:
+    """Shape one answer; every time carries the offset of the visitor's zone."""
+    answer: dict[str, Any] = {
+        "start": render_instant(window[0], zone),
+        "end": render_instant(window[1], zone),
+        "time_zone": zone.key,
+        "complete": found.complete,
+        "slots": [_render_slot(slot, zone, several=several) for slot in found.slots],
+    }
+    if by_day:
+        answer["days"] = _days(found.slots, answer["slots"], window, zone)
+    return answer
+
+
+def _render_slot(slot: Slot, zone: ZoneInfo, *, several: bool) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "start": render_instant(slot.start, zone),
+        "end": render_instant(slot.end, zone),
+    }
+    if several:
+        shown["principals"] = slot.principals
+    return shown
+
+
+def _days(
+    slots: Iterable[Slot], shown: Iterable[dict[str, Any]], window: Interval, zone: ZoneInfo
+) -> list[dict[str, Any]]:
+    """Sort rendered slots under the dates of ``zone`` they start on."""
+    first, last = local_date(window[0], zone), local_date(window[1] - 1, zone)
+    count = (last - first).days + 1
+    by_date: dict[Any, list[dict[str, Any]]] = {
+        first + timedelta(days=offset): [] for offset in range(count)
+    }
+    for slot, rendered in zip(slots, shown, strict=True):
+        by_date[local_date(slot.start, zone)].append(rendered)
+    return [{"date": day.isoformat(), "slots": those} for day, those in by_date.items()]
