@@ -7,7 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from benchmarks.events import OWNER, ZONE, Made
-from gateway.cli.setup import initialise
+from gateway.cli.commands.setup import initialise
 from gateway.core.recurrence.expand import default_window
 from gateway.core.recurrence.model import BusyRules
 from gateway.expansion.prepare import MirrorRules, RawObject, prepare_mirrored

@@ -20,7 +20,7 @@ from lxml import etree
 from benchmarks.load import Connection, basic, request_bytes
 from benchmarks.measure import Ratio, median_ratio
 from benchmarks.servers import Server, launcher
-from gateway.cli.setup import initialise
+from gateway.cli.commands.setup import initialise
 from gateway.observe import set_up_logging
 from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings

@@ -18,7 +18,7 @@ from random import Random
 
 from benchmarks.measure import Ratio
 from benchmarks.simulation import SimulatedWorker, VirtualClock, connect_many, delays, percentile
-from gateway.cli.setup import initialise
+from gateway.cli.commands.setup import initialise
 from gateway.lookalike.server import Lookalike
 from gateway.lookalike.world import Account, World
 from gateway.observe import set_up_logging

@@ -12,7 +12,7 @@ import sqlalchemy
 
 from benchmarks.scale import Case
 from benchmarks.simulation import connect_many
-from gateway.cli.setup import initialise
+from gateway.cli.commands.setup import initialise
 from gateway.core.errors import CredentialRejected
 from gateway.core.recurrence.expand import Expansion, default_window
 from gateway.settings import Settings

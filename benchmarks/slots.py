@@ -20,7 +20,7 @@ from benchmarks.events import OWNER, ZONE, Made, Mix, make_events
 from benchmarks.load import Connection, Refused, request_bytes
 from benchmarks.measure import Ratio, in_turns, median_ratio
 from benchmarks.servers import Server, gateway_part
-from gateway.cli.setup import initialise
+from gateway.cli.commands.setup import initialise
 from gateway.services.objects import prepare_draft, read_draft
 from gateway.settings import Settings
 from gateway.store.access import keys, principals

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.heartbeat import Heartbeat
-from gateway.cli.setup import initialise
+from gateway.cli.commands.setup import initialise
 from gateway.cli.tuning import tune_interpreter
 from gateway.observe import set_up_logging
 from gateway.services.roles import set_calendar_roles

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.demo_folder import MARKER, DemoFolder, demo_folder
-from gateway.cli.setup import initialise
+from gateway.cli.commands.setup import initialise
+from gateway.cli.demo.folder import MARKER, DemoFolder, demo_folder
 from gateway.core.errors import Refused
 from gateway.settings import Settings
 from tests.e2e.conftest import Process, plain_environment, run_gateway

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.commands.setup import initialise
 from gateway.cli.options import opened
 from gateway.cli.output import describe_os_error
-from gateway.cli.setup import initialise
 from gateway.settings import Settings
 from tests.e2e.conftest import plain_environment, run_gateway
 

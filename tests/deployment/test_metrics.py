@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.cli.commands.setup import initialise
 from gateway.cli.processes import Child
-from gateway.cli.setup import initialise
 from gateway.observe import MORE_PORTS, serving_metrics
 from gateway.settings import load_settings
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, update
 
+from gateway.cli.commands.setup import Installation, initialise
 from gateway.cli.options import opened
-from gateway.cli.setup import Installation, initialise
 from gateway.core.errors import Conflict, KeyMismatch
 from gateway.settings import Settings
 from gateway.store.access.keys import list_keys

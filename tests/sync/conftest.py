@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.cli.doctor_writes import find_unallowed
+from gateway.cli.doctor.writes import find_unallowed
 from gateway.core.ical.objects import parse_calendar_object
 from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.lookalike.journal import Entry

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import typer
 
-from gateway.cli.demo_folder import DemoFolder, demo_folder, forget_settings
-from gateway.cli.demo_job import run_job
+from gateway.cli.demo.folder import DemoFolder, demo_folder, forget_settings
+from gateway.cli.demo.job import run_job
 from gateway.cli.output import REFUSED, refusals, show, stdout
 from gateway.cli.processes import Child, ChildFailed, Kept, stop_event, until_given_up
 from gateway.core.errors import GatewayError

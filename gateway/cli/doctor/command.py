@@ -12,8 +12,8 @@ import aiohttp
 import typer
 from rich.markup import escape
 
-from gateway.cli.doctor_files import open_files
-from gateway.cli.doctor_writes import compare_writes
+from gateway.cli.doctor.files import open_files
+from gateway.cli.doctor.writes import compare_writes
 from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_settings
 from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stderr, stdout, table
 from gateway.core.errors import NotFound, SecretUnreadable, StoreError

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.calendars import (
+from gateway.cli.commands.calendars import (
     PrincipalArgument,
     calendars_of,
     print_calendars,

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from gateway.api.freebusy.handlers import check_window, render_free_busy
-from gateway.cli.calendars import PrincipalArgument
+from gateway.cli.commands.calendars import PrincipalArgument
 from gateway.cli.options import (
     ConfigOption,
     DataOption,

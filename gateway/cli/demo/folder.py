@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.setup import ADMIN_SCOPES, initialise, now_s
+from gateway.cli.commands.setup import ADMIN_SCOPES, initialise, now_s
 from gateway.core.errors import Conflict, Refused
 from gateway.settings import Settings
 from gateway.store.access import keys
