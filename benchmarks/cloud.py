@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 
 from benchmarks.events import OWNER, Made, Mix, make_events
 from gateway.lookalike.server import Lookalike
-from gateway.lookalike.world import World
+from gateway.lookalike.world.world import World
 
 
 def first_sync_events(count: int) -> list[Made]:

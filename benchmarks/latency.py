@@ -20,7 +20,7 @@ from benchmarks.measure import Ratio
 from benchmarks.simulation import SimulatedWorker, VirtualClock, connect_many, delays, percentile
 from gateway.cli.commands.setup import initialise
 from gateway.lookalike.server import Lookalike
-from gateway.lookalike.world import Account, World
+from gateway.lookalike.world.world import Account, World
 from gateway.observe import set_up_logging
 from gateway.services.availability import free_busy
 from gateway.services.roles import set_calendar_roles

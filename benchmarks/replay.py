@@ -16,7 +16,7 @@ from aiohttp import web
 from benchmarks.events import OWNER, Mix, make_events
 from benchmarks.load import basic
 from gateway.lookalike.server import Lookalike
-from gateway.lookalike.world import World
+from gateway.lookalike.world.world import World
 
 _NUMBER = re.compile(r"/(\d{8,})/")
 

@@ -18,10 +18,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from gateway.lookalike.accounts import Account, Calendar, Kind
-from gateway.lookalike.contents import Contents, Resource, mint_etags_from
-from gateway.lookalike.journal import Entry
-from gateway.lookalike.world import Mail, World
+from gateway.lookalike.world.accounts import Account, Calendar, Kind
+from gateway.lookalike.world.contents import Contents, Resource, mint_etags_from
+from gateway.lookalike.world.journal import Entry
+from gateway.lookalike.world.world import Mail, World
 
 SAVE_EVERY_S = 0.3
 _READS = ("GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT")

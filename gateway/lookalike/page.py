@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Iterable
 
-from gateway.lookalike import actions, edits
-from gateway.lookalike.control import ACTIONS
-from gateway.lookalike.fixtures import FIXTURES
-from gateway.lookalike.quirks import QUIRKS, Quirk
+from gateway.lookalike.control import actions, edits
+from gateway.lookalike.control.control import ACTIONS
+from gateway.lookalike.world.fixtures import FIXTURES
+from gateway.lookalike.world.quirks import QUIRKS, Quirk
 
 _REGISTERED = (actions, edits)
 

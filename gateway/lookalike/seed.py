@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
-from gateway.lookalike.drafts import (
+from gateway.lookalike.world.drafts import (
     alarm,
     calendar,
     guest,
@@ -20,7 +20,7 @@ from gateway.lookalike.drafts import (
     vevent,
     when,
 )
-from gateway.lookalike.world import Account, World
+from gateway.lookalike.world.world import Account, World
 
 _BACK, _AHEAD = 30, 120
 

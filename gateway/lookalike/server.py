@@ -8,14 +8,14 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from gateway.lookalike import actions, edits
-from gateway.lookalike.answers import add_common_headers
-from gateway.lookalike.call import Answer, Call
-from gateway.lookalike.control import CONTROL_PREFIX, answer_control
-from gateway.lookalike.dispatch import answer_call
-from gateway.lookalike.journal import Entry
+from gateway.lookalike.control import actions, edits
+from gateway.lookalike.control.control import CONTROL_PREFIX, answer_control
+from gateway.lookalike.dav.answers import add_common_headers
+from gateway.lookalike.dav.call import Answer, Call
+from gateway.lookalike.dav.dispatch import answer_call
 from gateway.lookalike.seed import seed_demo
-from gateway.lookalike.world import World
+from gateway.lookalike.world.journal import Entry
+from gateway.lookalike.world.world import World
 
 _ACTION_MODULES = (actions, edits)
 """Imported for what they register with `control`."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.api.app import build_api
 from gateway.lookalike.server import Lookalike
-from gateway.lookalike.world import Account
+from gateway.lookalike.world.world import Account
 from gateway.settings import load_settings
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database

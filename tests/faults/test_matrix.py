@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from gateway.lookalike.quirks import QUIRKS
+from gateway.lookalike.world.quirks import QUIRKS
 from gateway.store.accounts import accounts
 from gateway.sync.scheduler import Worker
 from tests.faults.cases import CASES, Case

@@ -10,7 +10,7 @@ from lxml import etree
 from yarl import URL
 
 from gateway.lookalike.server import Lookalike
-from gateway.lookalike.world import Account
+from gateway.lookalike.world.world import Account
 
 NOW = 1_790_000_000.0
 EMAIL = "robin@example.com"

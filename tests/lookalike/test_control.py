@@ -5,8 +5,8 @@ import pytest
 
 from gateway.lookalike import page
 from gateway.lookalike.client import ControlError, LookalikeControl
-from gateway.lookalike.control import ACTIONS
-from gateway.lookalike.ical import unfold
+from gateway.lookalike.control.control import ACTIONS
+from gateway.lookalike.world.ical import unfold
 
 from .conftest import CS, EMAIL, event
 

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.lookalike.keeping import load_world, save_world
 from gateway.lookalike.seed import seed_demo
-from gateway.lookalike.world import World
+from gateway.lookalike.world.world import World
 
 
 def test_a_kept_world_goes_on(tmp_path: Path) -> None:

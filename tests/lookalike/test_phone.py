@@ -6,8 +6,8 @@ import icalendar
 import pytest
 import recurring_ical_events
 
-from gateway.lookalike.drafts import calendar, vevent
-from gateway.lookalike.world import World
+from gateway.lookalike.world.drafts import calendar, vevent
+from gateway.lookalike.world.world import World
 
 from .conftest import EMAIL, NOW
 

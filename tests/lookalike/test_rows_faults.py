@@ -9,9 +9,9 @@ import aiohttp
 import icalendar
 import pytest
 
-from gateway.lookalike.fixtures import FIXTURES, fixture_bodies, fixture_day, put_fixtures
 from gateway.lookalike.server import Lookalike
-from gateway.lookalike.world import World
+from gateway.lookalike.world.fixtures import FIXTURES, fixture_bodies, fixture_day, put_fixtures
+from gateway.lookalike.world.world import World
 
 from .conftest import EMAIL, NOW, C, D, Phone, event, query_body
 

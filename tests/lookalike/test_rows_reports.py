@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gateway.lookalike.fixtures import fixture_bodies, put_fixtures
+from gateway.lookalike.world.fixtures import fixture_bodies, put_fixtures
 
 from .conftest import (
     CS,

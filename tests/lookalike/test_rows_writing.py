@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.lookalike.ical import unfold
-from gateway.lookalike.world import Kind
+from gateway.lookalike.world.ical import unfold
+from gateway.lookalike.world.world import Kind
 
 from .conftest import EMAIL, D, event
 

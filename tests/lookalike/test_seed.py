@@ -6,7 +6,7 @@ import re
 import icalendar
 
 from gateway.lookalike.seed import seed_demo
-from gateway.lookalike.world import World
+from gateway.lookalike.world.world import World
 
 from .conftest import NOW
 

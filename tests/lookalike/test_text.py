@@ -8,10 +8,10 @@ import recurring_ical_events
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.lookalike import ical
-from gateway.lookalike.drafts import calendar, vevent, when
-from gateway.lookalike.spans import ALWAYS, parse_duration, span_of
-from gateway.lookalike.world import World
+from gateway.lookalike.world import ical
+from gateway.lookalike.world.drafts import calendar, vevent, when
+from gateway.lookalike.world.spans import ALWAYS, parse_duration, span_of
+from gateway.lookalike.world.world import World
 
 from .conftest import event
 

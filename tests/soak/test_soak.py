@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.lookalike.quirks import QUIRKS
+from gateway.lookalike.world.quirks import QUIRKS
 from gateway.store.engine import Database
 from tests.soak.surprises import ALWAYS, FAULTS, VARIANTS
 from tests.soak.world import one_day

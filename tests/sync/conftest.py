@@ -11,9 +11,9 @@ import pytest
 from gateway.cli.doctor.writes import find_unallowed
 from gateway.core.ical.objects import parse_calendar_object
 from gateway.core.recurrence.expand import BusyRules, default_window, expand
-from gateway.lookalike.journal import Entry
 from gateway.lookalike.server import Lookalike
-from gateway.lookalike.world import Account
+from gateway.lookalike.world.journal import Entry
+from gateway.lookalike.world.world import Account
 from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings
 from gateway.store.access import principals

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.lookalike.fixtures import BY_NAME, fixture_day, put_fixtures
+from gateway.lookalike.world.fixtures import BY_NAME, fixture_day, put_fixtures
 from gateway.services.availability import free_busy
 from gateway.store.access import principals
 from gateway.store.booking import conflicts

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
-from gateway.lookalike.world import Account
+from gateway.lookalike.world.world import Account
 
 USER, PASSWORD = "robin", "any password"
 AUTHORIZATION = "Basic " + b64encode(f"{USER}:{PASSWORD}".encode()).decode()

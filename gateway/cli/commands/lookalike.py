@@ -11,7 +11,7 @@ from gateway.cli.processes import UntilStdinCloses, stop_event, stop_with_parent
 from gateway.lookalike.keeping import kept, load_world
 from gateway.lookalike.seed import seed_demo
 from gateway.lookalike.server import Lookalike
-from gateway.lookalike.world import World
+from gateway.lookalike.world.world import World
 
 
 def lookalike(

@@ -8,20 +8,20 @@ from urllib.parse import unquote, urlsplit
 
 from lxml import etree
 
-from gateway.lookalike import markup as m
-from gateway.lookalike.accounts import Calendar, Kind
-from gateway.lookalike.answers import bare, html, precondition, xml
-from gateway.lookalike.call import Answer, Call
-from gateway.lookalike.contents import Resource
-from gateway.lookalike.ical import parse_moment
-from gateway.lookalike.properties import (
+from gateway.lookalike.dav import markup as m
+from gateway.lookalike.dav.answers import bare, html, precondition, xml
+from gateway.lookalike.dav.call import Answer, Call
+from gateway.lookalike.dav.properties import (
     Node,
     calendar_href,
     render_node,
     resource_href,
     sync_token_of,
 )
-from gateway.lookalike.spans import span_of
+from gateway.lookalike.world.accounts import Calendar, Kind
+from gateway.lookalike.world.contents import Resource
+from gateway.lookalike.world.ical import parse_moment
+from gateway.lookalike.world.spans import span_of
 
 _OK = "HTTP/1.1 200 OK"
 _NOT_FOUND = "HTTP/1.1 404 Not Found"

@@ -10,7 +10,7 @@ import struct
 import uuid
 from dataclasses import dataclass, field
 
-from gateway.lookalike.ical import find_kind, find_uid
+from gateway.lookalike.world.ical import find_kind, find_uid
 
 _numbers = [itertools.count(1)]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.lookalike.accounts import Account, Calendar
-from gateway.lookalike.world import World
+from gateway.lookalike.world.accounts import Account, Calendar
+from gateway.lookalike.world.world import World
 
 CONTROL_PREFIX = "/_control/"
 Arguments = dict[str, Any]

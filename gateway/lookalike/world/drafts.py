@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 
-from gateway.lookalike.ical import Component, serialise
+from gateway.lookalike.world.ical import Component, serialise
 
 PRODID = "-//Apple Inc.//macOS 26.1//EN"
 _NAMESPACE = uuid.UUID("6f0f2a1e-7f6b-4f0e-9b0c-5a4f0a3f9d11")

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from gateway.lookalike.accounts import Account, Calendar
-from gateway.lookalike.contents import Resource
-from gateway.lookalike.faults import Switch
-from gateway.lookalike.quirks import BY_NAME
-from gateway.lookalike.world import World
+from gateway.lookalike.world.accounts import Account, Calendar
+from gateway.lookalike.world.contents import Resource
+from gateway.lookalike.world.faults import Switch
+from gateway.lookalike.world.quirks import BY_NAME
+from gateway.lookalike.world.world import World
 
 XML_TYPE = "text/xml; charset=UTF-8"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from gateway.lookalike.quirks import BY_NAME
+from gateway.lookalike.world.quirks import BY_NAME
 
 Params = Mapping[str, Any]
 

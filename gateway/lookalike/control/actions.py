@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from gateway.lookalike.accounts import Account, Calendar, Kind, Mode
-from gateway.lookalike.control import Arguments, account_of, action, calendar_of
-from gateway.lookalike.quirks import QUIRKS
-from gateway.lookalike.world import World
+from gateway.lookalike.control.control import Arguments, account_of, action, calendar_of
+from gateway.lookalike.world.accounts import Account, Calendar, Kind, Mode
+from gateway.lookalike.world.quirks import QUIRKS
+from gateway.lookalike.world.world import World
 
 # -- accounts and credentials ------------------------------------------------------------------
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from gateway.lookalike.answers import bare, html
-from gateway.lookalike.call import Answer, Call
+from gateway.lookalike.dav.answers import bare, html
+from gateway.lookalike.dav.call import Answer, Call
 
 
 def check_down(call: Call) -> Answer | None:

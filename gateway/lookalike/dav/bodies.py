@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from gateway.lookalike.accounts import Account
-from gateway.lookalike.call import Call
-from gateway.lookalike.ical import (
+from gateway.lookalike.dav.call import Call
+from gateway.lookalike.world.accounts import Account
+from gateway.lookalike.world.ical import (
     Component,
     is_date,
     name_of,

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gateway.lookalike.accounts import Account, Calendar, Kind, Mode
-from gateway.lookalike.contents import Contents, UidLedger
-from gateway.lookalike.faults import FaultBook
-from gateway.lookalike.journal import Journal
+from gateway.lookalike.world.accounts import Account, Calendar, Kind, Mode
+from gateway.lookalike.world.contents import Contents, UidLedger
+from gateway.lookalike.world.faults import FaultBook
+from gateway.lookalike.world.journal import Journal
 
 __all__ = ["Account", "Calendar", "Kind", "Mail", "Notification", "World"]
 

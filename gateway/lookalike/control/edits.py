@@ -3,10 +3,16 @@
 import base64
 from typing import Any
 
-from gateway.lookalike.control import Arguments, account_of, action, calendar_of, decode_body
-from gateway.lookalike.fixtures import put_fixtures
-from gateway.lookalike.phone import Phone
-from gateway.lookalike.world import World
+from gateway.lookalike.control.control import (
+    Arguments,
+    account_of,
+    action,
+    calendar_of,
+    decode_body,
+)
+from gateway.lookalike.world.fixtures import put_fixtures
+from gateway.lookalike.world.phone import Phone
+from gateway.lookalike.world.world import World
 
 
 def _aim(world: World, arguments: Arguments) -> tuple[Phone, str, str]:

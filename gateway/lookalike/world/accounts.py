@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-from gateway.lookalike.contents import Contents, Resource
-from gateway.lookalike.ical import find_uid
-from gateway.lookalike.phone import Phone
+from gateway.lookalike.world.contents import Contents, Resource
+from gateway.lookalike.world.ical import find_uid
+from gateway.lookalike.world.phone import Phone
 
 if TYPE_CHECKING:
-    from gateway.lookalike.world import World
+    from gateway.lookalike.world.world import World
 
 Mode = Literal["owner", "write", "read"]
 

@@ -2,12 +2,12 @@
 
 from lxml import etree
 
-from gateway.lookalike import markup as m
-from gateway.lookalike.accounts import Kind
-from gateway.lookalike.answers import bare, html, xml
-from gateway.lookalike.call import Answer, Call
-from gateway.lookalike.properties import Node, calendar_href, render_node, resource_href
-from gateway.lookalike.reports import listed_error
+from gateway.lookalike.dav import markup as m
+from gateway.lookalike.dav.answers import bare, html, xml
+from gateway.lookalike.dav.call import Answer, Call
+from gateway.lookalike.dav.properties import Node, calendar_href, render_node, resource_href
+from gateway.lookalike.dav.reports import listed_error
+from gateway.lookalike.world.accounts import Kind
 
 _FALLBACK = [m.dav("resourcetype"), m.dav("displayname"), m.dav("getetag")]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from gateway.lookalike.accounts import Account
-from gateway.lookalike.drafts import (
+from gateway.lookalike.world.accounts import Account
+from gateway.lookalike.world.drafts import (
     calendar,
     fixed_zone,
     guest,
@@ -20,7 +20,7 @@ from gateway.lookalike.drafts import (
     vevent,
     when,
 )
-from gateway.lookalike.ical import Component
+from gateway.lookalike.world.ical import Component
 
 _BERLIN = "Europe/Berlin"
 _HOUR = timedelta(hours=1)

@@ -2,8 +2,8 @@
 
 import hashlib
 
-from gateway.lookalike.call import XML_TYPE, Answer, Call
-from gateway.lookalike.markup import HEAD, element
+from gateway.lookalike.dav.call import XML_TYPE, Answer, Call
+from gateway.lookalike.dav.markup import HEAD, element
 
 _PAGES = {
     400: "Bad Request",

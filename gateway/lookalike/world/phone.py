@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
 
-from gateway.lookalike.contents import Resource
-from gateway.lookalike.drafts import guest, stable_uid
-from gateway.lookalike.ical import (
+from gateway.lookalike.world.contents import Resource
+from gateway.lookalike.world.drafts import guest, stable_uid
+from gateway.lookalike.world.ical import (
     Component,
     format_moment,
     name_of,
@@ -28,7 +28,7 @@ from gateway.lookalike.ical import (
 )
 
 if TYPE_CHECKING:
-    from gateway.lookalike.accounts import Account
+    from gateway.lookalike.world.accounts import Account
 
 _SHIFTED = ("DTSTART", "DTEND", "DUE", "RECURRENCE-ID", "EXDATE", "RDATE")
 _SERIES_ONLY = ("RRULE", "RDATE", "EXDATE", "EXRULE")

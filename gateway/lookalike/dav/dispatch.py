@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from lxml import etree
 
-from gateway.lookalike import faultsteps
-from gateway.lookalike.answers import DAV_HEADER, bare, html, unauthorized
-from gateway.lookalike.auth import authenticate, read_basic
-from gateway.lookalike.call import Answer, Call
-from gateway.lookalike.markup import BadXmlError, parse_xml
-from gateway.lookalike.propfind import answer_propfind, answer_proppatch
-from gateway.lookalike.reports import answer_report
-from gateway.lookalike.writes import (
+from gateway.lookalike.dav import faultsteps
+from gateway.lookalike.dav.answers import DAV_HEADER, bare, html, unauthorized
+from gateway.lookalike.dav.auth import authenticate, read_basic
+from gateway.lookalike.dav.call import Answer, Call
+from gateway.lookalike.dav.markup import BadXmlError, parse_xml
+from gateway.lookalike.dav.propfind import answer_propfind, answer_proppatch
+from gateway.lookalike.dav.reports import answer_report
+from gateway.lookalike.dav.writes import (
     answer_delete,
     answer_get,
     answer_mkcalendar,

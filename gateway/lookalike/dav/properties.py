@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from urllib.parse import quote
 
-from gateway.lookalike import markup as m
-from gateway.lookalike.accounts import Account, Calendar, Kind
-from gateway.lookalike.call import Call
-from gateway.lookalike.contents import Resource
+from gateway.lookalike.dav import markup as m
+from gateway.lookalike.dav.call import Call
+from gateway.lookalike.world.accounts import Account, Calendar, Kind
+from gateway.lookalike.world.contents import Resource
 
 _SAFE = "!$&'()*+,;=:~"
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
 
-from gateway.lookalike.ical import (
+from gateway.lookalike.world.ical import (
     Component,
     MalformedBodyError,
     is_date,

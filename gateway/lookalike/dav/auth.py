@@ -3,8 +3,8 @@
 import base64
 import binascii
 
-from gateway.lookalike.answers import bare, unauthorized
-from gateway.lookalike.call import Answer, Call
+from gateway.lookalike.dav.answers import bare, unauthorized
+from gateway.lookalike.dav.call import Answer, Call
 
 
 def read_basic(header: str | None) -> tuple[str, str] | None:

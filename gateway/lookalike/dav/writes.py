@@ -1,13 +1,13 @@
 """PUT, DELETE, GET of objects, and the collection verbs iCloud mostly refuses."""
 
-from gateway.lookalike import markup as m
-from gateway.lookalike.accounts import Calendar, Kind
-from gateway.lookalike.answers import bare, html
-from gateway.lookalike.bodies import guests_of, organizer_of, refusal_status, rewrite
-from gateway.lookalike.call import Answer, Call
-from gateway.lookalike.contents import Resource
-from gateway.lookalike.ical import Component, MalformedBodyError, parse_body
-from gateway.lookalike.reports import ghost_status, visible
+from gateway.lookalike.dav import markup as m
+from gateway.lookalike.dav.answers import bare, html
+from gateway.lookalike.dav.bodies import guests_of, organizer_of, refusal_status, rewrite
+from gateway.lookalike.dav.call import Answer, Call
+from gateway.lookalike.dav.reports import ghost_status, visible
+from gateway.lookalike.world.accounts import Calendar, Kind
+from gateway.lookalike.world.contents import Resource
+from gateway.lookalike.world.ical import Component, MalformedBodyError, parse_body
 
 
 def answer_get(call: Call) -> Answer:
