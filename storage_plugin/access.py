@@ -17,8 +17,8 @@ from gateway.core.errors import StoreError
 from gateway.observe import logger
 from gateway.store.access.failure_counter import WAIT_MS
 from gateway.store.access.principals import Login, is_seen_stale, note_login_seen, verify_login
-from storage_plugin.state import Gateway, current_state, default_gateway
-from storage_plugin.throttle import LoginThrottle
+from storage_plugin.http.state import Gateway, current_state, default_gateway
+from storage_plugin.http.throttle import LoginThrottle
 
 _log = logger("caldav")
 

@@ -19,19 +19,26 @@ from radicale.config import Configuration
 from radicale.pathutils import strip_path
 
 from gateway.store.objects.horizons import is_beyond
-from storage_plugin import bodies, freebusy, propfind, proppatch, reach, reports, scheduling, setup
-from storage_plugin.calendars import make_local_calendar, read_wanted, refuse_subscriptions
-from storage_plugin.collection import CalendarItem
-from storage_plugin.conditions import matches_weakly
-from storage_plugin.effort import Effort
-from storage_plugin.errors import DavError
-from storage_plugin.gate import Gate
-from storage_plugin.handlers import Address, Answer, as_refusal, dav, not_yours, nothing_here
-from storage_plugin.home import OUTBOX_NAME, Home
-from storage_plugin.middleware import IS_GONE
-from storage_plugin.state import Gateway, fresh_state
+from storage_plugin.http import bodies
+from storage_plugin.http.conditions import matches_weakly
+from storage_plugin.http.effort import Effort
+from storage_plugin.http.errors import DavError
+from storage_plugin.http.gate import Gate
+from storage_plugin.http.handlers import Address, Answer, as_refusal, dav, not_yours, nothing_here
+from storage_plugin.http.middleware import IS_GONE
+from storage_plugin.http.state import Gateway, fresh_state
+from storage_plugin.objects.writing import WritingMethods
+from storage_plugin.reports import freebusy, reach, scheduling
+from storage_plugin.reports import report as reports
+from storage_plugin.resources import propfind, proppatch, setup
+from storage_plugin.resources.calendars import (
+    make_local_calendar,
+    read_wanted,
+    refuse_subscriptions,
+)
+from storage_plugin.resources.collection import CalendarItem
+from storage_plugin.resources.home import OUTBOX_NAME, Home
 from storage_plugin.storage import Storage
-from storage_plugin.writing import WritingMethods
 
 DAV_CLASSES = "1, 3, calendar-access, extended-mkcol"
 _CARDDAV = "/.well-known/carddav"

@@ -19,10 +19,10 @@ from gateway.store.engine import Database
 from storage_plugin.access import Auth, Rights
 from storage_plugin.alive import beating
 from storage_plugin.application import DAV_CLASSES, GatewayApplication
-from storage_plugin.channels import Server
-from storage_plugin.gate import Gate
-from storage_plugin.middleware import Application, Middleware
-from storage_plugin.state import Gateway
+from storage_plugin.http.channels import Server
+from storage_plugin.http.gate import Gate
+from storage_plugin.http.middleware import Application, Middleware
+from storage_plugin.http.state import Gateway
 from storage_plugin.storage import Storage
 
 REALM = "iCloud CalDAV gateway"

@@ -19,11 +19,11 @@ from radicale.storage import BaseCollection, BaseStorage
 from gateway.store.engine import Session
 from gateway.store.objects.collections import Collection, find_collection, list_collections
 from gateway.store.objects.objects import find_object, list_objects
-from storage_plugin.calendars import Wanted, make_local_calendar
-from storage_plugin.collection import CalendarCollection, CalendarItem, clark
-from storage_plugin.errors import DavError
-from storage_plugin.home import OUTBOX_NAME, Home, Outbox, Root
-from storage_plugin.state import Gateway, Unit, current_state, default_gateway
+from storage_plugin.http.errors import DavError
+from storage_plugin.http.state import Gateway, Unit, current_state, default_gateway
+from storage_plugin.resources.calendars import Wanted, make_local_calendar
+from storage_plugin.resources.collection import CalendarCollection, CalendarItem, clark
+from storage_plugin.resources.home import OUTBOX_NAME, Home, Outbox, Root
 
 
 class Storage(BaseStorage):

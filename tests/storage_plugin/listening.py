@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import ClassVar
 
-from storage_plugin.channels import Server
+from storage_plugin.http.channels import Server
 from storage_plugin.server import listen
 
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from storage_plugin import channels
-from storage_plugin.middleware import IS_GONE
+from storage_plugin.http import channels
+from storage_plugin.http.middleware import IS_GONE
 from tests.storage_plugin.conftest import at
 from tests.storage_plugin.dav import event
 from tests.storage_plugin.listening import Line, Stoppable, listening

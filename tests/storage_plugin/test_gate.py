@@ -14,7 +14,7 @@ from gateway.store.access.principals import create_principal, create_subaccount
 from gateway.store.engine import Database, lock_principal
 from gateway.store.schema import migrate
 from storage_plugin import processes
-from storage_plugin.gate import Gate
+from storage_plugin.http.gate import Gate
 from tests.storage_plugin.test_processes import children_of, until
 
 NEVER = 1e9
@@ -245,6 +245,6 @@ def test_a_long_one_goes_after_those_who_begin_but_not_for_ever(monkeypatch):
         assert until(lambda: waiting(gate) == 1)
         crowd.start(short, "second")
         assert until(lambda: waiting(gate) == 2)
-        monkeypatch.setattr("storage_plugin.gate.PATIENCE_S", 0.0)
+        monkeypatch.setattr("storage_plugin.http.gate.PATIENCE_S", 0.0)
         stay.set()
     assert order == ["asked", "first", "long", "second"]

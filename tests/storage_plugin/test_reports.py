@@ -5,9 +5,9 @@ from radicale.app import Application
 
 from gateway.store import tables
 from gateway.store.objects.collections import get_collection
-from storage_plugin.middleware import Middleware
+from storage_plugin.http.middleware import Middleware
+from storage_plugin.http.state import Gateway
 from storage_plugin.server import _configuration
-from storage_plugin.state import Gateway
 from tests.storage_plugin.conftest import at
 from tests.storage_plugin.dav import C, D, Dav, event, wrap
 

@@ -16,8 +16,8 @@ from gateway.core.errors import SlotTaken
 from gateway.services.objects import read_draft
 from gateway.store import booking_tables, tables
 from gateway.store.access.principals import verify_login
-from storage_plugin.calendars import Wanted, change_calendar, make_local_calendar
-from storage_plugin.state import fresh_state
+from storage_plugin.http.state import fresh_state
+from storage_plugin.resources.calendars import Wanted, change_calendar, make_local_calendar
 from tests.storage_plugin.conftest import World, at
 from tests.storage_plugin.dav import event
 

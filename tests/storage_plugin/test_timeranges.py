@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.core.recurrence.model import BusyRules
-from storage_plugin.expansion import expand_task
-from storage_plugin.timeranges import alarm_in_range, is_in_range
+from storage_plugin.reports.expansion import expand_task
+from storage_plugin.reports.timeranges import alarm_in_range, is_in_range
 from tests.storage_plugin.conftest import at
 from tests.storage_plugin.dav import event
 

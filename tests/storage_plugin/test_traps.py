@@ -10,7 +10,7 @@ from sqlalchemy import select
 from gateway.core.recurrence.expand import default_window
 from gateway.core.recurrence.model import Expansion
 from gateway.store import tables
-from storage_plugin.state import fresh_state
+from storage_plugin.http.state import fresh_state
 from tests.storage_plugin.conftest import at, now
 from tests.storage_plugin.dav import C, D, Dav, G, event, wrap
 from tests.subscriptions import SCHEMES

@@ -40,12 +40,12 @@ from gateway.store.objects.objects import (
     find_objects,
     list_objects,
 )
-from storage_plugin.calendars import delete_local_calendar
-from storage_plugin.errors import DavError, need_privileges
-from storage_plugin.export import export
-from storage_plugin.filters import read_filters
-from storage_plugin.query import find_matching
-from storage_plugin.state import current_state
+from storage_plugin.http.errors import DavError, need_privileges
+from storage_plugin.http.state import current_state
+from storage_plugin.reports.export import export
+from storage_plugin.reports.filters import read_filters
+from storage_plugin.reports.query import find_matching
+from storage_plugin.resources.calendars import delete_local_calendar
 
 if TYPE_CHECKING:
     from storage_plugin.storage import Storage
@@ -148,7 +148,7 @@ class CalendarCollection(BaseCollection):
         return {**meta, **self.row.properties}
 
     def set_meta(self, props: Mapping[str, str]) -> None:
-        """Refuse: PROPPATCH is answered per property, see :mod:`storage_plugin.proppatch`."""
+        """Refuse: PROPPATCH is answered per property, see :mod:`storage_plugin.resources.proppatch`."""
         raise need_privileges(f"/{self.path}/", "write-properties", "This cannot be changed so.")
 
     # --- reading ---

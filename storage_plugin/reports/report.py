@@ -16,14 +16,10 @@ from gateway.core.intervals import Interval
 from gateway.core.recurrence.model import BusyRules
 from gateway.store.objects.collections import numbered_changes
 from gateway.store.objects.objects import StoredObject, find_objects, list_objects
-from storage_plugin import principals
-from storage_plugin.collection import CalendarCollection, CalendarItem, to_text
-from storage_plugin.effort import Effort
-from storage_plugin.errors import DavError
-from storage_plugin.expansion import expand_task, expand_text
-from storage_plugin.filters import read_filters, read_time_range
-from storage_plugin.handlers import is_usable_name, nothing_here, path_of
-from storage_plugin.multistatus import (
+from storage_plugin.http.effort import Effort
+from storage_plugin.http.errors import DavError
+from storage_plugin.http.handlers import is_usable_name, nothing_here, path_of
+from storage_plugin.http.multistatus import (
     element,
     gone,
     multistatus,
@@ -31,7 +27,13 @@ from storage_plugin.multistatus import (
     response,
     text,
 )
-from storage_plugin.properties import (
+from storage_plugin.http.state import current_state
+from storage_plugin.reports.expansion import expand_task, expand_text
+from storage_plugin.reports.filters import read_filters, read_time_range
+from storage_plugin.reports.query import find_matching
+from storage_plugin.resources import principals
+from storage_plugin.resources.collection import CalendarCollection, CalendarItem, to_text
+from storage_plugin.resources.properties import (
     CALENDAR_DATA,
     C,
     D,
@@ -41,9 +43,7 @@ from storage_plugin.properties import (
     count_missing,
     write_properties,
 )
-from storage_plugin.propfind import resources_at, viewer_of
-from storage_plugin.query import find_matching
-from storage_plugin.state import current_state
+from storage_plugin.resources.propfind import resources_at, viewer_of
 from storage_plugin.storage import Storage
 
 _EXPANDERS = {"VEVENT": expand_text, "VTODO": expand_task}

@@ -9,17 +9,18 @@ from radicale.item import Item
 from radicale.storage import BaseCollection
 
 from gateway.store.objects.objects import list_objects
-from storage_plugin.collection import CalendarCollection, CalendarItem
-from storage_plugin.errors import DavError
-from storage_plugin.handlers import nothing_here
-from storage_plugin.home import Outbox
-from storage_plugin.multistatus import (
+from storage_plugin.http.errors import DavError
+from storage_plugin.http.handlers import nothing_here
+from storage_plugin.http.multistatus import (
     multistatus,
     prefers_minimal,
     response,
     tag_of,
 )
-from storage_plugin.properties import (
+from storage_plugin.http.state import current_state
+from storage_plugin.resources.collection import CalendarCollection, CalendarItem
+from storage_plugin.resources.home import Outbox
+from storage_plugin.resources.properties import (
     D,
     Resource,
     Viewer,
@@ -29,7 +30,6 @@ from storage_plugin.properties import (
     names_of,
     write_properties,
 )
-from storage_plugin.state import current_state
 from storage_plugin.storage import Storage
 
 DEPTHS = ("0", "1")

@@ -28,13 +28,14 @@ from gateway.store.engine import lock_principal
 from gateway.store.objects.collections import find_collection
 from gateway.store.objects.horizons import is_beyond, window_of
 from gateway.store.objects.objects import StoredObject, find_by_uid, find_object, uid_key
-from storage_plugin import bodies, reach
-from storage_plugin.collection import CalendarCollection, Ready, login_kind, quoted
-from storage_plugin.conditions import check_write, precondition_failed
-from storage_plugin.errors import DavError, appointment_stays, need_privileges
-from storage_plugin.handlers import Address, Answer, dav, not_yours, path_of
-from storage_plugin.multistatus import href
-from storage_plugin.state import Gateway
+from storage_plugin.http import bodies
+from storage_plugin.http.conditions import check_write, precondition_failed
+from storage_plugin.http.errors import DavError, appointment_stays, need_privileges
+from storage_plugin.http.handlers import Address, Answer, dav, not_yours, path_of
+from storage_plugin.http.multistatus import href
+from storage_plugin.http.state import Gateway
+from storage_plugin.reports import reach
+from storage_plugin.resources.collection import CalendarCollection, Ready, login_kind, quoted
 from storage_plugin.storage import Storage
 
 _CALENDAR_TYPES = ("", "text/calendar", "application/octet-stream", "text/plain")

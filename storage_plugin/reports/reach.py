@@ -11,8 +11,8 @@ from typing import Any
 from gateway.core.intervals import Interval
 from gateway.store.objects.expansions import short_of
 from gateway.store.objects.horizons import FARTHEST_S, ask_horizon, is_beyond, with_margin
-from storage_plugin.filters import read_time_range
-from storage_plugin.state import Gateway, current_state
+from storage_plugin.http.state import Gateway, current_state
+from storage_plugin.reports.filters import read_time_range
 
 WAIT_S = 1.0
 LOOK_EVERY_S = 0.03

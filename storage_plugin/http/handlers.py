@@ -13,8 +13,8 @@ from radicale.pathutils import sanitize_path, strip_path
 
 from gateway.core.errors import GatewayError
 from gateway.observe import logger
-from storage_plugin.effort import ClientGone
-from storage_plugin.errors import DavError, from_gateway_error
+from storage_plugin.http.effort import ClientGone
+from storage_plugin.http.errors import DavError, from_gateway_error
 
 Answer = types.WSGIResponse
 Handler = Callable[..., Answer]

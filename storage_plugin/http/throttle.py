@@ -10,7 +10,7 @@ from http import HTTPStatus
 from gateway.core.addresses import network_of
 from gateway.store.access.failure_counter import FailureCounter
 from gateway.store.engine import Database
-from storage_plugin.errors import DavError
+from storage_plugin.http.errors import DavError
 
 READ_EVERY_S = 1.0
 

@@ -12,10 +12,10 @@ from gateway.core.status import FBType
 from gateway.services.availability import free_busy, source_states
 from gateway.store.access.principals import Principal, get_principal
 from gateway.store.objects.instances import busy_rows, list_sources
-from storage_plugin.collection import CalendarCollection
-from storage_plugin.errors import DavError
-from storage_plugin.filters import read_time_range
-from storage_plugin.handlers import Address
+from storage_plugin.http.errors import DavError
+from storage_plugin.http.handlers import Address
+from storage_plugin.reports.filters import read_time_range
+from storage_plugin.resources.collection import CalendarCollection
 from storage_plugin.storage import Storage
 
 QUERY = "{urn:ietf:params:xml:ns:caldav}free-busy-query"

@@ -10,8 +10,8 @@ from uuid import NAMESPACE_URL, uuid5
 from radicale import types
 
 from gateway.store.access.principals import get_principal
-from storage_plugin.errors import DavError
-from storage_plugin.state import current_state
+from storage_plugin.http.errors import DavError
+from storage_plugin.http.state import current_state
 from storage_plugin.storage import Storage
 
 PROFILE_PATH = "/.mobileconfig"

@@ -24,12 +24,12 @@ from gateway.store.access.principals import (
 )
 from gateway.store.booking.bookings import find_by_account_address, owner_addresses
 from gateway.store.engine import Session
-from storage_plugin.errors import DECLARATIONS, DavError
-from storage_plugin.filters import read_utc
-from storage_plugin.freebusy import MAX_WINDOW_S
-from storage_plugin.handlers import is_usable_name, path_of
-from storage_plugin.multistatus import text
-from storage_plugin.state import current_state
+from storage_plugin.http.errors import DECLARATIONS, DavError
+from storage_plugin.http.handlers import is_usable_name, path_of
+from storage_plugin.http.multistatus import text
+from storage_plugin.http.state import current_state
+from storage_plugin.reports.filters import read_utc
+from storage_plugin.reports.freebusy import MAX_WINDOW_S
 from storage_plugin.storage import Storage
 
 MAX_ASKED = 100

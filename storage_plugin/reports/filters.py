@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from gateway.core.ical.lines import Property, split_line, unescape_text, unfold
-from storage_plugin.errors import DavError
+from storage_plugin.http.errors import DavError
 
 _C = "{urn:ietf:params:xml:ns:caldav}"
 _UTC_TIME = re.compile(r"\d{8}T\d{6}Z")

@@ -13,10 +13,11 @@ from xml.sax.saxutils import unescape
 
 from radicale import types
 
-from storage_plugin.errors import DECLARATIONS, DavError
-from storage_plugin.handlers import path_of
-from storage_plugin.multistatus import multistatus, response
-from storage_plugin.properties import (
+from storage_plugin.http.errors import DECLARATIONS, DavError
+from storage_plugin.http.handlers import path_of
+from storage_plugin.http.multistatus import multistatus, response
+from storage_plugin.http.state import current_state
+from storage_plugin.resources.properties import (
     C,
     D,
     Resource,
@@ -24,8 +25,7 @@ from storage_plugin.properties import (
     asked,
     write_properties,
 )
-from storage_plugin.propfind import resources_at
-from storage_plugin.state import current_state
+from storage_plugin.resources.propfind import resources_at
 from storage_plugin.storage import Storage
 
 EXPAND = f"{D}expand-property"

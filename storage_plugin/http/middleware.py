@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway.core.addresses import client_of
 from gateway.observe import Neighbours
-from storage_plugin.gate import Gate
+from storage_plugin.http.gate import Gate
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
-from storage_plugin.errors import DavError
-from storage_plugin.gate import Gate
+from storage_plugin.http.errors import DavError
+from storage_plugin.http.gate import Gate
 
 MAX_CPU_S = 10.0
 MAX_EXPANDED = 64 * 1024 * 1024

@@ -18,9 +18,9 @@ from gateway.core.recurrence.expand import expand
 from gateway.core.recurrence.model import BusyRules
 from gateway.core.recurrence.recurrence_ids import place
 from gateway.core.recurrence.vtimezone import object_zones
-from storage_plugin.expansion import as_event
-from storage_plugin.filters import Component as Lines
-from storage_plugin.filters import TimeRange, read_components
+from storage_plugin.reports.expansion import as_event
+from storage_plugin.reports.filters import Component as Lines
+from storage_plugin.reports.filters import TimeRange, read_components
 
 _FAR = 400 * 366 * DAY
 _YEAR_2100 = 4_102_444_800

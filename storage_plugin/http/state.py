@@ -13,7 +13,7 @@ from functools import lru_cache
 from gateway.settings import Settings, load_settings
 from gateway.store.access.principals import Login
 from gateway.store.engine import Database, Session
-from storage_plugin.effort import Effort
+from storage_plugin.http.effort import Effort
 
 
 @dataclass(frozen=True)

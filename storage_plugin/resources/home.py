@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, overload
 from radicale.item import Item
 from radicale.storage import BaseCollection
 
-from storage_plugin.collection import http_date
-from storage_plugin.errors import DavError, need_privileges
+from storage_plugin.http.errors import DavError, need_privileges
+from storage_plugin.resources.collection import http_date
 
 if TYPE_CHECKING:
     from storage_plugin.storage import Storage

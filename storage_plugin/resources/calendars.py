@@ -27,7 +27,7 @@ from gateway.store.objects.collections import (
 from gateway.store.objects.objects import bump_generation
 from gateway.store.operations.erasing import retire_collections
 from storage_plugin.access import MIRROR_PREFIX
-from storage_plugin.errors import DavError, calendar_subscribed, need_privileges
+from storage_plugin.http.errors import DavError, calendar_subscribed, need_privileges
 
 if TYPE_CHECKING:
     from storage_plugin.storage import Storage

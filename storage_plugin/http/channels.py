@@ -23,7 +23,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 from gateway.core.addresses import network_of
-from storage_plugin.middleware import IS_GONE, TOO_MANY, Application
+from storage_plugin.http.middleware import IS_GONE, TOO_MANY, Application
 
 AT_ONCE = 2
 """Requests of one login that are answered at a time; others of that login wait."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from storage_plugin.errors import DavError
-from storage_plugin.handlers import path_of
+from storage_plugin.http.errors import DavError
+from storage_plugin.http.handlers import path_of
 
 _TAG = re.compile(r'\s*(W/)?("[^"]*"|[^\s,"]+)\s*(?:,|$)')
 

@@ -16,12 +16,12 @@ from gateway.store.booking.bookings import owner_addresses
 from gateway.store.engine import Session
 from gateway.store.objects.collections import Collection, mirror_orders
 from gateway.store.objects.objects import StoredObject
-from storage_plugin.calendars import TRANSPARENCY
-from storage_plugin.collection import CalendarCollection, clark, http_date, quoted
-from storage_plugin.effort import Effort
-from storage_plugin.home import OUTBOX_NAME
-from storage_plugin.multistatus import element, href, text
-from storage_plugin.working_hours import TAGS, read_property
+from storage_plugin.http.effort import Effort
+from storage_plugin.http.multistatus import element, href, text
+from storage_plugin.resources.calendars import TRANSPARENCY
+from storage_plugin.resources.collection import CalendarCollection, clark, http_date, quoted
+from storage_plugin.resources.home import OUTBOX_NAME
+from storage_plugin.resources.working_hours import TAGS, read_property
 
 D, C, CS = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}", "{http://calendarserver.org/ns/}"
 A = "{http://apple.com/ns/ical/}"

@@ -15,8 +15,9 @@ from gateway.store.engine import Session
 from gateway.store.objects.collections import Collection
 from gateway.store.objects.instances import Span, names_in_range, spans_beyond
 from gateway.store.objects.objects import StoredObject, find_objects, list_objects
-from storage_plugin.effort import Effort
-from storage_plugin.filters import (
+from storage_plugin.http.effort import Effort
+from storage_plugin.http.state import current_state
+from storage_plugin.reports.filters import (
     CompFilter,
     TimeRange,
     alarm_ranges,
@@ -25,8 +26,7 @@ from storage_plugin.filters import (
     needs_text,
     ranges_of,
 )
-from storage_plugin.state import current_state
-from storage_plugin.timeranges import alarm_in_range, is_in_range
+from storage_plugin.reports.timeranges import alarm_in_range, is_in_range
 
 _FAR = 2**40
 

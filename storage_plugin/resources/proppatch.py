@@ -11,8 +11,17 @@ from radicale import types
 
 from gateway.store.access.principals import get_principal
 from gateway.store.objects.collections import Collection
-from storage_plugin import working_hours
-from storage_plugin.calendars import (
+from storage_plugin.http.errors import DECLARATIONS, DavError
+from storage_plugin.http.handlers import nothing_here
+from storage_plugin.http.multistatus import (
+    href,
+    multistatus,
+    prefers_minimal,
+    propstat,
+    tag_of,
+)
+from storage_plugin.resources import working_hours
+from storage_plugin.resources.calendars import (
     COMPONENT_SET,
     DISPLAY_NAME,
     RESOURCE_TYPE,
@@ -21,18 +30,9 @@ from storage_plugin.calendars import (
     invalid_values,
     read_wanted,
 )
-from storage_plugin.collection import CalendarCollection
-from storage_plugin.errors import DECLARATIONS, DavError
-from storage_plugin.handlers import nothing_here
-from storage_plugin.home import Home
-from storage_plugin.multistatus import (
-    href,
-    multistatus,
-    prefers_minimal,
-    propstat,
-    tag_of,
-)
-from storage_plugin.properties import LIVE
+from storage_plugin.resources.collection import CalendarCollection
+from storage_plugin.resources.home import Home
+from storage_plugin.resources.properties import LIVE
 from storage_plugin.storage import Storage
 
 _D = "{DAV:}"

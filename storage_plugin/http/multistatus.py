@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from radicale import types
 
-from storage_plugin.errors import DECLARATIONS, PREFIXES
+from storage_plugin.http.errors import DECLARATIONS, PREFIXES
 
 _BY_NAMESPACE = {uri: prefix for prefix, uri in PREFIXES.items()}
 # What XML 1.0 cannot carry at all; one such character would break the answer for everybody.

@@ -6,8 +6,8 @@ from xml.etree.ElementTree import ParseError, TreeBuilder, XMLParser
 
 from radicale import types
 
-from storage_plugin.errors import DavError
-from storage_plugin.state import current_state
+from storage_plugin.http.errors import DavError
+from storage_plugin.http.state import current_state
 
 MAX_DEPTH = 64
 MAX_ELEMENTS = 10_000
