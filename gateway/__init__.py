@@ -1,0 +1,1 @@
+"""The gateway: everything but the CalDAV face, which is ``storage_plugin``."""

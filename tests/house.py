@@ -1,4 +1,4 @@
-"""The house rules no linter knows: sizes, empty ``__init__`` files, no hosts, current pages."""
+"""The house rules no linter knows: sizes, rooms that say what they are, no hosts, current pages."""
 
 import ast
 import re
@@ -12,6 +12,7 @@ from tests import rules
 ROOT = Path(__file__).parents[1]
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
+MAX_MODULES = 13
 FULL_INIT = {"storage_plugin/__init__.py"}
 
 
@@ -36,8 +37,20 @@ def size_problems(path: Path) -> Iterator[str]:
                 yield f"{name}:{node.lineno} {node.name}: {length} lines"
             if not node.name.startswith("_") and _is_top(node) and not ast.get_docstring(node):
                 yield f"{name}:{node.lineno} {node.name}: no docstring"
-    if not ast.get_docstring(ast.parse(text)) and path.name != "__init__.py":
+    if not ast.get_docstring(ast.parse(text)):
         yield f"{name}: no module docstring"
+
+
+def room_problems(init: Path) -> Iterator[str]:
+    """Yield what is wrong with a package: more than its docstring in ``__init__``, or too much."""
+    if init.name != "__init__.py":
+        return
+    name = init.relative_to(ROOT)
+    if str(name) not in FULL_INIT and len(ast.parse(init.read_text(encoding="utf-8")).body) > 1:
+        yield f"{name}: nothing but a docstring"
+    modules = [path for path in init.parent.glob("*.py") if path != init]
+    if len(modules) > MAX_MODULES:
+        yield f"{name}: {len(modules)} modules, more than {MAX_MODULES}"
 
 
 def _is_top(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
@@ -52,8 +65,7 @@ def problems() -> list[str]:
         in_package = name.startswith(("gateway/", "storage_plugin/"))
         if in_package and path.suffix == ".py" and "/migrations/" not in name:
             found += size_problems(path)
-            if path.name == "__init__.py" and name not in FULL_INIT and path.stat().st_size:
-                found.append(f"{name}: must stay empty")
+            found += room_problems(path)
         if path.name == "utils.py":
             found.append(f"{name}: a helper lives beside its caller")
         if path.parent.name == "requirements" and re.search(r"https?://", path.read_text()):

@@ -1,0 +1,1 @@
+"""The command ``gateway``: builds everything and starts it. Decides nothing."""

@@ -1,0 +1,1 @@
+"""Requests and answers of the CalDAV face, whatever they are about: bounds, errors, multistatus."""

@@ -1,0 +1,1 @@
+"""PUT, DELETE, MOVE and COPY of calendar objects."""

@@ -1,0 +1,1 @@
+"""What is there: homes, calendars, objects, and their properties."""

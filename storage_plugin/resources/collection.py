@@ -148,7 +148,7 @@ class CalendarCollection(BaseCollection):
         return {**meta, **self.row.properties}
 
     def set_meta(self, props: Mapping[str, str]) -> None:
-        """Refuse: PROPPATCH is answered per property, see :mod:`storage_plugin.resources.proppatch`."""
+        """Refuse: PROPPATCH is answered per property, see ``proppatch``."""
         raise need_privileges(f"/{self.path}/", "write-properties", "This cannot be changed so.")
 
     # --- reading ---

@@ -22,7 +22,7 @@ def test_every_code_in_the_code_is_explained() -> None:
     """Codes of the CalDAV face and of what never reaches a caller are not the API's."""
     raised = set()
     for package in ("api", "services"):
-        for path in (ROOT / "gateway" / package).glob("*.py"):
+        for path in (ROOT / "gateway" / package).rglob("*.py"):
             for groups in _CODE.findall(path.read_text(encoding="utf-8")):
                 raised |= {code for code in groups if code}
     assert sorted(raised - set(CODES)) == []

@@ -157,7 +157,8 @@ async def test_the_worker_is_given_none_of_our_settings(
 
 def test_the_worker_loads_the_engine_alone_and_ends_with_its_input() -> None:
     program = (
-        "import sys, pickle; from gateway.expansion.child import main; import gateway.expansion.prepare;"
+        "import sys, pickle; from gateway.expansion.child import main;"
+        "import gateway.expansion.prepare;"
         "main(); print(sorted({'asyncio', 'sqlalchemy', 'aiohttp', 'lxml', 'multiprocessing',"
         "'cryptography', 'structlog'} & set(sys.modules)))"
     )

@@ -1,0 +1,1 @@
+"""Handlers and shapes of subaccounts, people and their iCloud accounts."""

@@ -1,0 +1,1 @@
+"""Handlers and shapes of holds, appointments, Blocked Slots and their conflicts."""

@@ -1,0 +1,1 @@
+"""Handlers and shapes of free/busy in all its forms. No title ever passes here."""

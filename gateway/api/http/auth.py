@@ -1,8 +1,8 @@
 """Who is asking: API keys, their scopes, and the subaccount they are bound to.
 
 ``admin`` may do what ``platform`` may, which may do what ``freebusy:read`` may. A key is looked up
-by its hash; what was found is remembered only as long as :mod:`gateway.store.signals` vouches that no
-key was changed since, which is asked on every call. A revocation holds at once.
+by its hash; what was found is remembered only as long as :mod:`gateway.store.signals` vouches
+that no key was changed since, which is asked on every call. A revocation holds at once.
 """
 
 from functools import cache

@@ -1,0 +1,1 @@
+"""Handlers about the installation itself: alive, ready, status; and sweeping up."""

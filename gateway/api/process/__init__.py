@@ -1,0 +1,1 @@
+"""What one API process keeps in memory between requests: timelines, limits, who is active."""

@@ -1,9 +1,9 @@
 """Whoever guesses keys or public addresses is stopped by where they come from.
 
 A try that fails counts against the caller's network. Beyond ``PER_ADDRESS`` of
-:mod:`gateway.store.access.login_failures` nothing that is not known is looked up any more: the answer is
-429 from memory. What was right once goes on working from there, for behind a proxy that
-is not in ``trusted_proxies`` all callers look like one.
+:mod:`gateway.store.access.login_failures` nothing that is not known is looked up any more: the
+answer is 429 from memory. What was right once goes on working from there, for behind a proxy
+that is not in ``trusted_proxies`` all callers look like one.
 """
 
 import hashlib

@@ -1,0 +1,1 @@
+"""Handlers and shapes of schedules, slots, explanations and working hours."""

@@ -1,0 +1,1 @@
+"""What passes over the wire whatever the question: times, problems, pages, base shapes."""

@@ -1,0 +1,1 @@
+"""``gateway demo``: the whole product on real parts, in a folder of its own."""

@@ -1,0 +1,1 @@
+"""Its control API: what tests and people do to it from outside."""

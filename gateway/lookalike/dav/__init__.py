@@ -1,0 +1,1 @@
+"""The look-alike as a CalDAV server: requests, answers, and how iCloud differs."""

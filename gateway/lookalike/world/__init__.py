@@ -1,0 +1,1 @@
+"""What the look-alike holds: accounts, calendars, phones, faults and what was asked."""

@@ -1,0 +1,1 @@
+"""Who may come in: subaccounts, people, logins, keys, and what is counted about callers."""

@@ -1,0 +1,1 @@
+"""iCloud accounts: credentials, their calendars, leases and what a run leaves behind."""

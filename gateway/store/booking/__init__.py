@@ -1,0 +1,1 @@
+"""Holds, appointments, schedules and working hours. What goes to iCloud is in ``outbox``."""

@@ -1,0 +1,1 @@
+"""Collections, their objects, and the instances these expand to. No accounts, no bookings."""

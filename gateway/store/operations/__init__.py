@@ -1,0 +1,1 @@
+"""What keeps an installation well: heartbeats, check-ups, erasing in pieces."""

@@ -1,0 +1,1 @@
+"""What may be, has been and has yet to be written to iCloud."""

@@ -1,0 +1,1 @@
+"""From iCloud to the store: what changed, fetching it, writing it. Nothing here writes upstream."""

@@ -1,0 +1,1 @@
+"""Between outbox and iCloud: our own objects, sent, seen again. Only here iCloud is written to."""

@@ -1,7 +1,7 @@
 """Our own pushed objects as iCloud holds them now: changed, moved or deleted there (R17).
 
 They are never mirrored: the appointment in ``platform/`` stands for them. Its time follows
-iCloud, its texts are the platform's. This is the pull half; :mod:`gateway.sync.push.outgoing` writes.
+iCloud, its texts are the platform's. This is the half that reads; ``outgoing`` writes.
 """
 
 from contextlib import suppress
