@@ -1,4 +1,4 @@
-"""The busy time of a principal at once, for readers that keep it in memory (design: fast path).
+"""The busy time of a principal at once, for readers that keep it in memory (architecture.md).
 
 The same rows and the same rules as :func:`gateway.services.availability.free_busy`, merged over
 months instead of over one window. Where part of an answer depends on more than these rows (a

@@ -181,7 +181,7 @@ def _stored_email(session: Session, keyring: Keyring, connection_id: str, given:
 async def _ask_in_turn(
     context: SyncContext, connection_id: str, credential: Credential
 ) -> Discovered:
-    """Ask a connected account within its budget: under its lease, whoever has that (design 6).
+    """Ask a connected account within its budget: under its lease, whoever has that (sync.md).
 
     A run of this process that has the lease shares its budget, and is not waited for.
     """

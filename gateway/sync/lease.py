@@ -1,4 +1,4 @@
-"""Holding an account: one run at a time in this process, one process at a time (design 6)."""
+"""Holding an account: one run at a time in this process, one process at a time (sync.md)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine

@@ -134,7 +134,7 @@ def foreseen(error: Exception) -> GatewayError:
 
 
 async def note_crash(context: SyncContext, connection_id: str, error: Exception) -> str | None:
-    """A run that did not end is a failed run: say so on the account and back off (design 6).
+    """A run that did not end is a failed run: say so on the account and back off (sync.md).
 
     Returns the state of the connection afterwards; None when there is no such connection.
     """

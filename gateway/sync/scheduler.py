@@ -90,7 +90,7 @@ class Worker:
         await asyncio.gather(windows, renewal, asked, erasures, self.close())
 
     async def _move_windows(self) -> float:
-        """Keep instances ahead of the clock (design 4); beside the accounts, never before them."""
+        """Keep instances ahead of the clock (sync.md); beside the accounts, never before them."""
         return 0.0 if await extend_windows(self.context) else WINDOWS_S
 
     async def _extend_asked(self) -> float:

@@ -1,6 +1,6 @@
 """Every property that carries time, broken in every way: read, bounded, or said to be unplaceable.
 
-The bounds are those of design 4: what has one sensible reading is read; else the span it could
+The bounds are those of busy-time.md: what has one sensible reading is read; else the span it could
 cover is unknown, never free, and no longer than it could be.
 """
 

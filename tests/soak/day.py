@@ -126,7 +126,7 @@ class Day:
         self.happened["faults"] += 1
 
     def surprise_view(self) -> None:
-        """Somebody looks at a booking page: the account is polled often for a while (design 6)."""
+        """Somebody looks at a booking page: the account is polled often for a while (sync.md)."""
         life, now = self.dice.choice(self.lives), self.scene.clock.time
         with self.scene.database.write() as session:
             leases.note_active(

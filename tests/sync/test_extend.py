@@ -1,4 +1,4 @@
-"""The window moves on with the clock; zones and rules that change are seen through (design 4)."""
+"""The window moves on with the clock; zones and rules that change are seen through."""
 
 from collections import Counter
 from collections.abc import Callable

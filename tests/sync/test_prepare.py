@@ -52,7 +52,7 @@ def test_what_no_client_could_be_given_still_blocks_where_it_is(body: bytes, spa
 @pytest.mark.rule("R25")
 @pytest.mark.parametrize("body", [b"", b"hello", b"<!doctype html><title>Sign in</title>"])
 def test_what_is_no_calendar_is_kept_and_told_and_blocks_nothing(body: bytes) -> None:
-    """It has no readable time, so it cannot be placed (design 4)."""
+    """It has no readable time, so it cannot be placed (docs/busy-time.md)."""
     ready = prepare_mirrored(RawObject("x.ics", '"e"', body), RULES)
     assert (ready.served, ready.raw) == (False, body)
     assert [problem.code for problem in ready.expansion.problems] == ["not-icalendar"]

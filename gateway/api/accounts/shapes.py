@@ -1,4 +1,4 @@
-"""Shapes of connections, calendars, roles, status and pushes (design section 11)."""
+"""Shapes of connections, calendars, roles, status and pushes (docs/api.md)."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""Shapes of free/busy and explanations (design section 11)."""
+"""Shapes of free/busy and explanations (docs/api.md)."""
 
 from functools import cached_property
 from typing import Annotated, Literal

@@ -10,7 +10,7 @@ from gateway.sync.report import CalendarOutcome
 class SyncService(Protocol):
     """Acts on the iCloud account of a principal; implemented in ``gateway.sync.service``.
 
-    Every method raises :class:`gateway.core.errors.GatewayError` with the codes of the design:
+    Every method raises :class:`gateway.core.errors.GatewayError` with stable codes:
     ``credential-not-app-specific``, ``credential-rejected``, ``not-icloud``,
     ``upstream-unreachable``, ``upstream-throttled``, ``account-already-connected``,
     ``not-connected``.

@@ -1,4 +1,4 @@
-"""Shapes of schedules, slots and people's working hours (design section 11).
+"""Shapes of schedules, slots and people's working hours (docs/api.md).
 
 Local times are ``HH:MM`` on a clock in the schedule's zone; a span whose end is not after its
 start ends on the next date. Inside, they are minutes after midnight.

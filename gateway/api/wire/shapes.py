@@ -1,4 +1,4 @@
-"""Bases and plain types of the models, and the shapes of who is here (design section 11).
+"""Bases and plain types of the models, and the shapes of who is here (docs/api.md).
 
 Requests are strict and refuse unknown fields; answers may gain fields, never lose them.
 """

@@ -1,6 +1,6 @@
 """One VEVENT understood: its start, length, zone, rules and how it counts.
 
-What cannot be understood makes the span it could cover unknown, and no more (design 4). Decided
+What cannot be understood makes the span it could cover unknown, and no more (busy-time.md). Decided
 here, because the RFC forbids the input and says nothing of what to do with it:
 
 * An empty value is as good as an absent one.
@@ -166,7 +166,7 @@ ONE_DAY = Length(1, 0)
 
 
 def _likely_start(component: Component) -> tuple[Moment, Length]:
-    """From when on an event without a readable start is unknown, and how long (design 4).
+    """From when on an event without a readable start is unknown, and how long (busy-time.md).
 
     Raises UnreadableError when nothing in it is a readable time.
     """
@@ -227,7 +227,7 @@ def _longest(*lengths: Length) -> Length:
 
 
 def _on_clock_of(start: Moment, end: Moment) -> Moment:
-    """An end that names no zone, or an empty one, read on the clock of its start (design 4)."""
+    """An end that names no zone, or an empty one, read on the clock of its start (busy-time.md)."""
     names_none = end.form is Form.FLOATING or (end.form is Form.ZONED and not end.tzid)
     if names_none and start.form in (Form.UTC, Form.ZONED):
         return start._replace(wall=end.wall)
@@ -394,7 +394,7 @@ def _break_tail(event: Event, code: str, detail: str, reach: int | None = None) 
 
 
 def _bound_tail(event: Event) -> None:
-    """How far what is missing may reach: as far as a readable UNTIL, COUNT or RDATE (design 4).
+    """How far what is missing may reach: as far as a readable UNTIL, COUNT or RDATE (busy-time.md).
 
     What bounds a broken property itself goes first, then what the others of the event say.
     """

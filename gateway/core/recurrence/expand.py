@@ -105,7 +105,7 @@ def expand_components(
 
 
 def _no_component(calendar: RawCalendar, into: Collector) -> None:
-    """What holds no time cannot be placed: it blocks nothing, and that is said (design 4)."""
+    """What holds no time cannot be placed: it blocks nothing, and that is said (busy-time.md)."""
     if calendar.has_calendar:
         into.note("no-component", "the calendar object has no component")
     else:
@@ -161,7 +161,7 @@ def _add_unreadable(
 ) -> None:
     """A period that cannot be read: 24 hours from its start on, else all that the component spans.
 
-    Where nothing of that can be read it cannot be placed and blocks nothing (design 4).
+    Where nothing of that can be read it cannot be placed and blocks nothing (busy-time.md).
     """
     low = high = None
     if start is not None:

@@ -1,4 +1,4 @@
-"""Failed logins of the last minutes, counted by all processes together (design section 8).
+"""Failed logins of the last minutes, counted by all processes together (docs/api.md).
 
 Address and name are kept as hashes: people type passwords into the wrong field. Rows live as long
 as they count.

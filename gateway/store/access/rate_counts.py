@@ -1,4 +1,4 @@
-"""Requests of the running minute by caller, added up by all API processes (design section 5)."""
+"""Requests of the running minute by caller, added up by all API processes (docs/api.md)."""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
 """Keeping instances ahead of the clock: which objects must be expanded further, and writing it.
 
-Objects are expanded over a rolling window (design 4). As it moves on, those that reach beyond
+Objects are expanded over a rolling window (docs/sync.md). As it moves on, those that reach beyond
 what was expanded are done again; the others have nothing there. No revision is taken: what is
 served does not change, only what is known of its times.
 """
