@@ -10,9 +10,9 @@ from uuid import uuid4
 from gateway.core.appointments.body import change_event, write_event
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.intervals import Interval
+from gateway.services.availability import check_span_free
 from gateway.services.objects import (
     KIND_PROPERTY,
-    check_span_free,
     delete_platform_object,
     prepare_draft,
     put_platform_object,

@@ -10,20 +10,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.core.availability.merge import BusyRow, OnTentative, coalesce_rows
-from gateway.core.errors import PassingConflict
-from gateway.core.intervals import Interval, complement, intersect, merge
+from gateway.core.errors import PassingConflict, SlotTaken
+from gateway.core.intervals import Interval, clip, complement, intersect, merge
 from gateway.core.status import FBType
 from gateway.store.access.principals import Principal
 from gateway.store.accounts.calendars import member_problem
 from gateway.store.booking.bookings import Hold, holds_in
 from gateway.store.engine import Session
 from gateway.store.objects.instances import Reason, Source, busy_rows, list_sources, reasons_in
-from gateway.store.objects.objects import get_coverage, get_generation
+from gateway.store.objects.objects import StoredObject, get_coverage, get_generation
 
 OnUnknown = Literal["block", "tentative", "ignore", "fail"]
 State = Literal["fresh", "stale", "failed", "syncing", "never"]
 
 FRESH_FOR_S = 900
+NEXT_WITHIN_S = 14 * 86_400
+_FOREVER = 2**40
 _LOCAL_ROLES = ("platform", "local")
 
 
@@ -267,6 +269,86 @@ def oldest_source_age(session: Session, principal_id: str, *, now: int) -> int |
             return None
         ages.append(max(0, now - source.synced_at))
     return max(ages, default=None)
+
+
+# --- is it free ---
+
+
+def check_span_free(
+    session: Session,
+    principal_id: str,
+    spans: list[Interval],
+    *,
+    now: int,
+    without_object: str | None = None,
+    without_hold: str | None = None,
+) -> None:
+    """Raise :class:`SlotTaken` when a span touches busy or held time, and :class:`Conflict`
+    ``availability-unknown`` when it touches time of which a source says nothing (R25, R27).
+
+    Call it inside the unit that writes, after :func:`lock_principal`. ``spans`` are merged.
+    """
+    if not spans:
+        return
+    window = (spans[0][0], spans[-1][1])
+    taken, unknown = _time_taken(
+        session,
+        principal_id,
+        window,
+        now=now,
+        without_object=without_object,
+        without_hold=without_hold,
+    )
+    if intersect(spans, taken):
+        length = spans[0][1] - spans[0][0]
+        raise SlotTaken(
+            "This time is taken; nothing was booked.",
+            next_free=next_free(session, principal_id, length, after=spans[0][0], now=now),
+        )
+    if intersect(spans, clip(unknown, (now, _FOREVER))):
+        raise PassingConflict(
+            "It is not known whether this time is free: a calendar has no current data, or the "
+            "time is farther ahead than the gateway looks.",
+            code="availability-unknown",
+        )
+
+
+def next_free(
+    session: Session, principal_id: str, length: int, *, after: int, now: int, count: int = 3
+) -> tuple[Interval, ...]:
+    """Return the next times of ``length`` seconds that nothing blocks, within two weeks."""
+    window = (max(after, now), max(after, now) + NEXT_WITHIN_S)
+    taken, unknown = _time_taken(session, principal_id, window, now=now)
+    gaps = complement(clip(merge([*taken, *unknown]), window), window)
+    return tuple((start, start + length) for start, end in gaps if end - start >= length)[:count]
+
+
+def _time_taken(
+    session: Session,
+    principal_id: str,
+    window: Interval,
+    *,
+    now: int,
+    without_object: str | None = None,
+    without_hold: str | None = None,
+) -> tuple[list[Interval], list[Interval]]:
+    """Return what is busy or held, and what is unknown, both merged."""
+    sources = list_sources(session, principal_id)
+    ids = [source.collection_id for source in sources]
+    rows = busy_rows(session, principal_id, window, ids, without_object=without_object)
+    taken = [(start, end) for start, end, _fbtype, _collection in rows]
+    held = holds_in(session, principal_id, window, now=now)
+    taken += [(hold.start, hold.end) for hold in held if hold.id != without_hold]
+    states = source_states(session, principal_id, sources, window, now=now)
+    return merge(taken), merge(span for state in states for span in state.unknown)
+
+
+def time_of_object(session: Session, stored: StoredObject, window: Interval) -> list[Interval]:
+    """Return when one object blocks in ``window``, merged."""
+    rows = busy_rows(
+        session, stored.principal_id, window, [stored.collection_id], only_object=stored.id
+    )
+    return merge((start, end) for start, end, _fbtype, _collection in rows)
 
 
 # --- why ---

@@ -8,30 +8,21 @@ the principal, decide, and write object, appointment row, ledger and errand in t
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from gateway.core.errors import InvalidCalendarData, NotAllowed, PassingConflict, SlotTaken
+from gateway.core.errors import InvalidCalendarData, NotAllowed
 from gateway.core.ical.lines import join_folds, unescape_text, unfold
 from gateway.core.ical.objects import CalendarObject, parse_calendar_object
 from gateway.core.ical.reader import Component, read_calendar
-from gateway.core.intervals import (
-    DAY,
-    Interval,
-    clip,
-    complement,
-    intersect,
-    merge,
-    subtract,
-)
+from gateway.core.intervals import DAY, Interval, clip, merge, subtract
 from gateway.core.recurrence.expand import default_window, expand
 from gateway.core.recurrence.model import BusyRules
 from gateway.core.status import FBType
-from gateway.services.availability import source_states
+from gateway.services.availability import check_span_free, time_of_object
 from gateway.services.pushes import push_appointment, withdraw_appointment
 from gateway.store.access.principals import LoginKind, Principal, get_principal
 from gateway.store.booking.bookings import (
     AppointmentStatus,
     create_appointment,
     find_appointment_by_object,
-    holds_in,
     owner_addresses,
     span_of_object,
     update_appointment,
@@ -39,7 +30,6 @@ from gateway.store.booking.bookings import (
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects.collections import Collection
 from gateway.store.objects.horizons import FARTHEST_S, last_end_known, window_of
-from gateway.store.objects.instances import busy_rows, list_sources
 from gateway.store.objects.objects import (
     ObjectKind,
     PreparedObject,
@@ -55,7 +45,6 @@ from gateway.store.objects.objects import (
 KIND_PROPERTY = "X-GATEWAY-KIND"
 """How a platform says that an object is its Blocked Slot, not an appointment (R19)."""
 
-NEXT_WITHIN_S = 14 * 86_400
 _FOREVER = 2**40
 
 
@@ -242,75 +231,6 @@ def move_object(
     save_object(session, target, prepared, now=now)
 
 
-def check_span_free(
-    session: Session,
-    principal_id: str,
-    spans: list[Interval],
-    *,
-    now: int,
-    without_object: str | None = None,
-    without_hold: str | None = None,
-) -> None:
-    """Raise :class:`SlotTaken` when a span touches busy or held time, and :class:`Conflict`
-    ``availability-unknown`` when it touches time of which a source says nothing (R25, R27).
-
-    Call it inside the unit that writes, after :func:`lock_principal`. ``spans`` are merged.
-    """
-    if not spans:
-        return
-    window = (spans[0][0], spans[-1][1])
-    taken, unknown = _time_taken(
-        session,
-        principal_id,
-        window,
-        now=now,
-        without_object=without_object,
-        without_hold=without_hold,
-    )
-    if intersect(spans, taken):
-        length = spans[0][1] - spans[0][0]
-        raise SlotTaken(
-            "This time is taken; nothing was booked.",
-            next_free=next_free(session, principal_id, length, after=spans[0][0], now=now),
-        )
-    if intersect(spans, clip(unknown, (now, _FOREVER))):
-        raise PassingConflict(
-            "It is not known whether this time is free: a calendar has no current data, or the "
-            "time is farther ahead than the gateway looks.",
-            code="availability-unknown",
-        )
-
-
-def next_free(
-    session: Session, principal_id: str, length: int, *, after: int, now: int, count: int = 3
-) -> tuple[Interval, ...]:
-    """Return the next times of ``length`` seconds that nothing blocks, within two weeks."""
-    window = (max(after, now), max(after, now) + NEXT_WITHIN_S)
-    taken, unknown = _time_taken(session, principal_id, window, now=now)
-    gaps = complement(clip(merge([*taken, *unknown]), window), window)
-    return tuple((start, start + length) for start, end in gaps if end - start >= length)[:count]
-
-
-def _time_taken(
-    session: Session,
-    principal_id: str,
-    window: Interval,
-    *,
-    now: int,
-    without_object: str | None = None,
-    without_hold: str | None = None,
-) -> tuple[list[Interval], list[Interval]]:
-    """Return what is busy or held, and what is unknown, both merged."""
-    sources = list_sources(session, principal_id)
-    ids = [source.collection_id for source in sources]
-    rows = busy_rows(session, principal_id, window, ids, without_object=without_object)
-    taken = [(start, end) for start, end, _fbtype, _collection in rows]
-    held = holds_in(session, principal_id, window, now=now)
-    taken += [(hold.start, hold.end) for hold in held if hold.id != without_hold]
-    states = source_states(session, principal_id, sources, window, now=now)
-    return merge(taken), merge(span for state in states for span in state.unknown)
-
-
 def _check_free(
     session: Session,
     principal_id: str,
@@ -325,8 +245,8 @@ def _check_free(
     wanted = _blocking_spans(session, principal_id, prepared, now)
     if known is not None and wanted:
         window = (wanted[0][0], wanted[-1][1])
-        own = busy_rows(session, principal_id, window, [known.collection_id], only_object=known.id)
-        wanted = subtract(wanted, merge((start, end) for start, end, _type, _id in own))
+        own = time_of_object(session, known, window)
+        wanted = subtract(wanted, own)
         keeps_end = known.last_end == prepared.expansion.last_end
         if keeps_end and all(start >= prepared.expansion.window[1] for start, _ in wanted):
             return  # a series that keeps its times as far as can be seen
