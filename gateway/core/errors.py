@@ -13,6 +13,7 @@ and the CalDAV face translate, each in one place.
     │   ├── NotAllowed                known caller, forbidden act
     │   ├── NotAuthenticated          unknown caller
     │   ├── NotFound                  no such thing for this caller
+    │   │   └── ReferenceNotFound     the body names it (pointer says where)
     │   └── Conflict                  collides with what is already there
     │       └── SlotTaken             the time is busy or held
     ├── UpstreamError                 iCloud did not do what was asked
@@ -89,6 +90,14 @@ class NotFound(Refused):
     """There is no such thing, or it belongs to somebody else."""
 
     default_code = "not-found"
+
+
+class ReferenceNotFound(NotFound):
+    """The body names something that is not there for this caller; ``pointer`` says where."""
+
+    def __init__(self, detail: str, *, pointer: str) -> None:
+        super().__init__(detail)
+        self.pointer = pointer
 
 
 class Conflict(Refused):

@@ -3,13 +3,11 @@
 from gateway.api.http.routing import AnyCall, Call, Result, json_answer
 from gateway.api.wire import shapes as schemas
 from gateway.api.wire.paging import cut_page, link_next
-from gateway.api.wire.problems import ReferenceNotFound
 from gateway.api.wire.times import render_instant, render_known
-from gateway.core.errors import InvalidInput
-from gateway.store.access import principals
-from gateway.store.access.principals import Principal
-from gateway.store.engine import Session, lock_principal
-from gateway.store.operations import erasing
+from gateway.services.access import logins, people
+from gateway.store.access.principals import Login, Principal
+from gateway.store.engine import Session
+from gateway.store.operations.erasing import erase_some
 
 
 def home_path(principal_id: str, collection_name: str | None = None) -> str:
@@ -19,9 +17,7 @@ def home_path(principal_id: str, collection_name: str | None = None) -> str:
 
 def find_own(session: Session, call: AnyCall) -> Principal:
     """Return the principal of the path; one of a foreign subaccount is not there."""
-    return principals.get_principal(
-        session, call.path("principal"), subaccount_id=call.key.subaccount_id
-    )
+    return people.find_person(session, call.person)
 
 
 def _show_principal(found: Principal) -> schemas.PrincipalOut:
@@ -39,17 +35,15 @@ def _show_principal(found: Principal) -> schemas.PrincipalOut:
 
 async def list_principals(call: Call[schemas.PrincipalQuery, None]) -> Result:
     """List the persons this key can see."""
-    query, bound = call.query, call.key.subaccount_id
-    if bound is not None and query.subaccount not in (None, bound):
-        rows: list[Principal] = []
-    else:
-        rows = await call.read(
-            principals.list_principals,
-            subaccount_id=bound or query.subaccount,
-            external_id=query.external_id,
-            after=query.cursor,
-            limit=query.limit + 1,
-        )
+    query = call.query
+    rows = await call.read(
+        people.list_people,
+        bound=call.bound,
+        subaccount_id=query.subaccount,
+        external_id=query.external_id,
+        after=query.cursor,
+        limit=query.limit + 1,
+    )
     page, cursor = cut_page(rows, query)
     body = schemas.PrincipalPage(principals=[_show_principal(row) for row in page], next=cursor)
     return json_answer(body, headers=link_next(call.request, cursor))
@@ -57,54 +51,25 @@ async def list_principals(call: Call[schemas.PrincipalQuery, None]) -> Result:
 
 async def create_principal(call: Call[schemas.NoQuery, schemas.NewPrincipal]) -> Result:
     """Create a person with a calendar home."""
-    subaccount_id = _subaccount_of_new_principal(call)
-
-    def unit(session: Session) -> schemas.PrincipalOut:
-        if not principals.list_subaccounts(session, only=subaccount_id):
-            raise no_subaccount()
-        values = call.body.model_dump(exclude={"subaccount"})
-        created = principals.create_principal(
-            session, subaccount_id=subaccount_id, now=call.now, **values
-        )
-        return _show_principal(created)
-
-    return await call.commit(unit)
-
-
-def _subaccount_of_new_principal(call: Call[schemas.NoQuery, schemas.NewPrincipal]) -> str:
-    bound, wanted = call.key.subaccount_id, call.body.subaccount
-    if bound is not None and wanted not in (None, bound):
-        raise no_subaccount()
-    chosen = bound or wanted
-    if chosen is None:
-        raise InvalidInput(
-            "Name the subaccount; this key is not bound to one.",
-            code="subaccount-required",
-            pointer="/subaccount",
-        )
-    return chosen
-
-
-def no_subaccount() -> ReferenceNotFound:
-    """Return the refusal of a subaccount this caller cannot name."""
-    return ReferenceNotFound("There is no such subaccount.", pointer="/subaccount")
+    return await call.answer(
+        _show_principal,
+        people.create_person,
+        subaccount_id=call.body.subaccount,
+        bound=call.bound,
+        now=call.now,
+        **call.body.model_dump(exclude={"subaccount"}),
+    )
 
 
 async def get_principal(call: Call[schemas.NoQuery, None]) -> Result:
     """Return one person."""
-    return _show_principal(await call.read(find_own, call))
+    return _show_principal(await call.read(people.find_person, call.person))
 
 
 async def update_principal(call: Call[schemas.NoQuery, schemas.PrincipalChanges]) -> Result:
     """Change a person."""
-
-    def unit(session: Session) -> schemas.PrincipalOut:
-        found = find_own(session, call)
-        lock_principal(session, found.id)
-        principals.update_principal(session, found.id, call.body.model_dump(exclude_unset=True))
-        return _show_principal(principals.get_principal(session, found.id))
-
-    changed = await call.commit(unit)
+    changes = call.body.model_dump(exclude_unset=True)
+    changed = await call.answer(_show_principal, people.change_person, call.person, changes)
     await call.api.reach.renew(changed.id, now=call.now)
     return changed
 
@@ -114,19 +79,15 @@ async def delete_principal(call: Call[schemas.NoQuery, None]) -> Result:
 
     Nobody finds them any more from now on; the rows of a large calendar go a little later.
     """
-
-    def unit(session: Session) -> None:
-        erasing.retire_principal(session, find_own(session, call).id, now=call.now)
-
-    await call.write(unit)
-    await call.write(erasing.erase_some)
+    await call.write(people.retire_person, call.person, now=call.now)
+    await call.write(erase_some)
     return None
 
 
 # --- logins ---
 
 
-def _show_login(found: principals.Login) -> dict[str, object]:
+def _show_login(found: Login) -> dict[str, object]:
     return {
         "id": found.id,
         "kind": found.kind,
@@ -139,46 +100,39 @@ def _show_login(found: principals.Login) -> dict[str, object]:
     }
 
 
+def _show_new_login(made: tuple[Login, str]) -> schemas.LoginWithPassword:
+    created, password = made
+    shown = {
+        **_show_login(created),
+        "password": password,
+        "caldav": home_path(created.principal_id),
+    }
+    return schemas.LoginWithPassword.model_validate(shown)
+
+
 async def list_logins(call: Call[schemas.NoQuery, None]) -> Result:
     """List the logins of a person."""
-
-    def unit(session: Session) -> list[principals.Login]:
-        return principals.list_logins(session, find_own(session, call).id)
-
-    return {"logins": [_show_login(row) for row in await call.read(unit)]}
+    return {
+        "logins": [_show_login(row) for row in await call.read(logins.list_logins, call.person)]
+    }
 
 
 async def create_login(call: Call[schemas.NoQuery, schemas.NewLogin]) -> Result:
     """Create a login; its password is in this answer and nowhere else."""
-
-    def unit(session: Session) -> schemas.LoginWithPassword:
-        owner = find_own(session, call)
-        created, password = principals.create_login(
-            session, principal_id=owner.id, now=call.now, **call.body.model_dump()
-        )
-        shown = {**_show_login(created), "password": password, "caldav": home_path(owner.id)}
-        return schemas.LoginWithPassword.model_validate(shown)
-
-    return await call.commit(unit)
+    return await call.answer(
+        _show_new_login, logins.create_login, call.person, now=call.now, **call.body.model_dump()
+    )
 
 
 async def update_login(call: Call[schemas.NoQuery, schemas.LoginChanges]) -> Result:
     """Change label or visibility of the mirrors."""
-
-    def unit(session: Session) -> dict[str, object]:
-        owner, login_id = find_own(session, call), call.path("login")
-        principals.get_login(session, owner.id, login_id)
-        principals.update_login(session, login_id, call.body.model_dump(exclude_unset=True))
-        return _show_login(principals.get_login(session, owner.id, login_id))
-
-    return await call.commit(unit)
+    changes = call.body.model_dump(exclude_unset=True)
+    return await call.answer(
+        _show_login, logins.change_login, call.person, call.path("login"), changes
+    )
 
 
 async def delete_login(call: Call[schemas.NoQuery, None]) -> Result:
     """Revoke a login at once."""
-
-    def unit(session: Session) -> None:
-        principals.delete_login(session, find_own(session, call).id, call.path("login"))
-
-    await call.write(unit)
+    await call.write(logins.revoke_login, call.person, call.path("login"))
     return None

@@ -14,10 +14,15 @@ from gateway.api.booking.shapes import (
 from gateway.api.freebusy.handlers import check_window
 from gateway.api.http.routing import AnyCall, Call, Result, json_answer
 from gateway.api.wire.paging import link_next
-from gateway.api.wire.problems import ReferenceNotFound
 from gateway.api.wire.shapes import NoQuery
 from gateway.api.wire.times import render_instant
-from gateway.core.errors import GatewayError, InvalidInput, NotFound, VerificationFailed
+from gateway.core.errors import (
+    GatewayError,
+    InvalidInput,
+    NotFound,
+    ReferenceNotFound,
+    VerificationFailed,
+)
 from gateway.core.intervals import Interval
 from gateway.services import appointments
 from gateway.services.appointments import Wish

@@ -26,10 +26,12 @@ from gateway.api.wire.shapes import NoQuery, Query, Request, Scope
 from gateway.api.wire.texts import check_parameter, read_json, read_query
 from gateway.core.errors import InvalidInput, NotAuthenticated
 from gateway.core.intervals import Interval
+from gateway.services.access.people import PersonRef
 from gateway.store.access.keys import ApiKey
 from gateway.store.engine import Session
 
 P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 Q = TypeVar("Q", bound=Query)
 B = TypeVar("B", bound=Request | None)
@@ -59,6 +61,16 @@ class Call(Generic[Q, B]):
             raise NotAuthenticated("This needs an API key.")
         return self._key
 
+    @property
+    def bound(self) -> str | None:
+        """The subaccount the caller's key is bound to; None sees all of them."""
+        return self.key.subaccount_id
+
+    @property
+    def person(self) -> PersonRef:
+        """The person the path names, as this caller may see one."""
+        return PersonRef(self.path("principal"), self.bound)
+
     def path(self, name: str) -> str:
         """Return a path parameter."""
         return self.request.match_info[name]
@@ -85,22 +97,43 @@ class Call(Generic[Q, B]):
         bound = None if self._key is None else self._key.subaccount_id
         await self.api.reach.until(principal_ids, window, now=self.now, subaccount_id=bound)
 
+    async def answer(
+        self,
+        show: Callable[[T], R],
+        function: Callable[Concatenate[Session, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Await a use case in a write unit and return what ``show`` makes of its result.
+
+        That is the answer: under an Idempotency-Key it is recorded in the unit that does the work,
+        and both commit together or not at all (R29).
+        """
+        return await self.api.threads.write(self._record, show, function, args, kwargs)
+
+    def _record(
+        self,
+        session: Session,
+        show: Callable[[T], R],
+        function: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> R:
+        shown = show(function(session, *args, **kwargs))
+        if self._replay is not None:
+            body = None if self.route.secret else render_json(shown)
+            self._replay.record(session, self.route.status, body)
+        return shown
+
     async def commit(
         self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Like :meth:`write`; what ``function`` returns is the answer, recorded with the work.
+        """Await a use case whose result is the answer as it stands (see :meth:`answer`)."""
+        return await self.answer(_as_it_is, function, *args, **kwargs)
 
-        Under an Idempotency-Key work and remembered answer commit together or not at all (R29).
-        """
 
-        def unit(session: Session) -> T:
-            result = function(session, *args, **kwargs)
-            if self._replay is not None:
-                body = None if self.route.secret else render_json(result)
-                self._replay.record(session, self.route.status, body)
-            return result
-
-        return await self.api.threads.write(unit)
+def _as_it_is(result: T) -> T:
+    return result
 
 
 AnyCall = Call[Any, Any]

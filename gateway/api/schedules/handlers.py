@@ -10,11 +10,10 @@ from gateway.api.freebusy.shapes import OnTentative, OnUnknown
 from gateway.api.http.routing import AnyCall, Call, Result, json_answer
 from gateway.api.schedules import shapes
 from gateway.api.wire.paging import cut_page, link_next
-from gateway.api.wire.problems import ReferenceNotFound
 from gateway.api.wire.shapes import NoQuery
 from gateway.api.wire.times import render_instant
 from gateway.core.availability.slots import SlotRules, local_date
-from gateway.core.errors import InvalidInput
+from gateway.core.errors import InvalidInput, ReferenceNotFound
 from gateway.core.intervals import Interval
 from gateway.services.slots import (
     Question,

@@ -56,14 +56,6 @@ class TooManyConnections(errors.GatewayError):
     default_code = "too-many-connections"
 
 
-class ReferenceNotFound(errors.NotFound):
-    """The body names something that is not there for this caller; ``pointer`` says where."""
-
-    def __init__(self, detail: str, *, pointer: str) -> None:
-        super().__init__(detail)
-        self.pointer = pointer
-
-
 class InvalidRequest(errors.InvalidInput):
     """Several things are wrong with one request; ``faults`` has them all."""
 
@@ -149,7 +141,7 @@ def problem_response(error: BaseException, request_id: str, *, base: str = "/") 
 
 def _members_of(error: errors.GatewayError) -> dict[str, Any]:
     """Return what a kind of problem carries besides the common members."""
-    if isinstance(error, errors.InvalidInput | ReferenceNotFound):
+    if isinstance(error, errors.InvalidInput | errors.ReferenceNotFound):
         return {"errors": faults_of(error)}
     if isinstance(error, errors.SlotTaken):
         gaps = error.next_free
@@ -184,7 +176,7 @@ _HTTP_DETAILS: Mapping[int, str] = {
 }
 
 
-def faults_of(error: errors.InvalidInput | ReferenceNotFound) -> list[Mapping[str, str]]:
+def faults_of(error: errors.InvalidInput | errors.ReferenceNotFound) -> list[Mapping[str, str]]:
     """List what is wrong with the request, each with pointer, code and detail."""
     if isinstance(error, InvalidRequest):
         return list(error.faults)

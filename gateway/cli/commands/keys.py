@@ -8,8 +8,8 @@ import typer
 from gateway.cli.options import ConfigOption, DataOption, opened, read_settings
 from gateway.cli.output import JsonFlag, refusals, show, stdout, table
 from gateway.core.errors import InvalidInput
-from gateway.store.access import keys as api_keys
-from gateway.store.access.keys import ApiKey
+from gateway.services.access import keys as api_keys
+from gateway.store.access.keys import ApiKey, count_unbound_admins, list_keys
 from gateway.store.engine import Session
 
 SCOPES = ("admin", "platform", "freebusy:read")
@@ -42,9 +42,9 @@ def keys(
     ):
         if remove:
             api_keys.delete_key(session, remove)
-        made = _make(session, frozenset(add), subaccount, label) if add else None
-        listed = api_keys.list_keys(session)
-        locked = not api_keys.count_unbound_admins(session)
+        made = _make(session, add, subaccount, label) if add else None
+        listed = list_keys(session)
+        locked = not count_unbound_admins(session)
     result: dict[str, Any] = {"keys": [_summary(key) for key in listed]}
     if made:
         result |= {"id": made[0].id, "key": made[1]}
@@ -61,16 +61,19 @@ def keys(
 
 
 def _make(
-    session: Session, scopes: frozenset[str], subaccount: str | None, label: str
+    session: Session, scopes: list[str], subaccount: str | None, label: str
 ) -> tuple[ApiKey, str]:
-    if subaccount is None and "admin" not in scopes:
+    if subaccount is None and api_keys.ADMIN not in scopes:
         raise InvalidInput(
-            "Only an admin key may belong to no subaccount; name one with --subaccount.",
-            code="subaccount-required",
+            f"{api_keys.NEEDS_SUBACCOUNT} with --subaccount.", code="subaccount-required"
         )
-    name = label or f"{' and '.join(sorted(scopes))}, made on the machine"
     return api_keys.create_key(
-        session, name=name, scopes=scopes, subaccount_id=subaccount, now=int(time.time())
+        session,
+        name=label or f"{' and '.join(sorted(set(scopes)))}, made on the machine",
+        scopes=scopes,
+        subaccount_id=subaccount,
+        bound=None,
+        now=int(time.time()),
     )
 
 

@@ -24,9 +24,12 @@ from gateway.cli.output import JsonFlag, refusals, show, stderr, stdout, table
 from gateway.cli.sidecar import open_sidecar
 from gateway.cli.times import machine_zone, parse_zone
 from gateway.core.errors import InvalidInput
-from gateway.store.access import principals
+from gateway.services.access import logins as access
+from gateway.services.access import people
+from gateway.services.access.people import PersonRef
+from gateway.store.access.principals import LoginKind
 from gateway.store.engine import Session
-from gateway.store.operations import erasing
+from gateway.store.operations.erasing import erase_some
 
 FromStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the app-specific password from stdin.")
@@ -57,7 +60,7 @@ def connect(
         )
         listed = calendars_of(gateway, principal_id)
         with gateway.database.read() as session:
-            person = principals.get_principal(session, principal_id)
+            person = people.find_person(session, PersonRef(principal_id))
     result = {
         "principal": principal_id,
         "time_zone": person.time_zone,
@@ -79,7 +82,9 @@ async def _connect(
     made = None
     if principal is None:
         with gateway.database.write() as session:
-            made = _create_principal(session, name, zone)
+            made = people.create_person_at_home(
+                session, name=name, time_zone=zone, now=int(time.time())
+            ).id
     principal_id = principal or made or ""
     try:
         async with open_sidecar(gateway.settings, gateway.database, gateway.key) as sidecar:
@@ -87,21 +92,10 @@ async def _connect(
     except BaseException:
         if made:
             with gateway.database.write() as session:
-                erasing.retire_principal(session, made, now=int(time.time()))
-                erasing.erase_some(session)
+                people.retire_person(session, PersonRef(made), now=int(time.time()))
+                erase_some(session)
         raise
     return principal_id
-
-
-def _create_principal(session: Session, name: str, zone: str) -> str:
-    existing = principals.list_subaccounts(session)
-    now = int(time.time())
-    subaccount = (
-        existing[0] if existing else principals.create_subaccount(session, name="default", now=now)
-    )
-    return principals.create_principal(
-        session, subaccount_id=subaccount.id, name=name, time_zone=zone, now=now
-    ).id
 
 
 def _zone(given: str | None) -> str:
@@ -200,9 +194,10 @@ def logins(
         opened(read_settings(config, data), with_key=False) as gateway,
         gateway.database.write() as session,
     ):
-        principals.get_principal(session, principal)
-        made = _change_logins(session, principal, add, label, revoke)
-        listed = principals.list_logins(session, principal)
+        owner = PersonRef(principal)
+        people.find_person(session, owner)
+        made = _change_logins(session, owner, add, label, revoke)
+        listed = access.list_logins(session, owner)
     result: dict[str, Any] = {"logins": listed}
     if made:
         result["login"], result["password"] = made
@@ -217,14 +212,12 @@ def logins(
 
 
 def _change_logins(
-    session: Session, principal: str, add: str | None, label: str, revoke: str | None
+    session: Session, owner: PersonRef, add: str | None, label: str, revoke: str | None
 ) -> tuple[str, str] | None:
     if revoke:
-        principals.delete_login(session, principal, revoke)
+        access.revoke_login(session, owner, revoke)
     if add is None:
         return None
-    kind: principals.LoginKind = "device" if add == "device" else "platform"
-    login, secret = principals.create_login(
-        session, principal_id=principal, kind=kind, label=label, now=int(time.time())
-    )
-    return login.login, secret
+    kind: LoginKind = "device" if add == "device" else "platform"
+    made, secret = access.create_login(session, owner, kind=kind, label=label, now=int(time.time()))
+    return made.login, secret

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from gateway.cli.options import ConfigOption, DataOption, opened_database, read_settings
 from gateway.cli.output import JsonFlag, refusals, show
 from gateway.core.errors import Conflict, KeyMismatch
+from gateway.services.access.keys import create_admin_key
 from gateway.settings import Settings
-from gateway.store.access import keys
+from gateway.store.access.keys import count_unbound_admins
 from gateway.store.accounts.accounts import KEYRING_VARIABLE, Keyring
 from gateway.store.accounts.key_checks import (
     bind_keyring,
@@ -20,8 +21,6 @@ from gateway.store.engine import Database
 from gateway.store.schema import find_schema_problem
 from gateway.store.schema import migrate as migrate_schema
 from gateway.store.urls import database_exists
-
-ADMIN_SCOPES = frozenset({"admin"})
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,7 @@ def initialise(settings: Settings) -> Installation:
         with database.write() as session:
             if is_new:
                 replace_unused_keys(session, keyring)
-            _, secret = keys.create_key(
-                session, name="first admin", scopes=ADMIN_SCOPES, subaccount_id=None, now=now_s()
-            )
+            secret = create_admin_key(session, name="first admin", now=now_s())
     finally:
         database.close()
     return Installation(str(settings.data_dir), str(settings.keyring), schema, secret)
@@ -75,7 +72,7 @@ def _check_before(settings: Settings) -> None:
         with database.read() as session:
             if _has_keyring(settings):
                 check_keyring(session, Keyring.load(settings.keyring))
-                if keys.count_unbound_admins(session):
+                if count_unbound_admins(session):
                     raise Conflict(
                         f"There is a gateway at {settings.data_dir} already; `gateway keys --add"
                         " admin` makes another admin key.",

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.commands.setup import ADMIN_SCOPES, initialise, now_s
+from gateway.cli.commands.setup import initialise, now_s
 from gateway.core.errors import Conflict, Refused
+from gateway.services.access.keys import create_admin_key
 from gateway.settings import Settings
-from gateway.store.access import keys
 from gateway.store.engine import Database
 from gateway.store.schema import migrate
 
@@ -89,9 +89,7 @@ def _first_key(settings: Settings) -> str:
         database = Database(settings.database)
         try:
             with database.write() as session:
-                return keys.create_key(
-                    session, name="demo", scopes=ADMIN_SCOPES, subaccount_id=None, now=now_s()
-                )[1]
+                return create_admin_key(session, name="demo", now=now_s())
         finally:
             database.close()
 
