@@ -12,7 +12,9 @@ from base64 import b64decode
 from binascii import Error as NotBase64
 from collections import Counter, deque
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -35,6 +37,8 @@ STALLED_S = 30.0
 IDLE_S = 120.0
 LOOK_EVERY_S = 1
 GONE_LOOK_S = 0.1
+MAX_PROPFIND = 128 * 1024
+"""Bytes of a PROPFIND; it names properties, and more elements than fit in are refused anyway."""
 PER_ADDRESS = 100
 """Connections of one address (IPv6: one /64), unless it is a trusted proxy."""
 
@@ -58,6 +62,15 @@ class Parser(HTTPRequestParser):
         host = self.headers.get("HOST")
         if (host is None and self.version == "1.1") or not _HOST.fullmatch(host or ""):
             raise ParsingError("One Host header is needed")
+        if self.command == "PROPFIND":  # refused by its head: reading it all is what costs
+            self.adj = _short_bodies(self.adj)
+
+
+@cache
+def _short_bodies(adjustments: Adjustments) -> Adjustments:
+    short = copy(adjustments)
+    short.max_request_body_size = min(MAX_PROPFIND, adjustments.max_request_body_size)
+    return short
 
 
 class Task(WSGITask):

@@ -365,3 +365,17 @@ def test_hosts_that_are_hosts(echo, host):
         assert (
             Line(port).send(f"GET /x HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).answer()[0] == 200
         )
+
+
+def test_a_propfind_that_is_too_long_is_refused_by_its_head(echo):
+    with listening(echo) as port:
+        head = "PROPFIND /a HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n"
+        allowed = Line(port).send(head.format(3).encode() + b"abc")
+        assert allowed.answer()[0] == 200
+        refused = Line(port).send(head.format(channels.MAX_PROPFIND).encode())
+        assert refused.answer()[0] == 413  # before a byte of the body was sent
+        assert refused.closes_within(5)
+        other = Line(port).send(head.format(200_000).replace("PROPFIND", "PUT").encode())
+        other.send(b"x" * 200_000)
+        assert other.answer()[0] == 200
+    assert echo.seen == ["/a", "/a"]
