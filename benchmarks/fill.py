@@ -11,8 +11,8 @@ from gateway.cli.commands.setup import initialise
 from gateway.core.recurrence.expand import default_window
 from gateway.core.recurrence.model import BusyRules
 from gateway.expansion.prepare import MirrorRules, RawObject, prepare_mirrored
+from gateway.services.accounts.roles import set_calendar_roles
 from gateway.services.objects import prepare_draft, read_draft
-from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings
 from gateway.store.access import keys, principals
 from gateway.store.access.principals import Principal

@@ -22,7 +22,7 @@ from benchmarks.measure import Ratio, median_ratio
 from benchmarks.servers import Server, launcher
 from gateway.cli.commands.setup import initialise
 from gateway.observe import set_up_logging
-from gateway.services.roles import set_calendar_roles
+from gateway.services.accounts.roles import set_calendar_roles
 from gateway.settings import Settings
 from gateway.store.access import principals
 from gateway.store.accounts import accounts, calendars

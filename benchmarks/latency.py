@@ -22,8 +22,8 @@ from gateway.cli.commands.setup import initialise
 from gateway.lookalike.server import Lookalike
 from gateway.lookalike.world.world import Account, World
 from gateway.observe import set_up_logging
+from gateway.services.accounts.roles import set_calendar_roles
 from gateway.services.availability import free_busy
-from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings
 from gateway.store.access import principals
 from gateway.store.access.principals import Principal

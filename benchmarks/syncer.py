@@ -18,7 +18,7 @@ from benchmarks.heartbeat import Heartbeat
 from gateway.cli.commands.setup import initialise
 from gateway.cli.tuning import tune_interpreter
 from gateway.observe import set_up_logging
-from gateway.services.roles import set_calendar_roles
+from gateway.services.accounts.roles import set_calendar_roles
 from gateway.settings import Settings
 from gateway.store.access import principals
 from gateway.store.accounts import accounts, calendars, leases

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.api.freebusy.shapes import ExplainOut, FreeBusyAnswers, FreeBusyOut
-from gateway.services.roles import set_calendar_roles
+from gateway.services.accounts.roles import set_calendar_roles
 from tests.api.conftest import Place
 from tests.services.people import DAY, HOUR, MONDAY, Person, connect, event, meeting
 

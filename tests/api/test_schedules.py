@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.api.schedules.shapes import ScheduleOut, SlotsOut
-from gateway.services.roles import set_calendar_roles
+from gateway.services.accounts.roles import set_calendar_roles
 from gateway.store.access import principals
 from gateway.store.booking import bookings
 from gateway.store.engine import lock_principal

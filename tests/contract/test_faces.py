@@ -22,8 +22,8 @@ from icalendar import Calendar
 from gateway.api.app import build_api
 from gateway.core.errors import Refused
 from gateway.core.intervals import Interval, complement, merge
+from gateway.services.accounts.roles import set_calendar_roles
 from gateway.services.availability import check_span_free
-from gateway.services.roles import set_calendar_roles
 from gateway.settings import Settings, load_settings
 from gateway.store.access import keys, principals
 from gateway.store.accounts.accounts import Keyring

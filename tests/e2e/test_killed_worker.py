@@ -16,7 +16,7 @@ import pytest
 
 from gateway.core.errors import Conflict
 from gateway.lookalike.server import Lookalike
-from gateway.services.roles import set_calendar_roles
+from gateway.services.accounts.roles import set_calendar_roles
 from gateway.settings import Settings
 from gateway.store.access import principals
 from gateway.store.accounts import accounts, calendars

@@ -5,8 +5,8 @@ from typing import Literal
 import pytest
 
 from gateway.core.errors import Conflict
+from gateway.services.accounts.roles import set_calendar_roles
 from gateway.services.availability import FreeBusy, explain, free_busy
-from gateway.services.roles import set_calendar_roles
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.booking import bookings
 from gateway.store.engine import Database

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import InvalidInput, NotFound
-from gateway.services.roles import (
+from gateway.services.accounts.roles import (
     change_calendar_roles,
     set_calendar_roles,
 )

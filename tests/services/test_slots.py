@@ -9,7 +9,7 @@ import pytest
 from gateway.core.availability.slots import SlotRules
 from gateway.core.errors import Conflict
 from gateway.core.intervals import merge
-from gateway.services.roles import set_calendar_roles
+from gateway.services.accounts.roles import set_calendar_roles
 from gateway.services.slots import Question, Slots, find_common_slots
 from gateway.services.timeline import build_timeline
 from gateway.store.access import principals

@@ -14,7 +14,7 @@ from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.lookalike.server import Lookalike
 from gateway.lookalike.world.journal import Entry
 from gateway.lookalike.world.world import Account
-from gateway.services.roles import set_calendar_roles
+from gateway.services.accounts.roles import set_calendar_roles
 from gateway.settings import Settings
 from gateway.store.access import principals
 from gateway.store.accounts import accounts, calendars

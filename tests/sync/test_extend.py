@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.core.recurrence.expand import default_window
-from gateway.services.roles import set_calendar_options
+from gateway.services.accounts.roles import set_calendar_options
 from gateway.store.access import principals
 from gateway.store.engine import lock_principal
 from gateway.store.objects import collections, expansions, objects

@@ -7,12 +7,18 @@ import typer
 
 from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_settings
 from gateway.cli.output import JsonFlag, refusals, show, stdout, table
-from gateway.core.errors import InvalidInput, NotFound
+from gateway.core.errors import InvalidInput
 from gateway.core.recurrence.model import AllDay
 from gateway.core.subscriptions import is_subscription_address
-from gateway.services.roles import KEEP, REFUSALS, change_calendar_roles, name_calendars, refusal_of
-from gateway.store.access import principals
-from gateway.store.accounts import accounts, calendars
+from gateway.services.access.people import PersonRef
+from gateway.services.accounts.roles import (
+    KEEP,
+    REFUSALS,
+    change_calendar_roles,
+    name_calendars,
+    refusal_of,
+)
+from gateway.services.accounts.views import view_calendars
 from gateway.store.accounts.calendars import UpstreamCalendar
 from gateway.store.engine import Session
 
@@ -101,11 +107,8 @@ def calendars_of(gateway: Opened, principal_id: str) -> list[UpstreamCalendar]:
 
 
 def _listed(session: Session, principal_id: str) -> list[UpstreamCalendar]:
-    principals.get_principal(session, principal_id)
-    connection = accounts.find_connection(session, principal_id)
-    if connection is None or connection.state == "disconnected":
-        raise NotFound("This principal has no connection.", code="not-connected")
-    return calendars.list_calendars(session, connection.id)
+    views = view_calendars(session, PersonRef(principal_id))
+    return [view.calendar for view in views]
 
 
 def _find(listed: list[UpstreamCalendar], wanted: str) -> str:

@@ -7,9 +7,10 @@ import typer
 
 from gateway.cli.options import ConfigOption, DataOption, opened, read_settings
 from gateway.cli.output import JsonFlag, refusals, show, stdout, table
+from gateway.services.access.people import PersonRef, find_person
+from gateway.services.accounts.views import waiting_pushes
 from gateway.services.pushes import drop_push, retry_push
-from gateway.store.access.principals import get_principal
-from gateway.store.outbox.overview import Scope, errands_in
+from gateway.store.outbox.overview import Scope
 
 MOST = 1000
 
@@ -35,12 +36,12 @@ def pushes(
         gateway.database.write() if decides else gateway.database.read() as session,
     ):
         if principal is not None:
-            get_principal(session, principal)
+            find_person(session, PersonRef(principal))
         if retry is not None:
             retry_push(session, scope, retry, now=now)
         if drop is not None:
             drop_push(session, scope, drop, now=now)
-        found = errands_in(session, scope, limit=MOST)
+        found = waiting_pushes(session, scope, limit=MOST)
     listed = [
         {
             "id": errand.id,

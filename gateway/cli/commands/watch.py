@@ -21,8 +21,10 @@ from gateway.cli.options import (
 from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stderr, stdout, table
 from gateway.cli.sidecar import open_sidecar
 from gateway.cli.times import parse_window, parse_zone
-from gateway.core.errors import GatewayError, NotFound
+from gateway.core.errors import GatewayError
 from gateway.isolation import EVERYBODYS
+from gateway.services.access.people import PersonRef
+from gateway.services.accounts.views import connected_account
 from gateway.services.availability import free_busy
 from gateway.store.access import principals
 from gateway.store.accounts import accounts
@@ -64,11 +66,7 @@ def _connections(gateway: Opened, principal_id: str | None) -> list[Connection]:
     with gateway.database.read() as session:
         if principal_id is None:
             return [c for c in accounts.list_connections(session) if c.state in POLLED_STATES]
-        principals.get_principal(session, principal_id)
-        connection = accounts.find_connection(session, principal_id)
-    if connection is None or connection.state == "disconnected":
-        raise NotFound("This principal has no connection.", code="not-connected")
-    return [connection]
+        return [connected_account(session, PersonRef(principal_id))]
 
 
 async def _sync_all(gateway: Opened, connections: list[Connection]) -> list[SyncReport]:
