@@ -82,6 +82,11 @@ class Database:
 
         Whoever lets one thread compute at a time lets another one in meanwhile.
         """
+        self.committed: Callable[[str], None] = lambda _principal_id: None
+        """Told each principal whose unit was committed here, before anybody learns of the answer.
+
+        PostgreSQL's notifications of the same come some milliseconds later.
+        """
         if self.is_sqlite:
             _make_private(Path(parsed.database or ""))
             self.engine = create_engine(
@@ -143,9 +148,12 @@ class Database:
             with transaction:
                 if not self.is_sqlite and wait_ms != BUSY_TIMEOUT_MS:
                     session.exec_driver_sql(f"SET LOCAL lock_timeout = {int(wait_ms)}")
+                session.info[_LOCKED] = locked = set[str]()
                 yield session
                 with self.waits():
                     transaction.commit()
+            for principal_id in locked:
+                self.committed(principal_id)
 
     @contextmanager
     def _connected(self, options: Mapping[str, Any]) -> Iterator[Session]:
@@ -188,6 +196,9 @@ class Database:
             self._writing.release()
 
 
+_LOCKED = "gateway_locked"
+"""Under this name a writing session keeps the principals it has locked."""
+
 _LOCK = (
     select(principals.c.id)
     .where(principals.c.id == bindparam("b_id"), principals.c.erased_at.is_(None))
@@ -202,6 +213,7 @@ def lock_principal(session: Session, principal_id: str) -> None:
     """
     if session.execute(_LOCK, {"b_id": principal_id}).first() is None:
         raise NotFound("There is no such principal.")
+    session.info.setdefault(_LOCKED, set()).add(principal_id)
 
 
 def notify_generation(session: Session, principal_id: str) -> None:

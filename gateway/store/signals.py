@@ -186,10 +186,12 @@ class PostgresqlLive:
         self._epoch = 0
         self._heard_until = float("-inf")
         self._heard = 0
+        self._own: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self._verified: dict[str, int] = {}
         self._keys: dict[str, ApiKey] = {}
         self._closed = threading.Event()
+        database.committed = self._note_own
         self._thread = threading.Thread(target=self._run, name="generation-listener", daemon=True)
         self._thread.start()
 
@@ -202,10 +204,19 @@ class PostgresqlLive:
         return time.monotonic() - self._heard_until < _DEAF_AFTER_S
 
     def version(self, principal_id: str) -> Version | None:
-        """Return how often a change of the principal was heard of, in this connection's life."""
+        """Return how often a change of the principal was heard of, in this connection's life.
+
+        What this process committed itself counts at once: who booked and asks for slots does not
+        find the booked one among them.
+        """
         if not self._listening:
             return None
-        return self._epoch, self._counts.get(principal_id, 0)
+        own = self._own.get(principal_id, 0)
+        return self._epoch, self._counts.get(principal_id, 0) + own
+
+    def _note_own(self, principal_id: str) -> None:
+        """Count a commit of this process; two at once may count as one, both are done by then."""
+        self._own[principal_id] = self._own.get(principal_id, 0) + 1
 
     def verified_at(self, principal_id: str) -> int | None:
         """Return the last time that was heard of, in this connection's life."""
