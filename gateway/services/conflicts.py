@@ -8,12 +8,14 @@ from gateway.core.errors import Conflict
 from gateway.core.ical.lines import unescape_text, unfold
 from gateway.core.ical.reader import read_calendar
 from gateway.core.recurrence.expand import BusyRules, default_window, expand
+from gateway.services.access.people import PersonRef, find_person
 from gateway.services.appointments import replace_body
-from gateway.store.access.principals import Principal
+from gateway.store.access.principals import Principal, get_principal
 from gateway.store.booking import conflicts
 from gateway.store.booking.conflicts import ConflictRecord, Resolution
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects.objects import StoredObject, find_object_by_id
+from gateway.store.outbox.overview import Scope
 
 _TEXTS = ("SUMMARY", "DESCRIPTION", "LOCATION")
 
@@ -48,6 +50,51 @@ def read_version(body: bytes, principal: Principal, *, now: int) -> Version:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ConflictView:
+    """A conflict with its appointment's id (None: deleted) and both sides of it.
+
+    ``stands`` is the appointment as it is now, None when it was deleted.
+    """
+
+    record: ConflictRecord
+    appointment_id: str | None
+    stands: Version | None
+    dropped: Version
+
+
+def list_conflicts(
+    session: Session,
+    scope: Scope,
+    *,
+    with_resolved: bool,
+    after: tuple[int, str] | None,
+    limit: int,
+) -> list[conflicts.Listed]:
+    """List what a person should look at, oldest first, with the ids of the appointments.
+
+    Raises :class:`NotFound` when the scope names a person who is not there.
+    """
+    if scope.principal_id is not None:
+        find_person(session, PersonRef(scope.principal_id, scope.subaccount_id))
+    return conflicts.conflicts_in(
+        session, scope, with_resolved=with_resolved, after=after, limit=limit
+    )
+
+
+def view_conflict(session: Session, scope: Scope, conflict_id: str, *, now: int) -> ConflictView:
+    """Return one conflict in scope with both versions; raises :class:`NotFound`."""
+    record, appointment_id = conflicts.conflict_in(session, scope, conflict_id)
+    principal = get_principal(session, record.principal_id)
+    kept = kept_object(session, record)
+    return ConflictView(
+        record,
+        appointment_id,
+        stands=read_version(kept.body, principal, now=now) if kept else None,
+        dropped=read_version(record.dropped_body, principal, now=now),
+    )
+
+
 def kept_object(session: Session, record: ConflictRecord) -> StoredObject | None:
     """Return the appointment's object as it stands now; None when it was deleted."""
     return find_object_by_id(session, record.object_id) if record.object_id else None
@@ -55,29 +102,32 @@ def kept_object(session: Session, record: ConflictRecord) -> StoredObject | None
 
 def resolve(
     session: Session,
-    principal: Principal,
-    record: ConflictRecord,
+    scope: Scope,
+    conflict_id: str,
     resolution: Resolution,
     *,
     allow_overlap: bool = False,
     now: int,
-) -> None:
+) -> conflicts.Listed:
     """Say that a person has looked; ``restored`` makes the dropped version the appointment's again.
 
     That is an edit like any other: it may be refused for an overlap, and goes to iCloud. Only a
     change made here can come back, and only while its appointment stands. Doing it twice is no
-    error; raises :class:`Conflict` ``conflict-resolved`` when it was resolved the other way, and
+    error. The person is locked. Raises :class:`NotFound` for a conflict that is not in scope,
+    :class:`Conflict` ``conflict-resolved`` when it was resolved the other way, and
     ``conflict-not-restorable``.
     """
+    known, _ = conflicts.conflict_in(session, scope, conflict_id)
+    principal = get_principal(session, known.principal_id)
     lock_principal(session, principal.id)
-    record = conflicts.get_conflict(session, record.id)
-    if record.resolved_at is not None:
-        if record.resolution != resolution:
-            raise Conflict("This conflict was resolved already.", code="conflict-resolved")
-        return
-    if resolution == "restored":
-        _restore(session, principal, record, allow_overlap=allow_overlap, now=now)
-    conflicts.resolve_conflict(session, record.id, resolution=resolution, now=now)
+    record = conflicts.get_conflict(session, conflict_id)
+    if record.resolved_at is None:
+        if resolution == "restored":
+            _restore(session, principal, record, allow_overlap=allow_overlap, now=now)
+        conflicts.resolve_conflict(session, record.id, resolution=resolution, now=now)
+    elif record.resolution != resolution:
+        raise Conflict("This conflict was resolved already.", code="conflict-resolved")
+    return conflicts.conflict_in(session, scope, conflict_id)
 
 
 def _restore(

@@ -15,12 +15,12 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from gateway.api.accounts.people import find_own
 from gateway.api.freebusy import public_shapes as shapes
 from gateway.api.freebusy.handlers import check_window
 from gateway.api.http.pieces import check_size, in_pieces, join_pieces, object_in_pieces, whole
@@ -31,6 +31,7 @@ from gateway.api.wire.times import render_instant, render_known
 from gateway.core.availability.merge import BusyPeriod, BusyRow, render_vfreebusy
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.core.intervals import Interval, clip, merge
+from gateway.services.access import tokens
 from gateway.services.availability import free_busy
 from gateway.store.access.principals import Principal, get_principal
 from gateway.store.booking import schedules
@@ -179,8 +180,9 @@ def _show(found: FreeBusyToken) -> dict[str, Any]:
     }
 
 
-def _show_secret(call: AnyCall, found: FreeBusyToken, secret: str) -> shapes.FreeBusyTokenWithPath:
+def _show_secret(call: AnyCall, made: tuple[FreeBusyToken, str]) -> shapes.FreeBusyTokenWithPath:
     """Shape a new address; ``url`` is under ``api_public_url``, else where the caller came in."""
+    found, secret = made
     path = f"/freebusy/{secret}"
     base = call.api.settings.api_public_url or str(call.request.url.origin())
     url = base.rstrip("/") + path
@@ -189,44 +191,32 @@ def _show_secret(call: AnyCall, found: FreeBusyToken, secret: str) -> shapes.Fre
 
 async def list_freebusy_tokens(call: Call[NoQuery, None]) -> Result:
     """List the public free/busy addresses of a person; the addresses themselves are not kept."""
-
-    def unit(session: Session) -> list[FreeBusyToken]:
-        return schedules.list_tokens(session, find_own(session, call).id)
-
-    return {"tokens": [_show(row) for row in await call.read(unit)]}
+    return {"tokens": [_show(row) for row in await call.read(tokens.list_tokens, call.person)]}
 
 
 async def create_freebusy_token(call: Call[NoQuery, shapes.NewFreeBusyToken]) -> Result:
     """Create a public free/busy address; it is in this answer and nowhere else."""
-
-    def unit(session: Session) -> shapes.FreeBusyTokenWithPath:
-        owner = find_own(session, call)
-        values = call.body.model_dump()
-        made = schedules.create_token(session, owner.id, now=call.now, **values)
-        return _show_secret(call, *made)
-
-    return await call.commit(unit)
+    return await call.answer(
+        partial(_show_secret, call),
+        tokens.create_token,
+        call.person,
+        now=call.now,
+        **call.body.model_dump(),
+    )
 
 
 async def rotate_freebusy_token(call: Call[NoQuery, None]) -> Result:
     """Give a public address a new secret; the old address ends at once."""
-
-    def unit(session: Session) -> shapes.FreeBusyTokenWithPath:
-        owner = find_own(session, call)
-        changed = schedules.rotate_token(
-            session, owner.id, call.path("freebusy_token"), now=call.now
-        )
-        return _show_secret(call, *changed)
-
-    return await call.commit(unit)
+    return await call.answer(
+        partial(_show_secret, call),
+        tokens.rotate_token,
+        call.person,
+        call.path("freebusy_token"),
+        now=call.now,
+    )
 
 
 async def delete_freebusy_token(call: Call[NoQuery, None]) -> Result:
     """Revoke a public address at once."""
-
-    def unit(session: Session) -> None:
-        owner = find_own(session, call)
-        schedules.delete_token(session, owner.id, call.path("freebusy_token"))
-
-    await call.write(unit)
+    await call.write(tokens.delete_token, call.person, call.path("freebusy_token"))
     return None

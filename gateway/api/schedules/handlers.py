@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -13,8 +14,10 @@ from gateway.api.wire.paging import cut_page, link_next
 from gateway.api.wire.shapes import NoQuery
 from gateway.api.wire.times import render_instant
 from gateway.core.availability.slots import SlotRules, local_date
-from gateway.core.errors import InvalidInput, ReferenceNotFound
+from gateway.core.errors import InvalidInput
 from gateway.core.intervals import Interval
+from gateway.services import schedules as use_cases
+from gateway.services.schedules import find_named_people
 from gateway.services.slots import (
     Question,
     Slot,
@@ -23,7 +26,7 @@ from gateway.services.slots import (
     find_schedule_slots,
 )
 from gateway.services.timeline import Timeline
-from gateway.store.access.principals import Principal, find_principals
+from gateway.store.access.principals import Principal
 from gateway.store.booking import schedules
 from gateway.store.booking.schedules import Offer, Schedule
 from gateway.store.engine import Session
@@ -53,14 +56,14 @@ async def list_schedules(call: Call[shapes.ScheduleQuery, None]) -> Result:
 
 async def create_schedule(call: Call[NoQuery, shapes.ScheduleFields]) -> Result:
     """Create a schedule: what a booking page offers."""
-
-    def unit(session: Session) -> shapes.ScheduleOut:
-        people = _people(session, call, *_named(call.body))
-        offer = _offer(call.body, people)
-        subaccount_id = people[0].subaccount_id
-        return _show(schedules.create_schedule(session, subaccount_id, offer, now=call.now))
-
-    return await call.commit(unit)
+    return await call.answer(
+        _show,
+        use_cases.create_schedule,
+        _named(call.body),
+        partial(_offer, call.body),
+        bound=call.bound,
+        now=call.now,
+    )
 
 
 async def get_schedule(call: Call[NoQuery, None]) -> Result:
@@ -70,23 +73,20 @@ async def get_schedule(call: Call[NoQuery, None]) -> Result:
 
 async def replace_schedule(call: Call[NoQuery, shapes.ScheduleFields]) -> Result:
     """Put another offer in the place of a schedule's; what is left out gets its default."""
-
-    def unit(session: Session) -> shapes.ScheduleOut:
-        schedule_id, owner = _own_id(session, call)
-        people = _people(session, call, *_named(call.body), subaccount_id=owner)
-        schedules.replace_schedule(session, schedule_id, _offer(call.body, people), now=call.now)
-        return _show(schedules.get_schedule(session, schedule_id))
-
-    return await call.write(unit)
+    changed = await call.write(
+        use_cases.replace_schedule,
+        call.path("schedule"),
+        _named(call.body),
+        partial(_offer, call.body),
+        bound=call.bound,
+        now=call.now,
+    )
+    return _show(changed)
 
 
 async def delete_schedule(call: Call[NoQuery, None]) -> Result:
     """Remove a schedule; what was booked stays."""
-
-    def unit(session: Session) -> None:
-        schedules.delete_schedule(session, _own_id(session, call)[0])
-
-    await call.write(unit)
+    await call.write(use_cases.delete_schedule, call.path("schedule"), bound=call.bound)
     return None
 
 
@@ -97,14 +97,8 @@ def find_own_schedule(session: Session, call: AnyCall) -> Schedule:
     )
 
 
-def _own_id(session: Session, call: AnyCall) -> tuple[str, str]:
-    """Return id and subaccount of the schedule in the path: a damaged one can be replaced too."""
-    schedule_id, bound = call.path("schedule"), call.key.subaccount_id
-    return schedule_id, schedules.find_owner(session, schedule_id, subaccount_id=bound)
-
-
-def _named(body: shapes.ScheduleFields) -> tuple[Sequence[str], str]:
-    """Return the people a body names, and where it does."""
+def _named(body: shapes.ScheduleFields) -> dict[str, str]:
+    """Return the people a body names, each with where it does."""
     if (body.principal is None) == (body.principals is None):
         raise InvalidInput(
             "Say whose time it is: either principal or principals.",
@@ -112,36 +106,13 @@ def _named(body: shapes.ScheduleFields) -> tuple[Sequence[str], str]:
             pointer="/principals",
         )
     if body.principals is not None:
-        return list(dict.fromkeys(body.principals)), "/principals/{}"
-    return [body.principal or ""], "/principal"
+        return _pointers(body.principals)
+    return {body.principal or "": "/principal"}
 
 
-def _people(
-    session: Session,
-    call: AnyCall,
-    wanted: Sequence[str],
-    pointer: str,
-    *,
-    subaccount_id: str | None = None,
-) -> list[Principal]:
-    """Return the people in the asked order; all must be of one subaccount."""
-    bound = subaccount_id or call.key.subaccount_id
-    known = find_principals(session, wanted, subaccount_id=bound)
-    for name in wanted:
-        if name not in known:
-            where = _pointer(call, pointer, name)
-            raise ReferenceNotFound("There is no such principal.", pointer=where)
-        if known[name].subaccount_id != known[wanted[0]].subaccount_id:
-            raise InvalidInput(
-                "These people belong to different subaccounts.",
-                code="subaccounts-mixed",
-                pointer=_pointer(call, pointer, name),
-            )
-    return [known[name] for name in wanted]
-
-
-def _pointer(call: AnyCall, pointer: str, name: str) -> str:
-    return pointer.format(call.body.principals.index(name)) if "{}" in pointer else pointer
+def _pointers(names: Sequence[str]) -> dict[str, str]:
+    """Return names, each with the pointer of its first mention."""
+    return {name: f"/principals/{names.index(name)}" for name in names}
 
 
 def _offer(body: shapes.ScheduleFields, people: Sequence[Principal]) -> Offer:
@@ -255,11 +226,12 @@ async def find_availability(call: Call[NoQuery, shapes.AvailabilityRequest]) -> 
     wanted = list(dict.fromkeys(body.principals))
     interval_s = (body.interval_minutes or body.duration_minutes) * 60
     _check_work(interval_s, window, len(wanted))
-    await call.read(_people, call, wanted, "/principals/{}")  # before anything is done about them
+    named = _pointers(body.principals)
+    await call.read(find_named_people, named, bound=call.bound)  # before anything is done about it
     question = await _question(call, wanted, window, body.on_unknown, body.on_tentative)
 
     def unit(session: Session) -> tuple[Slots, SlotRules]:
-        people = _people(session, call, wanted, "/principals/{}")
+        people = find_named_people(session, named, bound=call.bound)
         rules = _rules(body, people[0].time_zone)
         at_least = _at_least(body.require, people)
         found = find_common_slots(
