@@ -17,10 +17,11 @@ from gateway.store.outbox import outbox
 from gateway.sync.context import SyncContext
 from gateway.sync.lease import leased
 from gateway.sync.pull.listing import apply_listing
-from gateway.upstream.budget import Budget
+from gateway.upstream.budget import RequestBudget
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.discovery import Discovered, discover
-from gateway.upstream.transport import Transport
+from gateway.upstream.fences import fenced_wire
+from gateway.upstream.wire import Wire
 
 _NOT_APP_SPECIFIC = (
     "This is not an app-specific password (sixteen letters like abcd-efgh-ijkl-mnop). Make one: "
@@ -58,15 +59,15 @@ async def ask_account(
     settings: Settings,
     credential: Credential,
     *,
-    transport: Transport | None = None,
-    budget: Budget | None = None,
+    wire: Wire | None = None,
+    budget: RequestBudget | None = None,
 ) -> Discovered:
     """Discover an account with any Basic password.
 
     Raises :class:`CredentialRejected`, ``UpstreamUnreachable``, ``UpstreamThrottled``,
     ``NotICloud``.
     """
-    used = transport or Transport(settings)
+    used = wire or fenced_wire(settings)
     try:
         client = UpstreamClient(
             settings,
@@ -77,7 +78,7 @@ async def ask_account(
         )
         return await discover(client, email=credential.email)
     finally:
-        if transport is None:
+        if wire is None:
             await used.close()
 
 
@@ -90,10 +91,8 @@ async def connect(
     passed: whoever cannot sign in learns nothing about who is connected.
     """
     credential = app_specific(email, app_password)
-    budget = Budget(context.settings, context.clock)
-    discovered = await ask_account(
-        context.settings, credential, transport=context.transport, budget=budget
-    )
+    budget = RequestBudget(context.settings, context.clock)
+    discovered = await ask_account(context.settings, credential, wire=context.wire, budget=budget)
     return await record_connection(
         context, principal_id, credential, discovered, spent=budget.dump()
     )
@@ -187,13 +186,9 @@ async def _ask_in_turn(
     """
     budget = context.budget(connection_id)
     if context.lock(connection_id).locked():
-        return await ask_account(
-            context.settings, credential, transport=context.transport, budget=budget
-        )
+        return await ask_account(context.settings, credential, wire=context.wire, budget=budget)
     async with leased(context, connection_id):
-        return await ask_account(
-            context.settings, credential, transport=context.transport, budget=budget
-        )
+        return await ask_account(context.settings, credential, wire=context.wire, budget=budget)
 
 
 def _replace(

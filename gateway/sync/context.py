@@ -19,9 +19,10 @@ from gateway.store.accounts.accounts import Credential, Keyring
 from gateway.store.threads import StoreThreads
 from gateway.sync.endings import IdleEndings
 from gateway.sync.refusals import Refusals
-from gateway.upstream.budget import Budget
+from gateway.upstream.budget import RequestBudget
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.transport import Transport
+from gateway.upstream.fences import fenced_wire
+from gateway.upstream.wire import Wire
 
 
 def _owner() -> str:
@@ -45,7 +46,7 @@ class SyncContext:
     clock: Callable[[], float] = time.time
     owner: str = field(default_factory=_owner)
     random: Random = field(default_factory=Random)
-    transport: Transport = field(init=False)
+    wire: Wire = field(init=False)
     expander: Expander = field(init=False)
     endings: IdleEndings = field(init=False)
     refusals: Refusals = field(init=False, default_factory=Refusals)
@@ -56,12 +57,12 @@ class SyncContext:
     people: Isolation = field(init=False)
     renewals: Isolation = field(init=False)
     renewed: dict[str, str] = field(init=False, default_factory=dict)
-    _budgets: dict[str, Budget] = field(init=False, default_factory=dict)
+    _budgets: dict[str, RequestBudget] = field(init=False, default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(init=False, default_factory=dict)
     _readers: Counter[str] = field(init=False, default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.transport = Transport(self.settings)
+        self.wire = fenced_wire(self.settings)
         self.expander = Expander()
         self.endings = IdleEndings(self.store, self.owner)
         self.calendars = Isolation("calendars", clock=self.clock)
@@ -96,11 +97,11 @@ class SyncContext:
             return True
         return await self.store.read(leases.is_wanted, connection_id, now=self.clock())
 
-    def budget(self, connection_id: str) -> Budget:
+    def budget(self, connection_id: str) -> RequestBudget:
         """Return what an account may ask; right only while this process holds its lease."""
         budget = self._budgets.get(connection_id)
         if budget is None:
-            budget = self._budgets[connection_id] = Budget(self.settings, self.clock)
+            budget = self._budgets[connection_id] = RequestBudget(self.settings, self.clock)
         return budget
 
     def client(self, connection_id: str, credential: Credential) -> UpstreamClient:
@@ -108,7 +109,7 @@ class SyncContext:
         budget = self.budget(connection_id)
         return UpstreamClient(
             self.settings,
-            self.transport,
+            self.wire,
             email=credential.email,
             app_password=credential.app_password,
             budget=budget,
@@ -117,4 +118,4 @@ class SyncContext:
     async def close(self) -> None:
         """Close connections and the expansion worker."""
         await self.expander.close()
-        await self.transport.close()
+        await self.wire.close()

@@ -18,7 +18,7 @@ from gateway.store.objects.freshness import tell_verified
 from gateway.store.objects.objects import bump_generation
 from gateway.sync.context import SyncContext
 from gateway.sync.refusals import Refusals
-from gateway.upstream.quirks import THROTTLE_CEILING_S, THROTTLE_FLOOR_S
+from gateway.upstream.icloud import THROTTLE_CEILING_S, THROTTLE_FLOOR_S
 
 PROBE_DELAYS_S = (900, 7200, 86_400)
 """After a 401: three single requests this far apart, then nothing until a person acts."""

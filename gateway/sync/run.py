@@ -44,7 +44,6 @@ from gateway.sync.pull.listing import apply_listing
 from gateway.sync.pull.verify import judge_calendars
 from gateway.sync.push.outgoing import Pusher, push_errands
 from gateway.sync.report import CalendarReport, Progress, SyncReport
-from gateway.upstream.client import Answer
 from gateway.upstream.discovery import (
     Listed,
     ask_home,
@@ -52,6 +51,7 @@ from gateway.upstream.discovery import (
     find_principal,
     read_listing,
 )
+from gateway.upstream.wire import Response
 
 RECONCILE_EVERY_S = 86_400
 _log = logger("sync")
@@ -254,7 +254,7 @@ def _bring_forward(ending: dict[str, object], retry_at: float | None, *, now: fl
         ending["next_sync_at"] = min(due_at, max(retry_at, now + RETRY_DELAYS_S[0]))
 
 
-def _is_idle(run: Run, opened: OpenedAccount, answer: Answer) -> bool:
+def _is_idle(run: Run, opened: OpenedAccount, answer: Response) -> bool:
     """Whether an account in good health has nothing to tell: its home is listed as it was."""
     is_well = opened.connection.state == "ok" and opened.connection.problem is None
     if _is_retry_due(run, opened):
@@ -338,7 +338,7 @@ def _is_reconcile_due(connection: Connection, now: int) -> bool:
     return now - last >= RECONCILE_EVERY_S * (1 - drawn / 4)
 
 
-async def _ask(run: Run) -> Answer:
+async def _ask(run: Run) -> Response:
     """List the home; when it is not where it was, find it anew (404, at times 403)."""
     connection = run.connection
     try:

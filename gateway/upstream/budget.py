@@ -1,13 +1,14 @@
 """What one account may ask of iCloud, over all processes: so many requests a minute, few at a time.
 
 The requests of the last minute are counted by second. They go from one process to the next with the
-account's lease (:meth:`Budget.dump`, :meth:`Budget.restore`), so any number of processes have one
-budget together; who asks without the lease has none.
+account's lease (:meth:`RequestBudget.dump` and ``restore``), so any number of processes have one budget
+together; who asks without the lease has none.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from gateway.settings import Settings
 
@@ -19,7 +20,7 @@ _LONGEST_WAIT_S = 2.0
 _READERS_SHARE = 4
 
 
-class Budget:
+class RequestBudget:
     """The budget of one account in this process; kept across clients.
 
     ``clock`` gives UTC epoch seconds. ``report`` is called when there is something to tell other
@@ -28,11 +29,18 @@ class Budget:
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.limit = settings.upstream_requests_per_minute
-        self.parallel = asyncio.Semaphore(settings.upstream_parallel)
+        self._parallel = asyncio.Semaphore(settings.upstream_parallel)
         self.report: Callable[[], Awaitable[None]] | None = None
         self._clock = clock
         self._counts: dict[int, int] = {}
         self._unreported = 0
+
+    @asynccontextmanager
+    async def request(self, *, spare: bool = False) -> AsyncIterator[None]:
+        """Make one request inside, once it is allowed; see :meth:`take`."""
+        async with self._parallel:
+            await self.take(spare=spare)
+            yield
 
     async def take(self, *, spare: bool = False) -> None:
         """Wait until one more request is allowed, and count it.

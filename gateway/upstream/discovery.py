@@ -13,18 +13,12 @@ from gateway.core.errors import (
     UpstreamForbidden,
     UpstreamNotFound,
 )
-from gateway.upstream import quirks
-from gateway.upstream.client import Answer, UpstreamClient, href_origin, read_multistatus
-from gateway.upstream.reports import (
-    APPLE,
-    CALDAV,
-    CALENDARSERVER,
-    DAV,
-    Entry,
-    Multistatus,
-    path_of,
-)
-from gateway.upstream.transport import check_url
+from gateway.upstream import icloud
+from gateway.upstream.client import UpstreamClient, href_origin, read_multistatus
+from gateway.upstream.dav_xml import APPLE, CALDAV, CALENDARSERVER, DAV, Entry, Multistatus
+from gateway.upstream.fences import check_url
+from gateway.upstream.paths import path_of
+from gateway.upstream.wire import Response
 
 _WELL_KNOWN = "/.well-known/caldav"
 _PRINCIPAL = ("D:current-user-principal",)
@@ -167,7 +161,7 @@ async def find_home_origin(client: UpstreamClient, principal_path: str) -> str |
 
 async def ask_home(
     client: UpstreamClient, home_path: str, *, principal_path: str | None = None
-) -> Answer:
+) -> Response:
     """Ask for every collection of the home in one request: this is the idle poll.
 
     When the entry host does not serve the home and ``principal_path`` is known, the partition
@@ -183,7 +177,7 @@ async def ask_home(
         return await client.ask_properties(home_path, _LISTING, 1)
 
 
-def read_listing(answer: Answer, home_path: str) -> tuple[Listed, ...]:
+def read_listing(answer: Response, home_path: str) -> tuple[Listed, ...]:
     """Read the answer of :func:`ask_home`."""
     return parse_listing(read_multistatus(answer), home_path)
 
@@ -233,7 +227,7 @@ def _kind(entry: Entry, path: str) -> str | None:
     scheduling = {f"{CALDAV}schedule-inbox", f"{CALDAV}schedule-outbox"}
     if tags & scheduling or f"{CALENDARSERVER}notification" in tags:
         return "scheduling"
-    if path.rstrip("/").rpartition("/")[2].casefold() in quirks.SCHEDULING_IDS:
+    if path.rstrip("/").rpartition("/")[2].casefold() in icloud.SCHEDULING_IDS:
         return "scheduling"
     if f"{CALDAV}calendar" not in tags:
         return None

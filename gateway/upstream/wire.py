@@ -1,12 +1,11 @@
 """HTTP towards upstream hosts, on aiohttp's client: bounded, checked, without a will of its own.
 
-aiohttp and not the client that caldav brings: an idle poll of thousands of accounts is nothing but
-small exchanges, and this one costs a fraction of the CPU. It follows nothing, keeps no cookies,
-knows no proxies and no credentials, and never repeats a write: see
-:mod:`gateway.upstream.transport` for the fences around it.
+It follows nothing, keeps no cookies, knows no proxies and no credentials, and repeats nothing:
+:mod:`gateway.upstream.fences` says where it may go, :mod:`gateway.upstream.client` what is asked.
 """
 
 import asyncio
+import hashlib
 import ipaddress
 import socket
 import ssl
@@ -20,26 +19,40 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
+from gateway.core.errors import UpstreamUnreachable
+
 IDLE_S = 25.0
 """Connections unused for longer are not used again: iCloud drops them well under 90 seconds."""
 
 CONNECT_S = 10.0
 _CHUNK = 64 * 1024
 
+URLCheck = Callable[[str], None]
+"""Called with every URL before anything is done about it; raises to refuse."""
+
 AddressCheck = Callable[[str, str], None]
 """Called with the host and each of its addresses before one is connected to; raises to refuse."""
 
 
-class Broken(Exception):
+class Broken(UpstreamUnreachable):
     """The exchange broke: nobody there, connection lost, or what came is not HTTP."""
 
+    def __init__(self) -> None:
+        super().__init__("The connection to iCloud broke, or nobody is there.")
 
-class TooLarge(Exception):
+
+class TooLarge(UpstreamUnreachable):
     """The answer is larger than the cap."""
 
+    def __init__(self) -> None:
+        super().__init__("iCloud's answer is larger than this gateway accepts.", status=207)
 
-class TooSlow(Exception):
+
+class TooSlow(UpstreamUnreachable):
     """The answer did not come in time."""
+
+    def __init__(self) -> None:
+        super().__init__("iCloud did not answer in time.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +60,18 @@ class Response:
     """An answer as read; header names are lower-case, repeated ones joined with a comma."""
 
     status: int
-    reason: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """A digest of the body: equal answers are equal to the byte."""
+        return hashlib.sha256(self.body).hexdigest()
+
+    @property
+    def etag(self) -> str | None:
+        """The ETag, exactly as on the wire."""
+        return self.headers.get("etag") or None
 
 
 class _CheckedResolver(AbstractResolver):
@@ -76,29 +98,36 @@ class Wire:
     """Connections of one process, kept alive and shared by whoever asks the same host."""
 
     def __init__(
-        self, *, timeout_s: float, max_body: int, check_address: AddressCheck, per_host: int = 64
+        self,
+        *,
+        timeout_s: float,
+        max_body: int,
+        check_url: URLCheck,
+        check_address: AddressCheck,
+        per_host: int = 64,
     ) -> None:
         self._per_host = per_host
         self._timeout_s = timeout_s
         self._max_body = max_body
+        self._check_url = check_url
         self._check_address = check_address
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Response:
-        """Send one request and read its answer; never follows.
+        """Send one request and read its answer; never follows, never repeats.
 
-        Raises :class:`Broken`, :class:`TooLarge`, :class:`TooSlow` and what the address check
-        raises.
+        Raises :class:`Broken`, :class:`TooLarge`, :class:`TooSlow` and what the checks raise.
         """
+        self._check_url(url)
         try:
             async with asyncio.timeout(3 * self._timeout_s):
                 return await self._exchange(method, url, headers, body)
         except TimeoutError:  # aiohttp's own for a silent peer is one too
-            raise TooSlow("no answer in time") from None
+            raise TooSlow from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Broken(type(error).__name__) from error
+            raise Broken from error
 
     async def close(self) -> None:
         """Close all connections."""
@@ -118,16 +147,16 @@ class Wire:
             method, target, headers=headers, data=body, allow_redirects=False
         ) as answer:
             content = await self._read(answer)
-            return Response(answer.status, answer.reason or "", _joined(answer), content)
+            return Response(answer.status, _joined(answer), content)
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         if (answer.content_length or 0) > self._max_body:
-            raise TooLarge("the body is too large")
+            raise TooLarge
         parts = BytesIO()  # gives its bytes away in the end; joining a list would hold them twice
         async for part in answer.content.iter_chunked(_CHUNK):
             parts.write(part)
             if parts.tell() > self._max_body:
-                raise TooLarge("the body is too large")
+                raise TooLarge
         body = parts.getvalue()
         parts.close()
         squeezed = answer.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip")
@@ -163,7 +192,7 @@ def _target(url: str) -> URL:
     try:
         return URL(url, encoded=True)  # percent-encoding stays as it was given
     except ValueError as error:
-        raise Broken("the address is no URL") from error
+        raise Broken from error
 
 
 def _is_literal(host: str) -> bool:
@@ -179,11 +208,11 @@ def _gunzip(body: bytes, limit: int) -> bytes:
     try:
         plain = inflate.decompress(body, limit + 1)
     except zlib.error as error:
-        raise Broken("not gzip") from error
+        raise Broken from error
     if len(plain) > limit:
-        raise TooLarge("the body is too large")
+        raise TooLarge
     if not inflate.eof:
-        raise Broken("gzip ends early")
+        raise Broken
     return plain
 
 

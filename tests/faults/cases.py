@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.upstream.transport import Transport
+from gateway.upstream.fences import fenced_wire
 from tests.faults.person import Person
 
 STAGES = ("first sync", "idle", "incremental", "push pending")
@@ -53,14 +53,14 @@ def move_partition(how: str) -> Callable[[Person], Awaitable[None]]:
 async def lose_patience(person: Person) -> None:
     """Give up soon on slow answers, and let all be slow."""
     settings = person.context.settings.model_copy(update={"upstream_timeout_s": TIMEOUT_S})
-    await person.context.transport.close()
-    person.context.transport = Transport(settings)
+    await person.context.wire.close()
+    person.context.wire = fenced_wire(settings)
     person.fault("slow")
 
 
 async def find_patience(person: Person) -> None:
-    await person.context.transport.close()
-    person.context.transport = Transport(person.context.settings)
+    await person.context.wire.close()
+    person.context.wire = fenced_wire(person.context.settings)
 
 
 def told(always: str = "", **stages: str) -> dict[str, set[str]]:

@@ -55,7 +55,7 @@ def make_settings(server: Lookalike, data_dir, **more) -> Settings:
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a handful of events be several batches."""
     for module in (
-        "gateway.upstream.quirks",
+        "gateway.upstream.icloud",
         "gateway.sync.pull.fetch",
         "gateway.sync.push.incoming",
     ):

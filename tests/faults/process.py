@@ -101,15 +101,15 @@ class Process:
         self._threads = BrittleThreads(database, self.fuse)
         self.context = SyncContext(settings, self._threads, keyring, clock=clock)
         self.context.random = self.random
-        send = self.context.transport.request
+        send = self.context.wire.request
 
-        async def request(**options):
+        async def request(method, url, *more):
             self.fuse.step()
-            if options["method"] in ("PUT", "DELETE"):
-                self._note_name(database, options["url"].rpartition("/")[2])
-            return await send(**options)
+            if method in ("PUT", "DELETE"):
+                self._note_name(database, url.rpartition("/")[2])
+            return await send(method, url, *more)
 
-        self.context.transport.request = request
+        self.context.wire.request = request
         self.worker = Worker(self.context)
 
     def _note_name(self, database: Database, name: str) -> None:

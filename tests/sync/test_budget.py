@@ -14,7 +14,7 @@ from gateway.store.engine import Database
 from gateway.sync.context import SyncContext
 from gateway.sync.lease import leased
 from gateway.sync.scheduler import Worker
-from gateway.upstream.budget import REPORT_EVERY, WINDOW_S, Budget
+from gateway.upstream.budget import REPORT_EVERY, WINDOW_S, RequestBudget
 from tests.sync.conftest import Clock, Site, create_principal, event, make_context
 
 LIMIT = 20
@@ -105,7 +105,7 @@ async def test_what_a_dead_process_asked_counts_for_the_next(
     async with leased(next_one, shared.connection_id):
         pass
     text = shared.read(_recent, shared.connection_id)
-    budget = Budget(next_one.settings, clock)
+    budget = RequestBudget(next_one.settings, clock)
     budget.restore(text)
     asked = sum(entry.time > clock.time - WINDOW_S for entry in shared.log())
     assert asked > 0
@@ -157,7 +157,7 @@ async def test_whoever_reads_goes_before_waiting_pushes(
 async def test_pushes_leave_a_part_of_the_budget_to_readers(settings: Settings) -> None:
     clock = Clock()
     small = settings.model_copy(update={"upstream_requests_per_minute": 8})
-    budget = Budget(small, clock)
+    budget = RequestBudget(small, clock)
     for _ in range(6):
         await budget.take(spare=True)
     with pytest.raises(TimeoutError):

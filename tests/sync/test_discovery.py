@@ -5,8 +5,8 @@ import pytest
 from gateway.store.accounts import accounts, calendars
 from gateway.store.accounts.accounts import Credential
 from gateway.sync.connect import ask_account
+from gateway.upstream.dav_xml import parse_multistatus, parse_xml
 from gateway.upstream.discovery import parse_listing
-from gateway.upstream.reports import parse_multistatus, parse_xml
 from tests.sync.conftest import EMAIL, Site, event
 
 
@@ -104,7 +104,7 @@ async def test_addresses_of_the_owner_come_from_the_account_and_the_login(fresh_
     found = await ask_account(
         fresh_site.context.settings,
         Credential(f" {EMAIL.upper()} ".strip(), fresh_site.password),
-        transport=fresh_site.context.transport,
+        wire=fresh_site.context.wire,
     )
     assert EMAIL in found.addresses
     assert f"urn:uuid:{fresh_site.account.uuid}".casefold() in found.addresses

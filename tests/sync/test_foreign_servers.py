@@ -82,7 +82,7 @@ async def connected(url, credential, database, keyring, clock):
             clock=clock,
             principal_id=create_principal(database),
         )
-        found = await ask_account(settings, credential, transport=context.transport)
+        found = await ask_account(settings, credential, wire=context.wire)
         connection = await record_connection(context, made.principal_id, credential, found)
         made.connection_id = connection.id
         yield made
@@ -216,7 +216,7 @@ async def test_a_token_nobody_knows_costs_nothing_but_a_listing(
 async def test_a_first_sync_that_is_cut_goes_on(
     site: Site, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    for module in ("gateway.upstream.quirks", "gateway.sync.pull.fetch"):
+    for module in ("gateway.upstream.icloud", "gateway.sync.pull.fetch"):
         monkeypatch.setattr(f"{module}.MULTIGET_BATCH", 3)
     for calendar in (0, 1):
         for number in range(7):
@@ -232,17 +232,17 @@ async def test_a_first_sync_that_is_cut_goes_on(
 @contextmanager
 def cut(site: Site, at: int):
     """Let no request pass from this one on."""
-    send, sent = site.context.transport.request, []
+    send, sent = site.context.wire.request, []
 
-    async def request(**options):
-        sent.append(options["method"])
+    async def request(method, url, *more):
+        sent.append(method)
         if len(sent) >= at:
             raise UpstreamUnreachable("Cut.")
-        return await send(**options)
+        return await send(method, url, *more)
 
-    site.context.transport.request = request
+    site.context.wire.request = request
     yield
-    site.context.transport.request = send
+    site.context.wire.request = send
     assert len(sent) >= at
 
 
@@ -271,7 +271,7 @@ async def test_what_the_daily_comparison_found_first_can_go_again(
 async def test_what_a_pull_that_broke_off_had_read_can_go_again(
     site: Site, filled: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("gateway.upstream.quirks", "gateway.sync.pull.fetch"):
+    for module in ("gateway.upstream.icloud", "gateway.sync.pull.fetch"):
         monkeypatch.setattr(f"{module}.MULTIGET_BATCH", 3)
     before = set(site.mirrored(filled.segments[0]))
     for number in range(20, 27):

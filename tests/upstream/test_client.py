@@ -14,10 +14,10 @@ from gateway.core.errors import (
     UpstreamUnreachable,
 )
 from gateway.settings import Settings
-from gateway.upstream.budget import Budget
+from gateway.upstream.budget import RequestBudget
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.discovery import discover
-from gateway.upstream.transport import Transport, check_address, check_url, origin_of
+from gateway.upstream.fences import check_address, check_url, fenced_wire, origin_of
 
 EMAIL, PASSWORD = "robin@icloud.com", "abcd-efgh-ijkl-mnop"
 EMPTY = b"<multistatus xmlns='DAV:'/>"
@@ -98,9 +98,9 @@ def settings_for(upstream: Scripted, tmp_path, **more) -> Settings:
 @pytest.fixture
 async def client(upstream: Scripted, tmp_path):
     settings = settings_for(upstream, tmp_path, upstream_max_body=2000, upstream_timeout_s=2)
-    transport = Transport(settings)
-    yield UpstreamClient(settings, transport, email=EMAIL, app_password=PASSWORD)
-    await transport.close()
+    wire = fenced_wire(settings)
+    yield UpstreamClient(settings, wire, email=EMAIL, app_password=PASSWORD)
+    await wire.close()
 
 
 async def test_basic_goes_with_the_first_request_and_nothing_odd_with_it(client, upstream) -> None:
@@ -259,6 +259,36 @@ async def test_answers_become_errors(client, upstream, answer, error, code) -> N
         assert raised.value.retry_after_s == 7
 
 
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 1e10),
+        ("-5", None),
+        ("soon", None),
+        ("1e9", None),
+    ],
+)
+async def test_how_long_a_throttled_account_is_asked_to_wait(
+    client, upstream, value, seconds
+) -> None:
+    upstream.reply("429 Too Many", b"", f"Retry-After: {value}")
+    with pytest.raises(UpstreamThrottled) as raised:
+        await client.get("/a.ics")
+    waits = raised.value.retry_after_s
+    assert waits is None if seconds is None else waits >= seconds
+    assert len(upstream.heads) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 412, 500])
+async def test_an_error_carries_the_id_that_apple_can_look_up(client, upstream, status) -> None:
+    upstream.reply(f"{status} No", b"", "X-Apple-Request-UUID: 4711")
+    with pytest.raises(UpstreamError) as raised:
+        await client.put("/cal/a.ics", b"x", if_match=None)
+    assert (raised.value.status, raised.value.request_id) == (status, "4711")
+
+
 async def test_a_silent_server_ends_in_a_timeout(upstream, tmp_path) -> None:
     released = asyncio.Event()
 
@@ -269,13 +299,13 @@ async def test_a_silent_server_ends_in_a_timeout(upstream, tmp_path) -> None:
     upstream.serve = never
     async with listening(upstream):
         settings = settings_for(upstream, tmp_path, upstream_timeout_s=0.2)
-        transport = Transport(settings)
-        client = UpstreamClient(settings, transport, email=EMAIL, app_password=PASSWORD)
+        wire = fenced_wire(settings)
+        client = UpstreamClient(settings, wire, email=EMAIL, app_password=PASSWORD)
         with pytest.raises(UpstreamUnreachable) as failure:
             await client.propfind("/", ("D:getetag",), depth=0)
         assert "in time" in failure.value.detail
         released.set()
-        await transport.close()
+        await wire.close()
 
 
 @pytest.mark.parametrize(
@@ -329,28 +359,26 @@ async def test_the_connected_socket_is_checked_before_anything_is_sent(
 ) -> None:
     """A name under an allowed domain that resolves to loopback: nothing reaches the server."""
     settings = Settings(upstream_domains="localhost", data_dir=tmp_path)
-    transport = Transport(settings)
-    monkeypatch.setattr("gateway.upstream.transport.check_url", lambda *_: None)
+    wire = fenced_wire(settings)
+    monkeypatch.setattr("gateway.upstream.fences.check_url", lambda *_: None)
     with pytest.raises(NotICloud):
-        client = UpstreamClient(settings, transport, email=EMAIL, app_password=PASSWORD)
+        client = UpstreamClient(settings, wire, email=EMAIL, app_password=PASSWORD)
         client.origin = upstream.url.rstrip("/")
         await client.propfind("/", ("D:getetag",), depth=0)
     assert upstream.heads == []
-    await transport.close()
+    await wire.close()
 
 
 async def test_the_budget_of_an_account_is_kept_over_its_clients(upstream, tmp_path) -> None:
     settings = settings_for(upstream, tmp_path, upstream_requests_per_minute=3)
-    transport = Transport(settings)
-    budget = Budget(settings)
+    wire = fenced_wire(settings)
+    budget = RequestBudget(settings)
     for _ in range(3):
         upstream.reply("207 Multi-Status", EMPTY)
-        client = UpstreamClient(
-            settings, transport, email=EMAIL, app_password=PASSWORD, budget=budget
-        )
+        client = UpstreamClient(settings, wire, email=EMAIL, app_password=PASSWORD, budget=budget)
         await client.propfind("/", ("D:getetag",), depth=0)
     assert sum(int(item.partition(":")[2]) for item in budget.dump().split()) == 3
-    await transport.close()
+    await wire.close()
 
 
 def test_origins_are_compared_without_the_default_port() -> None:

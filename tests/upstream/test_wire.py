@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gateway.upstream import wire
 from gateway.upstream.wire import Broken, TooLarge, TooSlow, Wire
 
+OPEN = {"check_url": lambda url: None, "check_address": lambda host, address: None}
+
 
 class Peer:
     """A server that sends prepared bytes per request, counts connections, and keeps them open."""
@@ -63,7 +65,7 @@ async def peer():
 
 @pytest.fixture
 async def client():
-    made = Wire(timeout_s=1, max_body=1000, check_address=lambda url, address: None)
+    made = Wire(timeout_s=1, max_body=1000, **OPEN)
     yield made
     await made.close()
 
@@ -174,7 +176,7 @@ async def test_what_is_not_a_whole_answer_is_broken(client, peer, sent) -> None:
     ids=["length", "to the end", "chunk", "gzip bomb"],
 )
 async def test_no_answer_is_larger_than_the_cap(peer, sent) -> None:
-    client = Wire(timeout_s=1, max_body=1000, check_address=lambda url, address: None)
+    client = Wire(timeout_s=1, max_body=1000, **OPEN)
     peer.answers = [sent]
     peer.closing = True
     with pytest.raises(TooLarge):
@@ -184,7 +186,7 @@ async def test_no_answer_is_larger_than_the_cap(peer, sent) -> None:
 
 @pytest.mark.parametrize("part", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"])
 async def test_a_slow_answer_ends_in_time(peer, part) -> None:
-    client = Wire(timeout_s=0.1, max_body=1000, check_address=lambda url, address: None)
+    client = Wire(timeout_s=0.1, max_body=1000, **OPEN)
     peer.answers = [part]
     with pytest.raises(TooSlow):
         await ask(client, peer)
@@ -240,10 +242,24 @@ async def test_every_address_is_checked_before_it_is_connected_to(peer) -> None:
         seen.append(address)
         raise PermissionError
 
-    client = Wire(timeout_s=1, max_body=1000, check_address=check)
+    client = Wire(timeout_s=1, max_body=1000, **OPEN | {"check_address": check})
     with pytest.raises((PermissionError, Broken)):
         await ask(client, peer)
     assert seen == ["127.0.0.1"]
+    assert peer.connections == 0
+
+
+async def test_every_url_is_checked_before_anything_is_done(peer) -> None:
+    seen = []
+
+    def check(url: str) -> None:
+        seen.append(url)
+        raise PermissionError
+
+    client = Wire(timeout_s=1, max_body=1000, **OPEN | {"check_url": check})
+    with pytest.raises(PermissionError):
+        await ask(client, peer)
+    assert seen == [peer.url]
     assert peer.connections == 0
 
 

@@ -44,7 +44,7 @@ from gateway.sync.pull.plan import (
 from gateway.sync.push.incoming import LISTED_UNREADABLE, take_deletion, take_version
 from gateway.sync.report import CalendarReport, Progress
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.quirks import MULTIGET_BATCH
+from gateway.upstream.icloud import MULTIGET_BATCH
 
 MIRRORED_ROLES = ("linked", "conflict")
 PULLED_ROLES = ("linked", "conflict", "tracked")

@@ -14,8 +14,8 @@ from gateway.expansion.prepare import RawObject
 from gateway.store.accounts.members import Unread
 from gateway.sync.pull.plan import Held, Plan
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.quirks import MULTIGET_BATCH
-from gateway.upstream.reports import Fetched
+from gateway.upstream.dav_xml import Fetched
+from gateway.upstream.icloud import MULTIGET_BATCH
 
 _SINGLE_GETS = 10
 _MOST_REFUSALS = 16

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from gateway.core.errors import CredentialRejected, UpstreamError, UpstreamThrottled
 from gateway.core.intervals import Interval
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.quirks import MULTIGET_BATCH
+from gateway.upstream.icloud import MULTIGET_BATCH
 
 NEAR_FROM = 2 * MULTIGET_BATCH
 """A first sync of up to this many objects is over before order matters."""

@@ -35,7 +35,7 @@ from gateway.store.outbox import outbox
 from gateway.store.outbox.outbox import LedgerRow
 from gateway.sync.context import SyncContext
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.quirks import MULTIGET_BATCH
+from gateway.upstream.icloud import MULTIGET_BATCH
 
 CONTESTED_S = 3600
 MOST_REFUSED = 3

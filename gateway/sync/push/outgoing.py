@@ -42,7 +42,7 @@ from gateway.sync.push.incoming import (
 )
 from gateway.sync.push.parked import REFUSALS_BEFORE_PARKING, Parked, is_refused_again
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.reports import Fetched
+from gateway.upstream.dav_xml import Fetched
 
 FIRST_DELAY_S = 30.0
 LONGEST_DELAY_S = 3600.0

@@ -35,7 +35,7 @@ THROTTLE_CEILING_S = 900.0
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 # 2025, pasted headers: every answer carries this id; Apple's support can find it.
-REQUEST_ID_HEADER = "X-Apple-Request-UUID"
+REQUEST_ID_HEADER = "x-apple-request-uuid"
 
 # 2025, one client's test: a request without User-Agent is answered 403.
 USER_AGENT = "icloud-caldav-gateway/0.1"

@@ -5,17 +5,15 @@ answered 400). Answers are read by namespace, never by prefix, and only 2xx prop
 properties that do not exist come as empty elements in a 404 propstat.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
-from urllib.parse import quote, unquote_to_bytes
-from xml.sax.saxutils import escape
 
 from lxml import etree
 
 from gateway.core.errors import UpstreamUnreachable
 from gateway.core.ical.lines import join_characters
+from gateway.upstream.paths import encode_path, path_of
 
 DAV = "{DAV:}"
 CALDAV = "{urn:ietf:params:xml:ns:caldav}"
@@ -25,18 +23,13 @@ APPLE = "{http://apple.com/ns/ical/}"
 _RESPONSE, _HREF, _STATUS, _PROPSTAT, _PROP = (
     f"{DAV}{name}" for name in ("response", "href", "status", "propstat", "prop")
 )
-_NAMESPACES = (
-    'xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav" '
-    'xmlns:CS="http://calendarserver.org/ns/" xmlns:A="http://apple.com/ns/ical/"'
-)
-_HEAD = '<?xml version="1.0" encoding="utf-8"?>\n'
-_AUTHORITY = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
-_NEEDS_CARE = re.compile(r"[%?#\\]|//")
-# RFC 3986 3.3: what may stand in a path segment as it is, the rest is percent-encoded.
-_SEGMENT_SAFE = "!$&'()*+,;=:@-._~"
-_ESCAPE = re.compile("(%[0-9A-Fa-f]{2})")
-# What of a decoded segment stays encoded: surrogates stand for bytes that are not UTF-8.
-_UNSAFE = re.compile("%(?=[0-9A-Fa-f]{2})|[\x00-\x1f/\x7f\udc80-\udcff]")
+_NAMESPACES = {
+    "D": "DAV:",
+    "C": "urn:ietf:params:xml:ns:caldav",
+    "CS": "http://calendarserver.org/ns/",
+    "A": "http://apple.com/ns/ical/",
+}
+_HEAD = b'<?xml version="1.0" encoding="utf-8"?>\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,87 +84,65 @@ class Fetched:
     body: bytes | None = field(default=None, repr=False)
 
 
-# --- paths ---
+# --- requests ---
 
 
-def decode_path(path: str) -> str:
-    """Return a path with each segment decoded as far as it can be told from others and stored.
-
-    An encoded slash, control characters and bytes that are not UTF-8 stay encoded, and so does a
-    percent sign that would otherwise look like the beginning of one of these: two names are
-    equal exactly when their hrefs mean the same resource (RFC 3986 6.2.2.2).
-    """
-    return "/".join(_decode_segment(part) if "%" in part else part for part in path.split("/"))
+def propfind_body(properties: Iterable[str]) -> bytes:
+    """Build a PROPFIND that names each property, ``D:getetag`` (allprop is refused by iCloud)."""
+    root = _root("D:propfind")
+    _add_properties(root, properties)
+    return _written(root)
 
 
-def _decode_segment(segment: str) -> str:
-    text = unquote_to_bytes(segment).decode("utf-8", "surrogateescape")
-    return _UNSAFE.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", text)
-
-
-def encode_path(path: str) -> str:
-    """Undo :func:`decode_path` for use in a request."""
-    return "/".join(_encode_segment(part) for part in path.split("/"))
-
-
-def _encode_segment(segment: str) -> str:
-    if "%" not in segment:
-        return quote(segment, safe=_SEGMENT_SAFE)
-    parts = _ESCAPE.split(segment)  # every other one is an escape, which stays
-    return "".join(
-        part if index % 2 else quote(part, safe=_SEGMENT_SAFE) for index, part in enumerate(parts)
-    )
-
-
-def path_of(href: str) -> str:
-    """Return the decoded path of an href, which may be a whole URL.
-
-    Cut by hand, for ``urlsplit`` raises where an authority cannot be one: one bad href among
-    thousands must not stop a listing. The host an href names is never used without being checked.
-    """
-    href = href.strip()
-    if href.startswith("/") and not _NEEDS_CARE.search(href):
-        return href  # a full listing has ten thousand of these
-    return decode_path(_AUTHORITY.sub("", href, count=1).partition("#")[0].partition("?")[0])
-
-
-# --- bodies ---
-
-
-def propfind_body(properties: Iterable[str]) -> str:
-    """Build a PROPFIND that names each property (allprop is refused by iCloud)."""
-    wanted = "".join(f"<{name}/>" for name in properties)
-    return f"{_HEAD}<D:propfind {_NAMESPACES}><D:prop>{wanted}</D:prop></D:propfind>"
-
-
-def sync_body(token: str | None) -> str:
+def sync_body(token: str | None) -> bytes:
     """Build a sync-collection REPORT for ETags; None asks for a full list (RFC 6578 3.2)."""
-    return (
-        f"{_HEAD}<D:sync-collection {_NAMESPACES}>"
-        f"<D:sync-token>{escape(token or '')}</D:sync-token><D:sync-level>1</D:sync-level>"
-        "<D:prop><D:getetag/></D:prop></D:sync-collection>"
-    )
+    root = _root("D:sync-collection")
+    _add(root, "D:sync-token").text = token or ""
+    _add(root, "D:sync-level").text = "1"
+    _add_properties(root, ("D:getetag",))
+    return _written(root)
 
 
-def multiget_body(collection_path: str, names: Iterable[str]) -> str:
+def multiget_body(collection_path: str, names: Iterable[str]) -> bytes:
     """Build a calendar-multiget for the members named, with bare calendar-data."""
-    hrefs = "".join(
-        f"<D:href>{escape(encode_path(collection_path + name))}</D:href>" for name in names
-    )
-    return (
-        f"{_HEAD}<C:calendar-multiget {_NAMESPACES}>"
-        f"<D:prop><D:getetag/><C:calendar-data/></D:prop>{hrefs}</C:calendar-multiget>"
-    )
+    root = _root("C:calendar-multiget")
+    _add_properties(root, ("D:getetag", "C:calendar-data"))
+    for name in names:
+        _add(root, "D:href").text = encode_path(collection_path + name)
+    return _written(root)
 
 
-def time_range_body(start: str, end: str) -> str:
+def time_range_body(start: str, end: str) -> bytes:
     """Build a calendar-query for the ETags of events between two UTC times (``…Z``)."""
-    return (
-        f"{_HEAD}<C:calendar-query {_NAMESPACES}><D:prop><D:getetag/></D:prop><C:filter>"
-        '<C:comp-filter name="VCALENDAR"><C:comp-filter name="VEVENT">'
-        f'<C:time-range start="{start}" end="{end}"/>'
-        "</C:comp-filter></C:comp-filter></C:filter></C:calendar-query>"
-    )
+    root = _root("C:calendar-query")
+    _add_properties(root, ("D:getetag",))
+    calendar = _add(_add(root, "C:filter"), "C:comp-filter", name="VCALENDAR")
+    events = _add(calendar, "C:comp-filter", name="VEVENT")
+    _add(events, "C:time-range", start=start, end=end)
+    return _written(root)
+
+
+def _tag(name: str) -> str:
+    prefix, _, local = name.partition(":")
+    return f"{{{_NAMESPACES[prefix]}}}{local}"
+
+
+def _root(name: str) -> etree._Element:
+    return etree.Element(_tag(name), nsmap=_NAMESPACES)
+
+
+def _add(parent: etree._Element, tag: str, /, **attributes: str) -> etree._Element:
+    return etree.SubElement(parent, _tag(tag), attributes)
+
+
+def _add_properties(parent: etree._Element, names: Iterable[str]) -> None:
+    prop = _add(parent, "D:prop")
+    for name in names:
+        _add(prop, name)
+
+
+def _written(root: etree._Element) -> bytes:
+    return _HEAD + bytes(etree.tostring(root, encoding="utf-8"))
 
 
 # --- answers ---
