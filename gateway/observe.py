@@ -22,10 +22,7 @@ _QUIET = (
     "alembic",
     "radicale",
     "waitress",
-    "caldav",
-    "niquests",
     "urllib3",
-    "urllib3_future",
     "asyncio",
 )
 
