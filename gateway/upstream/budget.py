@@ -1,8 +1,8 @@
 """What one account may ask of iCloud, over all processes: so many requests a minute, few at a time.
 
 The requests of the last minute are counted by second. They go from one process to the next with the
-account's lease (:meth:`RequestBudget.dump` and ``restore``), so any number of processes have one budget
-together; who asks without the lease has none.
+account's lease (:meth:`RequestBudget.dump`, ``restore``), so any number of processes have one
+budget together; who asks without the lease has none.
 """
 
 import asyncio
