@@ -23,10 +23,11 @@ from benchmarks.load import request_bytes
 from benchmarks.measure import Ratio, in_turns, median_ratio
 from benchmarks.servers import Server, gateway_part
 from gateway.core.availability.merge import STATUS_OF, BusyRow
+from gateway.core.availability.timeline import Timeline
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import Expansion, Instance
 from gateway.core.status import FBType
-from gateway.services.timeline import Timeline, build_timeline
+from gateway.services.availability import load_to_keep
 from gateway.settings import Settings
 from gateway.store.access import principals
 from gateway.store.engine import Database, Session, chunks
@@ -114,15 +115,14 @@ def _people(filled: Filled, count: int) -> list[str]:
     settings = Settings(data_dir=filled.folder)
     database, now = Database(settings.database), int(time.time())
     with database.read() as session:
-        timeline = build_timeline(session, filled.principal_id, now=now)
-        subaccount_id = timeline.subaccount_id
+        owner, timeline = load_to_keep(session, filled.principal_id, now=now)
     ids = []
     for part in chunks(range(count), 50):
         with database.write() as session:
             for number in part:
                 made = principals.create_principal(
                     session,
-                    subaccount_id=subaccount_id,
+                    subaccount_id=owner.subaccount_id,
                     name=f"N{number}",
                     time_zone=ZONE,
                     now=now,

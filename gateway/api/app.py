@@ -24,6 +24,7 @@ from gateway.api.process.timelines import TimelineCache
 from gateway.api.process.turns import OncePerTurn
 from gateway.api.routes.table import ROUTES
 from gateway.isolation import kept_alive
+from gateway.services.availability import policy_of
 from gateway.settings import Settings
 from gateway.store.access.failure_counter import FailureCounter
 from gateway.store.accounts.accounts import Keyring
@@ -57,7 +58,12 @@ def build_api(
         clock,
         live,
         OncePerTurn(live.refresh),
-        TimelineCache(live, threads, capacity=settings.timeline_cache_bytes),
+        TimelineCache(
+            live,
+            threads,
+            policy=policy_of(settings),
+            capacity=settings.timeline_cache_bytes,
+        ),
         Activity(settings, threads, clock),
         Limits(settings.requests_per_minute),
         Limits(settings.public_requests_per_minute),

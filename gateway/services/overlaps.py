@@ -3,10 +3,11 @@
 Nothing of it was sold: a booking is checked (R27). What comes to lie there afterwards is listed.
 """
 
-from gateway.core.intervals import DAY, Interval, intersect, merge
+from gateway.core.intervals import DAY, Interval, intersect
+from gateway.services.availability import blocking_time
 from gateway.store.booking.bookings import list_appointments
 from gateway.store.engine import Session
-from gateway.store.objects.instances import busy_rows, list_sources
+from gateway.store.objects.instances import list_sources
 
 LOOKED_AT = 200
 AHEAD_S = 400 * DAY
@@ -24,22 +25,9 @@ def overlaps_of(session: Session, principal_id: str, *, now: int) -> list[tuple[
     for row in list_appointments(session, [principal_id], window=window, limit=LOOKED_AT):
         if row.object_id is None or row.status != "confirmed":
             continue
-        own = _spans(session, principal_id, window, ids, only=row.object_id)
+        own = blocking_time(session, principal_id, window, ids, only_object=row.object_id)
         if own:
             around = (own[0][0], own[-1][1])
-            others = _spans(session, principal_id, around, ids, without=row.object_id)
+            others = blocking_time(session, principal_id, around, ids, without_object=row.object_id)
             found += [(row.id, span) for span in intersect(own, others)]
     return sorted(found, key=lambda pair: pair[1])
-
-
-def _spans(
-    session: Session,
-    principal_id: str,
-    window: Interval,
-    ids: list[str],
-    *,
-    only: str | None = None,
-    without: str | None = None,
-) -> list[Interval]:
-    rows = busy_rows(session, principal_id, window, ids, only_object=only, without_object=without)
-    return merge((start, end) for start, end, _fbtype, _collection in rows)

@@ -1,7 +1,7 @@
 """Which slots are on offer: the rules of a schedule over the busy time of its people (R23-R27).
 
-Busy time comes from :func:`gateway.services.availability.free_busy`, the one engine of every face,
-or from a timeline in memory that holds the same; unknown and tentative time count as the policies
+Busy time is what a :class:`Timeline` answers, as for every face: one in memory, or one that is
+read for the question; unknown and tentative time count as the policies
 say, unknown blocks by default (R25). No title, no source and no reason passes here (R26).
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from gateway.core.availability.policy import Policy
 from gateway.core.availability.slots import (
     SlotRules,
     bookable_window,
@@ -17,11 +18,11 @@ from gateway.core.availability.slots import (
     open_starts,
     slot_starts,
 )
+from gateway.core.availability.timeline import PLAIN, Timeline
 from gateway.core.intervals import Interval
-from gateway.services.availability import FRESH_FOR_S, OnUnknown, free_busy
-from gateway.services.timeline import Timeline
+from gateway.services.availability import load
 from gateway.store.access.principals import Principal, find_principals
-from gateway.store.booking.schedules import OnTentative, Schedule, booked_starts
+from gateway.store.booking.schedules import Schedule, booked_starts
 from gateway.store.booking.working_hours import find_weeks
 from gateway.store.engine import Session
 
@@ -54,9 +55,7 @@ class Question:
     """
 
     now: int
-    on_unknown: OnUnknown = "block"
-    on_tentative: OnTentative = "block"
-    fresh_for_s: int = FRESH_FOR_S
+    policy: Policy = PLAIN
     timelines: Mapping[str, Timeline] = field(default_factory=dict)
 
 
@@ -123,47 +122,15 @@ def own_rules(
 def taken_time(
     session: Session, person: Principal, window: Interval, question: Question
 ) -> tuple[list[Interval], bool]:
-    """Return what is taken in ``window``, and whether all of it is known."""
-    timeline = question.timelines.get(person.id)
-    remembered = None if timeline is None else _remembered(timeline, window, question)
-    if remembered is not None:
-        return remembered
-    found = free_busy(
-        session,
-        person,
-        window,
-        now=question.now,
-        on_unknown=question.on_unknown,
-        on_tentative=question.on_tentative,
-        fresh_for_s=question.fresh_for_s,
-    )
-    return [(start, end) for start, end, _status in found.busy], found.complete
+    """Return what is taken in ``window`` under the policy, and whether all of it is known.
 
-
-def _remembered(
-    timeline: Timeline, window: Interval, question: Question
-) -> tuple[list[Interval], bool] | None:
-    """Return the same from memory, or None when more than the timeline decides.
-
-    That is so when a source cannot be believed, and when unknown time is not to block: it may
-    hide tentative time, which the merged rows do not have any more.
+    Raises :class:`Conflict` ``availability-unknown`` when unknown time is to fail.
     """
-    states = timeline.states(window, now=question.now, fresh_for_s=question.fresh_for_s)
-    if states is None:
-        return None
-    if timeline.is_catching_up and question.on_unknown == "fail":
-        return None
-    busy: list[Interval] = []
-    complete = not timeline.is_catching_up
-    for number in timeline.between(window):
-        start, end, status = timeline.row(number)
-        if status == "unknown":
-            if question.on_unknown != "block":
-                return None
-            complete = False
-        if status != "tentative" or question.on_tentative == "block":
-            busy.append((start, end))
-    return busy, complete
+    timeline, now = question.timelines.get(person.id), question.now
+    if timeline is None or now >= timeline.valid_until or not timeline.covers(window):
+        timeline = load(session, person.id, window, now=now)
+    found = timeline.answer(window, question.policy, now=now)
+    return [(start, end) for start, end, _status in found.busy], found.complete
 
 
 def _shared(free: dict[str, list[int]], needed: int, duration_s: int) -> tuple[Slot, ...]:

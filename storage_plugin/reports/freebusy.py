@@ -6,12 +6,11 @@ from uuid import uuid4
 
 from radicale import types
 
-from gateway.core.availability.merge import BusyPeriod, coalesce, render_vfreebusy
+from gateway.core.availability.merge import BusyPeriod, render_vfreebusy
+from gateway.core.availability.timeline import FreeBusy
 from gateway.core.intervals import Interval
-from gateway.core.status import FBType
-from gateway.services.availability import free_busy, source_states
+from gateway.services.availability import free_busy, load_calendar, policy_of
 from gateway.store.access.principals import Principal, get_principal
-from gateway.store.objects.instances import busy_rows, list_sources
 from storage_plugin.http.errors import DavError
 from storage_plugin.http.handlers import Address
 from storage_plugin.reports.filters import read_time_range
@@ -42,42 +41,29 @@ def answer_window(storage: Storage, address: Address, window: Interval) -> types
         )
     principal = get_principal(storage.session(), address.principal)
     if address.calendar:
-        body = _of_calendar(storage, principal, address, window)
+        found = _of_calendar(storage, principal, address, window)
     else:
-        body = vfreebusy(storage, principal, window)
+        found = ask(storage, principal, window)
+    periods = [BusyPeriod(*row) for row in found.busy]
+    body = render_vfreebusy(periods, window, uid=str(uuid4()), stamp=storage.now())
     return HTTPStatus.OK, {"Content-Type": "text/calendar"}, body.decode(), None
 
 
-def vfreebusy(storage: Storage, principal: Principal, window: Interval) -> bytes:
-    """Render what the JSON face would say of a principal: one engine for every face (R23)."""
-    now = storage.now()
-    found = free_busy(
-        storage.session(),
-        principal,
-        window,
-        now=now,
-        fresh_for_s=storage.gateway.settings.fresh_for_s,
-    )
-    periods = [BusyPeriod(*row) for row in found.busy]
-    return render_vfreebusy(periods, window, uid=str(uuid4()), stamp=now)
+def ask(storage: Storage, principal: Principal, window: Interval) -> FreeBusy:
+    """Ask what the JSON face would say of a principal: one engine for every face (R23)."""
+    policy = policy_of(storage.gateway.settings)
+    return free_busy(storage.session(), principal, window, policy, now=storage.now())
 
 
 def _of_calendar(
     storage: Storage, principal: Principal, address: Address, window: Interval
-) -> bytes:
-    """Render one calendar alone; what it does not know counts as on the home."""
+) -> FreeBusy:
+    """Ask one calendar alone; what it does not know counts as on the home."""
     found = next(iter(storage.discover(address.collection_path)), None)
     if not isinstance(found, CalendarCollection):
         raise DavError(HTTPStatus.NOT_FOUND, "", "There is no such calendar.")
-    session, now = storage.session(), storage.now()
-    everything = list_sources(session, principal.id, blocking=False)
-    sources = [source for source in everything if source.collection_id == found.row.id]
-    states = source_states(session, principal.id, sources, window, now=now)
-    rows = busy_rows(session, principal.id, window, [found.row.id])
-    known = [(start, end, fbtype) for start, end, fbtype, _id in rows]
-    unknown = [(*span, FBType.UNKNOWN) for state in states for span in state.unknown]
-    periods = coalesce([*known, *unknown], window)
-    return render_vfreebusy(periods, window, uid=str(uuid4()), stamp=now)
+    timeline = load_calendar(storage.session(), principal.id, found.row.id, window)
+    return timeline.answer(window, now=storage.now())
 
 
 def _bad_window() -> DavError:

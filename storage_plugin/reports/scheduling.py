@@ -10,12 +10,10 @@ from http import HTTPStatus
 
 from radicale import types
 
-from gateway.core.availability.merge import BusyPeriod, coalesce_rows, render_vfreebusy
+from gateway.core.availability.merge import BusyPeriod, combine, render_vfreebusy
 from gateway.core.ical.lines import Property, unfold
 from gateway.core.ical.reader import Component, read_calendar
 from gateway.core.intervals import Interval
-from gateway.core.status import FBType
-from gateway.services.availability import free_busy
 from gateway.store.access.principals import (
     Principal,
     find_principals,
@@ -29,17 +27,11 @@ from storage_plugin.http.handlers import is_usable_name, path_of
 from storage_plugin.http.multistatus import text
 from storage_plugin.http.state import current_state
 from storage_plugin.reports.filters import read_utc
-from storage_plugin.reports.freebusy import MAX_WINDOW_S
+from storage_plugin.reports.freebusy import MAX_WINDOW_S, ask
 from storage_plugin.storage import Storage
 
 MAX_ASKED = 100
 _MAILTO = "mailto:"
-_FBTYPE_OF = {
-    "busy": FBType.BUSY,
-    "unavailable": FBType.UNAVAILABLE,
-    "unknown": FBType.UNKNOWN,
-    "tentative": FBType.TENTATIVE,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +131,13 @@ def _response(storage: Storage, address: str, people: list[Principal], question:
         status = "<C:request-status>3.7;Invalid calendar user</C:request-status>"
         return f"<C:response>{recipient}{status}</C:response>"
     current_state().effort.check()
-    now, window = storage.now(), question.window
-    fresh_for_s = storage.gateway.settings.fresh_for_s
-    found = [
-        free_busy(storage.session(), person, window, now=now, fresh_for_s=fresh_for_s)
-        for person in people
-    ]
-    rows = [(start, end, _FBTYPE_OF[status]) for one in found for start, end, status in one.busy]
+    window = question.window
+    rows = combine(ask(storage, person, window).busy for person in people)
     body = render_vfreebusy(
-        [BusyPeriod(*row) for row in coalesce_rows(rows, window)],
+        [BusyPeriod(*row) for row in rows],
         window,
         uid=question.uid,
-        stamp=now,
+        stamp=storage.now(),
         organizer=question.organizer,
         attendee=address,
     )

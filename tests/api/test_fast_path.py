@@ -7,16 +7,15 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.api.freebusy.handlers import render_free_busy
 from gateway.api.http.state import STATE
 from gateway.api.process.timelines import TimelineCache
 from gateway.api.process.turns import OncePerTurn
 from gateway.api.wire.times import parse_instant
-from gateway.services.availability import free_busy
-from gateway.services.timeline import NEAR_AFTER_S
+from gateway.services.availability import USUAL_AFTER_S, free_busy
 from gateway.store.access import keys
 from gateway.store.engine import Database
 from tests.api.conftest import NOW, Place
+from tests.api.shaped import shaped
 from tests.api.test_freebusy import WEEK, equip
 from tests.services.people import DAY, HOUR, MONDAY, Person, meeting
 
@@ -37,7 +36,7 @@ def _long_way(place: Place, **params: str) -> dict[str, Any]:
     window = (parse_instant(asked["start"]), parse_instant(asked["end"]))
     with place.database.read() as session:
         found = free_busy(session, place.ann, window, now=place.clock.now)
-    return dict(orjson.loads(orjson.dumps(render_free_busy(found))))
+    return dict(orjson.loads(orjson.dumps(shaped(found, place.ann.time_zone))))
 
 
 async def soon(check: Callable[[], Awaitable[bool]]) -> None:
@@ -139,7 +138,7 @@ async def test_near_and_far_questions_give_the_same_as_the_long_way(place: Place
     assert await _get(place) == _long_way(place)
     entry = cache.peek(place.ann.id, (MONDAY, MONDAY + 1), NOW)
     assert entry is not None
-    assert entry.timeline.span[1] == NOW + NEAR_AFTER_S
+    assert entry.timeline.span[1] == NOW + USUAL_AFTER_S
 
 
 async def test_what_is_remembered_is_counted(place: Place) -> None:

@@ -10,7 +10,6 @@ import orjson
 import pytest
 import sqlalchemy
 
-from gateway.api.freebusy.handlers import render_free_busy, weak_etag
 from gateway.api.process.timelines import Rendered, TimelineCache
 from gateway.services.availability import free_busy
 from gateway.store.accounts import calendars
@@ -23,6 +22,7 @@ from gateway.store.threads import StoreThreads
 from gateway.sync.scheduler import Worker
 from tests.api.conftest import AiohttpClient
 from tests.api.icloud import Live, running
+from tests.api.shaped import etag, shaped
 
 DAY = 86_400
 MOST_BYTES = 16_500
@@ -84,10 +84,11 @@ class Quiet:
         window = (now, now + DAY)
         with self.database.read() as session:
             slow = free_busy(session, self.live.place.ann, window, now=now)
-        fast = rendered.answer(window, now=now, fresh_for_s=900)
+        zone = self.live.place.ann.time_zone
+        fast = rendered.answer(window, now=now)
         assert fast is not None
-        assert fast[1] == orjson.dumps(render_free_busy(slow))
-        assert fast[0] == weak_etag(slow, None)
+        assert fast[1] == orjson.dumps(shaped(slow, zone))
+        assert fast[0] == etag(slow, zone)
         return orjson.loads(fast[1])
 
 
@@ -227,6 +228,6 @@ async def test_a_poll_makes_no_calendar_younger_that_it_does_not_speak_for(quiet
 
 
 def _etag(kept: Rendered, window: tuple[int, int], now: int) -> str:
-    answer = kept.answer(window, now=now, fresh_for_s=900)
+    answer = kept.answer(window, now=now)
     assert answer is not None
     return answer[0]

@@ -3,18 +3,23 @@
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.api.freebusy.handlers import free_busy_pieces, render_free_busy
+from gateway.api.freebusy.handlers import free_busy_pieces
 from gateway.api.http.pieces import MAX_PERIODS, PIECE, join_pieces
-from gateway.services.availability import FreeBusy, SourceState
+from gateway.core.availability.merge import combine
+from gateway.core.availability.policy import Policy
+from gateway.core.availability.sources import SourceState
+from gateway.core.availability.timeline import FreeBusy
 from gateway.store.access import principals
 from tests.api.conftest import Place
 from tests.api.doors import Line, ask, request, served
+from tests.api.shaped import shaped
 from tests.api.test_freebusy import equip
 from tests.services.people import event
 
@@ -72,7 +77,7 @@ async def turns_of(work: Coroutine[Any, Any, T]) -> tuple[T, int]:
 SPANS = st.lists(
     st.tuples(
         st.integers(0, 20 * DAY),
-        st.integers(60, 3 * DAY),
+        st.one_of(st.integers(60, 1_800), st.integers(60, 3 * DAY)),
         st.sampled_from(["busy", "tentative", "unavailable", "unknown"]),
     ),
     max_size=600,
@@ -90,20 +95,20 @@ SPANS = st.lists(
 def test_pieces_are_the_bytes_of_the_whole(
     spans: list[tuple[int, int, Any]], start: int, length: int, zone: str, by_day: bool
 ) -> None:
-    busy = tuple(sorted((start + at, start + at + long, status) for at, long, status in spans))
+    busy = combine([[(start + at, start + at + long, status) for at, long, status in spans]])
     found = FreeBusy(
         start=start,
         end=start + length,
-        time_zone=zone,
         revision=7,
         complete=False,
-        on_unknown="block",
-        on_tentative="free",
-        busy=busy,
+        policy=Policy(on_tentative="free"),
+        busy=tuple(busy),
         sources=(SourceState("c1", "linked", "fresh", start, 3, None),),
     )
-    expected = orjson.dumps(render_free_busy(found, by_day=by_day))
-    assert asyncio.run(join_pieces(free_busy_pieces(found, by_day=by_day))) == expected
+    expected = orjson.dumps(shaped(found, zone, by_day=by_day))
+    assert (
+        asyncio.run(join_pieces(free_busy_pieces(found, ZoneInfo(zone), by_day=by_day))) == expected
+    )
 
 
 @pytest.mark.parametrize("group_by", [None, "day"])

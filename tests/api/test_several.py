@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 import orjson
 import pytest
 
-from gateway.api.freebusy.handlers import render_free_busy
 from gateway.api.http.state import STATE
 from gateway.api.process.timelines import TimelineCache
 from gateway.api.wire.times import render_instant
@@ -18,6 +17,7 @@ from gateway.store.access import principals
 from gateway.store.access.principals import Principal, find_principals
 from gateway.store.booking import bookings
 from tests.api.conftest import NOW, Place
+from tests.api.shaped import shaped
 from tests.api.test_fast_path import soon
 from tests.api.test_freebusy import equip
 from tests.api.test_pieces import YEAR, crowded, query_of, turns_of
@@ -49,7 +49,7 @@ def _expected(place: Place, wanted: Sequence[str], window: Interval, bound: str 
         for number, one in enumerate(wanted):
             if one in known:
                 found = free_busy(session, known[one], window, now=place.clock.now)
-                people[one] = render_free_busy(found)
+                people[one] = shaped(found, known[one].time_zone)
             else:
                 detail = "There is no such principal."
                 errors[one] = {
@@ -164,10 +164,10 @@ async def test_a_long_answer_is_rendered_in_turns_from_memory(crowded: Place) ->
     with _no_long_way():
         entry = await _cache(crowded).find(crowded.ann.id, window, now=NOW)
         assert entry is not None
-        assert entry.answer(window, now=NOW, fresh_for_s=900) is None  # too much for one turn
+        assert entry.answer(window, now=NOW) is None  # too much for one turn
         _, turns = await turns_of(entry.prepare(window))
         assert turns >= 365 * 24 // 200  # nothing is waited for after the last piece
-        assert entry.answer(window, now=NOW, fresh_for_s=900) is not None
+        assert entry.answer(window, now=NOW) is not None
         status, found = await crowded.platform.get(path)
         assert (status, len(found["busy"])) == (200, 365 * 24)
         again = await crowded.platform.get(path)
@@ -177,7 +177,7 @@ async def test_a_long_answer_is_rendered_in_turns_from_memory(crowded: Place) ->
     assert several == (200, {"principals": {crowded.ann.id: found}, "errors": {}})
     with crowded.database.read() as session:
         slow = free_busy(session, crowded.ann, window, now=crowded.clock.now)
-    assert found == orjson.loads(orjson.dumps(render_free_busy(slow)))
+    assert found == orjson.loads(orjson.dumps(shaped(slow, crowded.ann.time_zone)))
 
 
 @pytest.mark.parametrize("group_by", ["", "&group_by=day"])
@@ -185,7 +185,7 @@ async def test_whoever_has_too_much_is_not_remembered_and_told_the_bound(
     crowded: Place, group_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.api.http.pieces.MAX_PERIODS", 5_000)
-    monkeypatch.setattr("gateway.services.timeline.MOST_ROWS", 5_000)
+    monkeypatch.setattr("gateway.services.availability.MOST_ROWS", 5_000)
     path = f"/v1/principals/{crowded.ann.id}/freebusy"
     week: dict[str, Any] = {**YEAR, "end": "2026-11-09T00:00:00Z"}
     for _ in range(2):
@@ -199,7 +199,7 @@ async def test_whoever_has_too_much_is_not_remembered_and_told_the_bound(
 async def test_too_much_is_read_once_until_something_changes(
     crowded: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.services.timeline.MOST_ROWS", 1_000)
+    monkeypatch.setattr("gateway.services.availability.MOST_ROWS", 1_000)
     built = 0
     cache = _cache(crowded)
     real = cache._build

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.api.freebusy.handlers import render_free_busy, weak_etag
 from gateway.api.process.timelines import Rendered, TimelineCache
+from gateway.core.availability.timeline import FreeBusy
 from gateway.core.intervals import Interval
 from gateway.core.status import FBType
-from gateway.services.availability import FreeBusy, free_busy
-from gateway.services.timeline import build_timeline
+from gateway.services.availability import free_busy, load_to_keep
 from gateway.store.access import principals
 from gateway.store.accounts import calendars
 from gateway.store.accounts.accounts import Keyring
@@ -22,6 +21,7 @@ from gateway.store.engine import Database
 from gateway.store.objects import objects
 from gateway.store.signals import open_live
 from gateway.store.threads import StoreThreads
+from tests.api.shaped import etag, shaped
 from tests.store.conftest import NOW, WINDOW, Place, place, prepared
 
 __all__ = ["place"]  # the fixture of the store's tests
@@ -56,7 +56,7 @@ def _long_way(place: Place, window: Interval, now: int) -> FreeBusy:
 
 def _rendered(place: Place, now: int) -> Rendered:
     with place.database.read() as session:
-        return Rendered(build_timeline(session, place.principal.id, now=now), (0, 0))
+        return Rendered(*load_to_keep(session, place.principal.id, now=now), (0, 0))
 
 
 SPANS = st.lists(
@@ -87,22 +87,22 @@ def test_both_ways_give_the_same_bytes(
     _fill(place, spans)
     window, now = (NOW + start, NOW + start + length), NOW + age
     slow = _long_way(place, window, now)
-    fast = _rendered(place, now).answer(window, now=now, fresh_for_s=900)
+    fast = _rendered(place, now).answer(window, now=now)
     if age > 86_400:
         assert fast is None  # the source is not believed any more: the long way says unknown
         return
     assert fast is not None
-    assert fast[1] == orjson.dumps(render_free_busy(slow))
-    assert fast[0] == weak_etag(slow, None)
+    assert fast[1] == orjson.dumps(shaped(slow, place.principal.time_zone))
+    assert fast[0] == etag(slow, place.principal.time_zone)
 
 
 @pytest.mark.rule("R25")
 def test_beyond_the_expanded_span_the_long_way_is_asked(place: Place) -> None:
     _fill(place, [(0, HOUR, FBType.BUSY)])
     rendered = _rendered(place, NOW)
-    assert rendered.answer((NOW, WINDOW[1]), now=NOW, fresh_for_s=900) is not None
-    assert rendered.answer((NOW, WINDOW[1] + 1), now=NOW, fresh_for_s=900) is None
-    assert rendered.answer((WINDOW[0] - 1, NOW), now=NOW, fresh_for_s=900) is None
+    assert rendered.answer((NOW, WINDOW[1]), now=NOW) is not None
+    assert rendered.answer((NOW, WINDOW[1] + 1), now=NOW) is None
+    assert rendered.answer((WINDOW[0] - 1, NOW), now=NOW) is None
 
 
 @pytest.mark.rule("R30")
@@ -113,10 +113,10 @@ def test_a_hold_shows_until_it_expires(place: Place) -> None:
             session, place.principal.id, (NOW, NOW + HOUR), expires_at=NOW + 300, now=NOW
         )
     rendered = _rendered(place, NOW)
-    fast = rendered.answer((NOW, NOW + HOUR), now=NOW + 299, fresh_for_s=900)
+    fast = rendered.answer((NOW, NOW + HOUR), now=NOW + 299)
     assert fast is not None
     assert b'"busy":[{' in fast[1]
-    assert rendered.answer((NOW, NOW + HOUR), now=NOW + 300, fresh_for_s=900) is None
+    assert rendered.answer((NOW, NOW + HOUR), now=NOW + 300) is None
 
 
 async def test_a_change_is_seen_at_once_and_the_cache_stays_small(

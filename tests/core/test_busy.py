@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.availability.merge import BusyPeriod, coalesce, coalesce_rows, render_vfreebusy
+from gateway.core.availability.merge import (
+    BusyPeriod,
+    coalesce_rows,
+    combine,
+    render_vfreebusy,
+)
+from gateway.core.availability.policy import Policy
+from gateway.core.availability.sources import Source
+from gateway.core.availability.timeline import HeldTime, build_timeline
+from gateway.core.errors import PassingConflict
 from gateway.core.status import FBType
 
 ROWS = st.lists(
@@ -16,7 +25,7 @@ STRENGTH = {"BUSY": 4, "BUSY-UNAVAILABLE": 3, "UNKNOWN": 2, "BUSY-TENTATIVE": 1,
 STATUS = {4: "busy", 3: "unavailable", 2: "unknown", 1: "tentative"}
 
 
-def oracle(rows, window, on_unknown, on_tentative):
+def oracle(rows, window, on_unknown="block", on_tentative="block"):
     """The status of each second, by looking at every row for every second."""
     result = {}
     for second in range(*window):
@@ -36,21 +45,69 @@ def oracle(rows, window, on_unknown, on_tentative):
     return result
 
 
+def seconds(rows):
+    """Return the status of each second of merged rows, once they are seen to be merged."""
+    shown = {second: status for start, end, status in rows for second in range(start, end)}
+    assert sum(end - start for start, end, _ in rows) == len(shown)
+    assert list(rows) == sorted(rows)
+    for left, right in itertools.pairwise(rows):
+        assert left[1] < right[0] or left[2] != right[2]
+    return shown
+
+
+WINDOWS = st.tuples(st.integers(0, 20), st.integers(20, 40))
+SPANS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=3)
+LOCAL = Source("col", "col", "platform", "ok", None, None)
+NEVER = Source("new", "new", "conflict", "never", None, None)
+
+
 @pytest.mark.rule("R25")
+@given(ROWS, WINDOWS)
+def test_rows_merge_as_a_look_at_every_second_shows(rows, window):
+    assert seconds(coalesce_rows(rows, window)) == oracle(rows, window)
+
+
+@pytest.mark.rule("R23", "R25", "R27")
 @given(
     ROWS,
-    st.tuples(st.integers(0, 20), st.integers(20, 40)),
+    SPANS,
+    WINDOWS,
+    st.tuples(st.integers(0, 25), st.integers(15, 40)),
     st.sampled_from(["block", "tentative", "ignore"]),
     st.sampled_from(["block", "free"]),
+    st.booleans(),
 )
-def test_coalesce_agrees_with_a_look_at_every_second(rows, window, on_unknown, on_tentative):
-    periods = coalesce(rows, window, on_unknown=on_unknown, on_tentative=on_tentative)
-    shown = {s: p.status for p in periods for s in range(p.start, p.end)}
-    assert shown == oracle(rows, window, on_unknown, on_tentative)
-    assert sum(p.end - p.start for p in periods) == len(shown)
-    assert periods == sorted(periods, key=lambda p: p.start)
-    for left, right in itertools.pairwise(periods):
-        assert left.end < right.start or left.status != right.status
+def test_a_timeline_answers_as_a_look_at_every_second_shows(
+    rows, held, window, coverage, on_unknown, on_tentative, is_read
+):
+    """Rows, holds and what no source can answer, under every policy, from more than is asked."""
+    holds = [HeldTime(start, end, str(n), 99) for n, (start, end) in enumerate(held) if start < end]
+    sources = [LOCAL] if is_read else [LOCAL, NEVER]
+    spans = {str(one): [(s, e) for s, e, fbtype in rows if fbtype == one] for one in FBType}
+    timeline = build_timeline(spans, (0, 40), holds=holds, sources=sources, coverage=coverage)
+    everything = [*rows, *((hold.start, hold.end, FBType.BUSY) for hold in holds)]
+    known = coverage if is_read and coverage[0] < coverage[1] else (40, 40)
+    gaps = [(0, known[0], FBType.UNKNOWN), (known[1], 40, FBType.UNKNOWN)]
+    found = timeline.answer(window, Policy(on_unknown, on_tentative), now=50)
+    assert seconds(found.busy) == oracle([*everything, *gaps], window, on_unknown, on_tentative)
+    exact = oracle([*everything, *gaps], window)
+    assert found.complete == ("unknown" not in exact.values())
+    low, high = window
+    assert found.holds == tuple(h.id for h in holds if h.start < high and h.end > low)
+    taken = {second for start, end in timeline.taken(window) for second in range(start, end)}
+    assert taken == set(oracle(everything, window))
+    shares = {s for start, end in timeline.unknown(window, now=50) for s in range(start, end)}
+    assert shares == set(oracle(gaps, window))
+    if not found.complete:
+        with pytest.raises(PassingConflict):
+            timeline.answer(window, Policy("fail", on_tentative), now=50)
+
+
+@pytest.mark.rule("R22")
+@given(ROWS, ROWS, WINDOWS)
+def test_answers_about_several_people_combine_as_their_rows_do(ours, theirs, window):
+    both = combine([coalesce_rows(ours, window), coalesce_rows(theirs, window)])
+    assert both == coalesce_rows([*ours, *theirs], window)
 
 
 def test_stronger_wins_and_equal_neighbours_join():

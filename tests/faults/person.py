@@ -12,13 +12,14 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from gateway.core.availability.merge import BusyRow, coalesce_rows
+from gateway.core.availability.timeline import FreeBusy
 from gateway.core.errors import GatewayError
 from gateway.core.ical.objects import peek_uid
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.lookalike.server import Lookalike
 from gateway.services import objects as booking
-from gateway.services.availability import FreeBusy, free_busy
+from gateway.services.availability import free_busy
 from gateway.store.access import principals
 from gateway.store.accounts import calendars
 from gateway.store.booking import bookings

@@ -1,12 +1,12 @@
 """Free/busy from stored rows: merging, sources, the third value, policies (R22-R26)."""
 
-from typing import Literal
-
 import pytest
 
+from gateway.core.availability.policy import OnTentative, OnUnknown, Policy
+from gateway.core.availability.timeline import FreeBusy
 from gateway.core.errors import Conflict
 from gateway.services.accounts.roles import set_calendar_roles
-from gateway.services.availability import FreeBusy, explain, free_busy
+from gateway.services.availability import explain, free_busy
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.booking import bookings
 from gateway.store.engine import Database
@@ -14,7 +14,6 @@ from gateway.store.objects import collections
 from tests.services.people import DAY, HOUR, MONDAY, NOW, Person, event, make_person, meeting
 
 WEEK = (MONDAY, MONDAY + 7 * DAY)
-OnUnknown = Literal["block", "tentative", "ignore", "fail"]
 
 
 def choose(person: Person, linked: str | None, *conflicts: str, blocks: bool = True) -> None:
@@ -47,7 +46,7 @@ def ask(
     *,
     now: int = NOW,
     on_unknown: OnUnknown = "block",
-    on_tentative: Literal["block", "free"] = "block",
+    on_tentative: OnTentative = "block",
 ) -> FreeBusy:
     """Ask for free/busy."""
     with person.database.read() as session:
@@ -55,9 +54,8 @@ def ask(
             session,
             person.principal,
             window,
+            Policy(on_unknown, on_tentative),
             now=now,
-            on_unknown=on_unknown,
-            on_tentative=on_tentative,
         )
 
 

@@ -6,12 +6,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gateway.core.availability.policy import Policy
 from gateway.core.availability.slots import SlotRules
 from gateway.core.errors import Conflict
 from gateway.core.intervals import merge
 from gateway.services.accounts.roles import set_calendar_roles
+from gateway.services.availability import load_to_keep
 from gateway.services.slots import Question, Slots, find_common_slots
-from gateway.services.timeline import build_timeline
 from gateway.store.access import principals
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.booking import bookings, schedules
@@ -60,8 +61,8 @@ def ask(
         timelines = {}
         if from_memory:
             who = person.principal.id
-            timelines = {who: build_timeline(session, who, now=now)}
-        question = Question(now=now, timelines=timelines, **policy)
+            timelines = {who: load_to_keep(session, who, now=now)[1]}
+        question = Question(now=now, policy=Policy(**policy), timelines=timelines)
         return find_common_slots(session, [person.principal], rules, window, question)
 
 
@@ -92,14 +93,14 @@ def test_slots_from_memory_are_those_from_the_database(ann: Person, seed: int) -
 @pytest.mark.rule("R25")
 def test_memory_that_cannot_be_believed_any_more_is_not(ann: Person) -> None:
     with ann.database.read() as session:
-        old = build_timeline(session, ann.principal.id, now=NOW)
+        old = load_to_keep(session, ann.principal.id, now=NOW)[1]
     later = NOW + 3 * DAY
     with ann.database.read() as session:
         question = Question(now=later, timelines={ann.principal.id: old})
         found = find_common_slots(session, [ann.principal], HALF_HOURS, WEEK, question)
     assert found == Slots((), False)
     with ann.database.read() as session, pytest.raises(Conflict) as refused:
-        question = Question(now=later, on_unknown="fail", timelines={ann.principal.id: old})
+        question = Question(later, Policy("fail"), {ann.principal.id: old})
         find_common_slots(session, [ann.principal], HALF_HOURS, WEEK, question)
     assert refused.value.code == "availability-unknown"
 

@@ -9,12 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import NotFound
+from gateway.core.intervals import clip
 from gateway.core.status import FBType
 from gateway.store.accounts import calendars
 from gateway.store.engine import Database
 from gateway.store.objects import collections, objects
 from gateway.store.objects import instances as busy
 from tests.store.conftest import NOW, WINDOW, Place, prepared
+from tests.store.rows import busy_rows
 
 HOUR = 3600
 
@@ -92,8 +94,10 @@ def test_replacing_an_object_replaces_its_instances(place: Place) -> None:
         spans = [(NOW + n * HOUR, NOW + n * HOUR + 600) for n in range(3)]
         objects.save_object(session, place.mirror, prepared("a.ics", *spans), now=NOW)
         objects.save_object(session, place.mirror, prepared("a.ics", spans[1]), now=NOW)
-        rows = busy.busy_rows(session, place.principal.id, WINDOW, [place.mirror.id])
+        rows = busy_rows(session, place.principal.id, WINDOW, [place.mirror.id])
+        spans = busy.busy_spans(session, place.principal.id, WINDOW, [place.mirror.id])
     assert rows == [(NOW + HOUR, NOW + HOUR + 600, FBType.BUSY, place.mirror.id)]
+    assert spans == {"BUSY": [(NOW + HOUR, NOW + HOUR + 600)]}
 
 
 @pytest.mark.rule("R24")
@@ -104,7 +108,8 @@ def test_windows_are_half_open(place: Place) -> None:
     def touched(start: int, end: int) -> int:
         with place.database.read() as session:
             window = (start, end)
-            return len(busy.busy_rows(session, place.principal.id, window, [place.mirror.id]))
+            found = busy.busy_spans(session, place.principal.id, window, [place.mirror.id])
+            return len(found.get("BUSY", []))
 
     assert touched(NOW - HOUR, NOW) == 0
     assert touched(NOW + HOUR, NOW + 2 * HOUR) == 0
@@ -116,7 +121,7 @@ def test_free_rows_are_ranges_but_not_busy(place: Place) -> None:
     free = prepared("free.ics", (NOW, NOW + HOUR), fbtype=FBType.FREE)
     with place.database.write() as session:
         objects.save_object(session, place.mirror, free, now=NOW)
-        assert busy.busy_rows(session, place.principal.id, WINDOW, [place.mirror.id]) == []
+        assert busy_rows(session, place.principal.id, WINDOW, [place.mirror.id]) == []
         assert busy.names_in_range(session, place.mirror.id, NOW, NOW + 1) == {"free.ics"}
         assert busy.names_in_range(session, place.mirror.id, None, NOW) == set()
         assert busy.names_in_range(session, place.mirror.id, NOW + HOUR, None) == set()
@@ -148,16 +153,18 @@ def test_long_spans_are_found_from_anywhere(
     window = (NOW + window_start, NOW + window_start + window_length)
     with place.database.write() as session:
         objects.save_object(session, place.mirror, prepared("long.ics", span), now=NOW)
-        rows = busy.busy_rows(session, place.principal.id, window, [place.mirror.id])
+        rows = busy_rows(session, place.principal.id, window, [place.mirror.id])
+        spans = busy.busy_spans(session, place.principal.id, window, [place.mirror.id])
         names = busy.names_in_range(session, place.mirror.id, *window)
     overlap = (max(span[0], window[0]), min(span[1], window[1]))
     if overlap[0] >= overlap[1]:
-        assert (rows, names) == ([], set())
+        assert (rows, spans, names) == ([], {}, set())
         return
     assert names == {"long.ics"}
     pieces = [(max(s, window[0]), min(e, window[1])) for s, e, _, _ in rows]
     assert (pieces[0][0], pieces[-1][1]) == overlap
     assert all(left[1] == right[0] for left, right in itertools.pairwise(pieces))
+    assert clip(spans["BUSY"], window) == [overlap]
 
 
 @pytest.mark.rule("R25")

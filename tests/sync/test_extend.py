@@ -12,9 +12,9 @@ from gateway.services.accounts.roles import set_calendar_options
 from gateway.store.access import principals
 from gateway.store.engine import lock_principal
 from gateway.store.objects import collections, expansions, objects
-from gateway.store.objects import instances as busy
 from gateway.sync.run import _is_reconcile_due
 from gateway.sync.windows import extend_windows
+from tests.store.rows import busy_rows
 from tests.sync.conftest import Site, create_principal, event
 
 DAY = 86_400
@@ -23,7 +23,7 @@ DAY = 86_400
 def busy_starts(site: Site, calendar: str = "home") -> list[int]:
     mirror = site.read(collections.find_mirror, site.calendar(calendar).id)
     window = (0, 4_000_000_000)
-    rows = site.read(busy.busy_rows, site.principal_id, window, [mirror.id])
+    rows = site.read(busy_rows, site.principal_id, window, [mirror.id])
     return sorted(row[0] for row in rows)
 
 
@@ -89,7 +89,7 @@ async def test_what_could_not_be_understood_stays_so_and_is_told_as_the_window_m
         site.clock.advance(days * DAY)
         assert await extend_windows(site.context) == bool(days)
         end = default_window(int(site.clock.time))[1]
-        rows = site.read(busy.busy_rows, site.principal_id, (end - DAY, end), [mirror.id])
+        rows = site.read(busy_rows, site.principal_id, (end - DAY, end), [mirror.id])
         assert {str(row[2]) for row in rows} == covered
         (reported,) = site.read(objects.list_problems, site.principal_id)
         assert (reported.upstream_name, reported.problem) == ("odd.ics", told)

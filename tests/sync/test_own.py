@@ -9,10 +9,10 @@ from gateway.services.pushes import drop_push, retry_push
 from gateway.store.access.principals import update_principal
 from gateway.store.booking import conflicts
 from gateway.store.objects import collections
-from gateway.store.objects import instances as busy
 from gateway.store.outbox import outbox
 from gateway.store.outbox.overview import Scope
 from gateway.sync.push import incoming as own
+from tests.store.rows import busy_rows
 from tests.sync.conftest import Site, event
 
 
@@ -41,7 +41,7 @@ def conflicts_of(site: Site) -> list[conflicts.ConflictRecord]:
 def busy_spans(site: Site) -> list[tuple[int, int]]:
     platform = site.read(collections.find_collection, site.principal_id, "platform")
     window = (at("20260901T000000"), at("20270101T000000"))
-    rows = site.read(busy.busy_rows, site.principal_id, window, [platform.id])
+    rows = site.read(busy_rows, site.principal_id, window, [platform.id])
     return [(start, end) for start, end, _, _ in rows]
 
 
@@ -188,7 +188,7 @@ async def test_what_may_not_be_deleted_in_icloud_blocks_as_what_it_is_there(push
     assert list(pushed.mirrored("home")) == [name_of(pushed)]
     mirror = pushed.mirrored("home")[name_of(pushed)].collection_id
     window = (at("20261001T000000"), at("20261002T000000"))
-    (row,) = pushed.read(busy.busy_rows, pushed.principal_id, window, [mirror])
+    (row,) = pushed.read(busy_rows, pushed.principal_id, window, [mirror])
     assert row[:2] == (at("20261001T090000"), at("20261001T100000"))
     (errand,) = pushed.errands()
     with pushed.database.write() as session:

@@ -10,9 +10,9 @@ import pytest
 from gateway.core.errors import UpstreamUnreachable
 from gateway.store.accounts import accounts, calendars
 from gateway.store.objects import collections, objects
-from gateway.store.objects import instances as busy
 from gateway.sync.pull import calendar as pull
 from gateway.sync.pull.listing import apply_listing
+from tests.store.rows import busy_rows
 from tests.sync.conftest import Site, event
 
 SYNC = "REPORT sync-collection"
@@ -227,7 +227,7 @@ async def test_what_cannot_be_understood_is_kept_encrypted_told_and_unknown_wher
     raw = site.read(accounts.load_secret, keyring, f"{kept.collection_id}/{kept.name}", "raw")
     assert b"Secret" in raw
     window = (int(site.clock.time), int(site.clock.time) + 86_400)
-    rows = site.read(busy.busy_rows, site.principal_id, window, [kept.collection_id])
+    rows = site.read(busy_rows, site.principal_id, window, [kept.collection_id])
     assert {str(row[2]) for row in rows} == covered
     (reported,) = site.read(objects.list_problems, site.principal_id)
     assert (reported.id, reported.problem) == (kept.id, kept.problem)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.services.availability import FreeBusy, free_busy
+from gateway.core.availability.timeline import FreeBusy
+from gateway.services.availability import free_busy
 from gateway.store.access import principals
 from gateway.store.accounts import members
 from gateway.store.accounts.members import SET_ASIDE_AFTER_S

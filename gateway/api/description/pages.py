@@ -11,7 +11,7 @@ from functools import cache
 from aiohttp import web
 
 from gateway.api.description.docs_page import DOCS_POLICY, render_docs
-from gateway.api.wire.answers import has_etag
+from gateway.api.wire.etags import has_etag
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ here are taken and ignored.
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
+import orjson
+
 from gateway.api.freebusy.google_shapes import GoogleQuery, GoogleRequest
 from gateway.api.freebusy.handlers import check_window
 from gateway.api.http.pieces import check_size, in_pieces, join_pieces, object_in_pieces, whole
@@ -16,7 +18,7 @@ from gateway.api.http.routing import Call, Result, json_body
 from gateway.api.wire.times import render_instant
 from gateway.core.errors import InvalidInput
 from gateway.core.intervals import Interval, merge
-from gateway.services.availability import free_busy
+from gateway.services.availability import free_busy, policy_of
 from gateway.store.access.directory import find_by_names
 from gateway.store.access.principals import find_principals
 from gateway.store.engine import Session
@@ -39,15 +41,13 @@ async def query_google_freebusy(call: Call[GoogleQuery, GoogleRequest]) -> Resul
     def unit(session: Session) -> dict[str, list[Interval]]:
         people = find_principals(session, list(ids.values()))
         check_size(session, list(people), window, pointer="/items")
-        settings = call.api.settings
+        policy = policy_of(call.api.settings)
         busy: dict[str, list[Interval]] = {}
         for name, principal_id in ids.items():
             person = people.get(principal_id)
             if person is None:
                 continue  # deleted a moment ago
-            found = free_busy(
-                session, person, window, now=call.now, fresh_for_s=settings.fresh_for_s
-            )
+            found = free_busy(session, person, window, policy, now=call.now)
             busy[name] = merge((start, end) for start, end, _status in found.busy)
         return busy
 
@@ -80,7 +80,7 @@ def _in_pieces(busy: list[Interval] | None, zone: ZoneInfo) -> Iterator[bytes]:
     if busy is None:
         return whole({"errors": _NOT_FOUND, "busy": []})
     shown = (
-        {"start": render_instant(start, zone), "end": render_instant(end, zone)}
+        orjson.dumps({"start": render_instant(start, zone), "end": render_instant(end, zone)})
         for start, end in busy
     )
     return object_in_pieces([("busy", in_pieces(shown))])

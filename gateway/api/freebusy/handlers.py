@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,26 +16,28 @@ from gateway.api.http.pieces import (
     in_pieces,
     join_pieces,
     object_in_pieces,
-    periods,
     stream_pieces,
     whole,
 )
 from gateway.api.http.routing import AnyCall, Call, Result, json_body
 from gateway.api.http.state import ApiState
 from gateway.api.process.timelines import Rendered
-from gateway.api.wire.answers import (
-    digest_question,
-    digest_states,
-    has_etag,
-    make_etag,
-    render_source,
+from gateway.api.wire.etags import has_etag
+from gateway.api.wire.freebusy import (
+    END,
+    close_answer,
+    etag_of,
+    open_answer,
+    render_days,
+    render_period,
+    render_sources,
 )
 from gateway.api.wire.ready import ReadyAnswer
 from gateway.api.wire.shapes import NoQuery
-from gateway.api.wire.times import render_instant
+from gateway.core.availability.timeline import FreeBusy
 from gateway.core.errors import GatewayError, InvalidInput
 from gateway.core.intervals import Interval
-from gateway.services.availability import FreeBusy, free_busy
+from gateway.services.availability import free_busy, policy_of
 from gateway.store.access.keys import ApiKey
 from gateway.store.access.principals import Principal, find_principals
 from gateway.store.engine import Session, chunks
@@ -92,9 +93,9 @@ def _from_memory(
     """Return the ETag and the JSON of a plain question; None when ``entry`` cannot tell."""
     if entry is None or not asked.is_plain or asked.time_zone not in (None, entry.zone.key):
         return None
-    if key.subaccount_id not in (None, entry.timeline.subaccount_id):
+    if key.subaccount_id not in (None, entry.principal.subaccount_id):
         return None  # the long way says that there is no such principal
-    return entry.answer((asked.start, asked.end), now=now, fresh_for_s=api.settings.fresh_for_s)
+    return entry.answer((asked.start, asked.end), now=now)
 
 
 async def _from_timeline(
@@ -108,24 +109,46 @@ async def _from_timeline(
     return entry, _from_memory(call.api, call.key, asked, call.now, entry)
 
 
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """One person's answer the long way, with the zone its times are shown in."""
+
+    found: FreeBusy
+    zone: ZoneInfo
+
+    @property
+    def periods(self) -> int:
+        """How many periods it has."""
+        return len(self.found.busy)
+
+    def pieces(self, group_by: str | None) -> Iterator[bytes]:
+        """Render the JSON in pieces."""
+        return free_busy_pieces(self.found, self.zone, by_day=group_by == "day")
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """One person's answer from memory as JSON, with the number of its periods."""
+
+    json: bytes
+    periods: int
+
+    def pieces(self, _group_by: str | None) -> Iterator[bytes]:
+        """Return the JSON as it is."""
+        yield self.json
+
+
 def _compute(
     session: Session,
     call: AnyCall,
     asked: FreeBusyQuery | FreeBusyRequest,
     principal: Principal,
     window: Interval,
-) -> FreeBusy:
+) -> Computed:
     """Compute one answer the long way; raises what :func:`free_busy` raises."""
-    return free_busy(
-        session,
-        principal,
-        window,
-        now=call.now,
-        on_unknown=asked.on_unknown,
-        on_tentative=asked.on_tentative,
-        time_zone=asked.time_zone,
-        fresh_for_s=call.api.settings.fresh_for_s,
-    )
+    policy = policy_of(call.api.settings, asked.on_unknown, asked.on_tentative)
+    found = free_busy(session, principal, window, policy, now=call.now)
+    return Computed(found, ZoneInfo(asked.time_zone or principal.time_zone))
 
 
 async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
@@ -140,16 +163,15 @@ async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
         if fast is not None:
             return _conditional(call.request, *fast)
 
-    by_day = query.group_by == "day"
-
-    def unit(session: Session) -> FreeBusy:
+    def unit(session: Session) -> Computed:
         principal = find_own(session, call)
+        by_day = query.group_by == "day"
         check_size(session, [principal.id], window, by_day=by_day, pointer="/end")
         return _compute(session, call, query, principal, window)
 
-    found = await call.read(unit)
-    body = await join_pieces(free_busy_pieces(found, by_day=by_day))
-    return _conditional(call.request, weak_etag(found, query.group_by), body)
+    answer = await call.read(unit)
+    etag = etag_of(answer.found, answer.zone, query.group_by)
+    return _conditional(call.request, etag, await join_pieces(answer.pieces(query.group_by)))
 
 
 def _conditional(request: web.Request, etag: str, body: bytes) -> ReadyAnswer:
@@ -157,29 +179,8 @@ def _conditional(request: web.Request, etag: str, body: bytes) -> ReadyAnswer:
     return ReadyAnswer(etag, None if known else body)
 
 
-def weak_etag(found: FreeBusy, group_by: str | None) -> str:
-    """Digest what the answer depends on; ages are left out, so time alone changes nothing."""
-    digest = digest_question(
-        found.time_zone,
-        found.revision,
-        found.on_unknown,
-        found.on_tentative,
-        group_by,
-        digest_states(found.sources),
-    )
-    window = (found.start, found.end)
-    return make_etag(window, digest, complete=found.complete, holds=found.holds)
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """One person's answer as JSON, with the number of its periods."""
-
-    json: bytes
-    periods: int
-
-
-Answers = dict[str, FreeBusy | Ready | GatewayError | None]
+Results = dict[str, Computed | Recalled | GatewayError | None]
+"""By principal: an answer, why there is none, or None for whom the caller may not see."""
 
 
 async def post_freebusy(call: Call[NoQuery, FreeBusyRequest]) -> Result:
@@ -192,7 +193,7 @@ async def post_freebusy(call: Call[NoQuery, FreeBusyRequest]) -> Result:
     wanted = list(dict.fromkeys(body.principals))
     await call.reach(wanted, window)
     known = await call.read(_find_all, call, wanted, window)
-    found: Answers = dict.fromkeys(wanted)
+    found: Results = dict.fromkeys(wanted)
     if body.is_plain:
         found |= await _recall_all(call, list(known), window)
     rest = [one for one in known if found[one] is None]
@@ -216,13 +217,13 @@ def _find_all(
 
 async def _recall_all(
     call: Call[NoQuery, FreeBusyRequest], principal_ids: list[str], window: Interval
-) -> Answers:
+) -> Results:
     """Answer for those whose timelines can tell; the caller may ask about all of them."""
-    answers: Answers = {}
+    answers: Results = {}
     for number, principal_id in enumerate(principal_ids, 1):
         entry, found = await _from_timeline(call, principal_id, window)
         if entry is not None and found is not None:
-            answers[principal_id] = Ready(found[1], len(entry.timeline.between(window)))
+            answers[principal_id] = Recalled(found[1], len(entry.timeline.between(window)))
         if number % PEOPLE_AT_ONCE == 0:
             await asyncio.sleep(0)
     return answers
@@ -233,8 +234,8 @@ def _answer_all(
     call: Call[NoQuery, FreeBusyRequest],
     people: list[Principal],
     window: Interval,
-) -> Answers:
-    answers: Answers = {}
+) -> Results:
+    answers: Results = {}
     for principal in people:
         try:
             answers[principal.id] = _compute(session, call, call.body, principal, window)
@@ -245,28 +246,22 @@ def _answer_all(
     return answers
 
 
-def _answers_in_pieces(found: Answers, body: FreeBusyRequest) -> Iterator[bytes]:
-    by_day = body.group_by == "day"
+def _answers_in_pieces(found: Results, body: FreeBusyRequest) -> Iterator[bytes]:
     faults = {
         name: _fault(answer, body.principals.index(name))
         for name, answer in found.items()
-        if not isinstance(answer, FreeBusy | Ready)
+        if not isinstance(answer, Computed | Recalled)
     }
     people = (
-        (
-            name,
-            [answer.json] if isinstance(answer, Ready) else free_busy_pieces(answer, by_day=by_day),
-        )
+        (name, answer.pieces(body.group_by))
         for name, answer in found.items()
-        if isinstance(answer, FreeBusy | Ready)
+        if isinstance(answer, Computed | Recalled)
     )
     return object_in_pieces([("principals", object_in_pieces(people)), ("errors", whole(faults))])
 
 
-def _size(answer: FreeBusy | Ready | GatewayError | None) -> int:
-    if isinstance(answer, Ready):
-        return answer.periods
-    return len(answer.busy) if isinstance(answer, FreeBusy) else 1
+def _size(answer: Computed | Recalled | GatewayError | None) -> int:
+    return answer.periods if isinstance(answer, Computed | Recalled) else 1
 
 
 def _fault(error: GatewayError | None, position: int) -> dict[str, str]:
@@ -275,69 +270,13 @@ def _fault(error: GatewayError | None, position: int) -> dict[str, str]:
     return {"pointer": f"/principals/{position}", "code": code, "detail": detail}
 
 
-# --- rendering ---
-
-
-def render_free_busy(found: FreeBusy, *, by_day: bool = False) -> dict[str, Any]:
-    """Shape one answer; every time carries the offset of the asked zone."""
-    zone = ZoneInfo(found.time_zone)
-    answer = {
-        **_head(found, zone),
-        "busy": list(periods(found.busy, zone)),
-        "sources": [render_source(source, zone) for source in found.sources],
-    }
+def free_busy_pieces(found: FreeBusy, zone: ZoneInfo, *, by_day: bool = False) -> Iterator[bytes]:
+    """Render one answer in pieces, with the offset of ``zone``; ``by_day`` adds its days."""
+    window = (found.start, found.end)
+    yield open_answer(window, zone, found.revision, found.policy, complete=found.complete)
+    yield from in_pieces(render_period(*row, zone) for row in found.busy)
+    yield close_answer(render_sources(found.sources, zone))
     if by_day:
-        answer["days"] = list(_days(found, zone))
-    return answer
-
-
-def free_busy_pieces(found: FreeBusy, *, by_day: bool = False) -> Iterator[bytes]:
-    """Render the JSON of :func:`render_free_busy` in pieces."""
-    zone = ZoneInfo(found.time_zone)
-    members = [(name, whole(value)) for name, value in _head(found, zone).items()]
-    members.append(("busy", in_pieces(periods(found.busy, zone))))
-    members.append(("sources", whole([render_source(one, zone) for one in found.sources])))
-    if by_day:
-        members.append(("days", in_pieces(_days(found, zone))))
-    return object_in_pieces(members)
-
-
-def _head(found: FreeBusy, zone: ZoneInfo) -> dict[str, Any]:
-    return {
-        "start": render_instant(found.start, zone),
-        "end": render_instant(found.end, zone),
-        "time_zone": found.time_zone,
-        "revision": found.revision,
-        "complete": found.complete,
-        "policy": {"on_unknown": found.on_unknown, "on_tentative": found.on_tentative},
-    }
-
-
-def _days(found: FreeBusy, zone: ZoneInfo) -> Iterator[dict[str, Any]]:
-    """Cut the answer at the midnights of ``zone``; a day may have 23 or 25 hours."""
-    day = datetime.fromtimestamp(found.start, zone).date()
-    first = 0
-    while True:
-        begin, until = _midnight(day, zone), _midnight(day + timedelta(days=1), zone)
-        if begin >= found.end:
-            return
-        low, high = max(begin, found.start), min(until, found.end)
-        while first < len(found.busy) and found.busy[first][1] <= low:
-            first += 1
-        rows = []
-        for at in range(first, len(found.busy)):
-            start, end, status = found.busy[at]
-            if start >= high:
-                break
-            rows.append((max(start, low), min(end, high), status))
-        yield {
-            "date": day.isoformat(),
-            "start": render_instant(low, zone),
-            "end": render_instant(high, zone),
-            "busy": list(periods(rows, zone)),
-        }
-        day += timedelta(days=1)
-
-
-def _midnight(day: Any, zone: ZoneInfo) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
+        yield b',"days":'
+        yield from in_pieces(render_days(found, zone))
+    yield END

@@ -25,14 +25,15 @@ from gateway.api.freebusy import public_shapes as shapes
 from gateway.api.freebusy.handlers import check_window
 from gateway.api.http.pieces import check_size, in_pieces, join_pieces, object_in_pieces, whole
 from gateway.api.http.routing import JSON, AnyCall, Call, Result
-from gateway.api.wire.answers import has_etag
+from gateway.api.wire.etags import has_etag
+from gateway.api.wire.freebusy import render_period
 from gateway.api.wire.shapes import NoQuery
 from gateway.api.wire.times import render_instant, render_known
 from gateway.core.availability.merge import BusyPeriod, BusyRow, render_vfreebusy
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.core.intervals import Interval, clip, merge
 from gateway.services.access import tokens
-from gateway.services.availability import free_busy
+from gateway.services.availability import free_busy, policy_of
 from gateway.store.access.principals import Principal, get_principal
 from gateway.store.booking import schedules
 from gateway.store.booking.schedules import FreeBusyToken
@@ -120,8 +121,8 @@ def _busy(
     detail: schedules.TokenDetail,
 ) -> tuple[list[BusyRow], bool]:
     asked = window if detail == "exact" else _outwards(window)
-    settings = call.api.settings
-    found = free_busy(session, principal, asked, now=call.now, fresh_for_s=settings.fresh_for_s)
+    policy = policy_of(call.api.settings)
+    found = free_busy(session, principal, asked, policy, now=call.now)
     if detail == "exact":
         return list(found.busy), found.complete
     rounded = merge(_outwards((start, end)) for start, end, _status in found.busy)
@@ -153,10 +154,7 @@ def _quality(accept: str, media: str) -> float:
 
 
 def _json_in_pieces(rows: list[BusyRow], window: Interval, *, complete: bool) -> Iterator[bytes]:
-    busy = (
-        {"start": render_instant(start), "end": render_instant(end), "status": status}
-        for start, end, status in rows
-    )
+    busy = (render_period(start, end, status, None) for start, end, status in rows)
     return object_in_pieces(
         [
             ("start", whole(render_instant(window[0]))),

@@ -7,10 +7,8 @@ from pydantic import Field
 
 from gateway.api.wire.shapes import Answer, Id, Query, Request
 from gateway.api.wire.times import Instant, TimeText, ZoneName
-
-OnUnknown = Literal["block", "tentative", "ignore", "fail"]
-OnTentative = Literal["block", "free"]
-BusyStatus = Literal["busy", "tentative", "unavailable", "unknown"]
+from gateway.core.availability.merge import BusyStatus
+from gateway.core.availability.policy import OnTentative, OnUnknown
 
 
 class FreeBusyQuery(Query):

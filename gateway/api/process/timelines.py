@@ -13,14 +13,24 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from gateway.api.wire.answers import digest_question, digest_states, make_etag, render_source
-from gateway.api.wire.times import render_instant
+from gateway.api.wire.freebusy import (
+    END,
+    close_answer,
+    digest_question,
+    make_etag,
+    open_answer,
+    render_period,
+    render_source,
+)
 from gateway.core.availability.merge import STRENGTH
+from gateway.core.availability.policy import Policy
+from gateway.core.availability.sources import SourceState
+from gateway.core.availability.timeline import PLAIN, Timeline
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
 from gateway.observe import metrics
-from gateway.services.availability import SourceState
-from gateway.services.timeline import NEAR_AFTER_S, NEAR_BEFORE_S, Timeline, build_timeline
+from gateway.services.availability import USUAL_AFTER_S, USUAL_BEFORE_S, load_to_keep
+from gateway.store.access.principals import Principal
 from gateway.store.objects.instances import TooManyRows
 from gateway.store.signals import Live, Version
 from gateway.store.threads import StoreThreads
@@ -41,17 +51,18 @@ class Rendered:
     ``size`` is its bytes in memory, roughly; ``on_growth`` is told how many more they become.
     """
 
-    def __init__(self, timeline: Timeline, version: Version) -> None:
+    def __init__(
+        self, principal: Principal, timeline: Timeline, version: Version, policy: Policy = PLAIN
+    ) -> None:
+        self.principal = principal
         self.timeline = timeline
         self.version = version
-        self.zone = ZoneInfo(timeline.time_zone)
+        self.zone = ZoneInfo(principal.time_zone)
+        self._policy = policy
         self.on_growth: Callable[[int], None] | None = None
         self._verified_at = 0
         self._is_judged_late = False
         self._texts: list[bytes | None] = [None] * len(timeline.starts)
-        self._middle = (
-            f'"time_zone":"{timeline.time_zone}","revision":{timeline.revision},"complete":'
-        )
         self._judged: _Judged | None = None
         self._sources = (-1, b"")
         self._windows: dict[Interval, tuple[str, bytes]] = {}
@@ -69,7 +80,7 @@ class Rendered:
 
     async def prepare(self, window: Interval) -> None:
         """Render the periods of a window that nobody asked for yet; others have turns meanwhile."""
-        if window in self._windows or not self.timeline.holds_window(window):
+        if window in self._windows or not self.timeline.covers(window):
             return
         rows = self.timeline.between(window)
         for low in range(rows.start, rows.stop, _AT_ONCE):
@@ -78,23 +89,18 @@ class Rendered:
                 self._fill(low, high)
                 await asyncio.sleep(0)
 
-    def answer(self, window: Interval, *, now: int, fresh_for_s: int) -> tuple[str, bytes] | None:
+    def answer(self, window: Interval, *, now: int) -> tuple[str, bytes] | None:
         """Return the weak ETag and the JSON of the answer.
 
         None when the long way has to be asked, or :meth:`prepare` because there is much to render.
         """
         timeline = self.timeline
-        if not timeline.holds_window(window) or self._is_much(window):
+        if not timeline.covers(window) or self._is_much(window):
             return None
         judged = self._judged
-        if (
-            judged is None
-            or not judged.since <= now < judged.until
-            or judged.fresh_for_s != fresh_for_s
-            or self._is_judged_late
-        ):
+        if judged is None or not judged.since <= now < judged.until or self._is_judged_late:
             before = judged
-            judged = self._judged = self._judge(now, fresh_for_s)
+            judged = self._judged = self._judge(now)
             self._sources, self._is_judged_late = (-1, b""), False
             if before is None or before.digest != judged.digest:
                 self._forget_windows()
@@ -102,8 +108,8 @@ class Rendered:
             return None
         known = self._windows.get(window) or self._render(window, judged.digest)
         if self._sources[0] != now:
-            self._sources = (now, judged.render(now))
-        return known[0], b"".join((known[1], self._sources[1], b"}"))
+            self._sources = (now, close_answer(judged.render(now)))
+        return known[0], b"".join((known[1], self._sources[1], END))
 
     def _render(self, window: Interval, digest: str) -> tuple[str, bytes]:
         """Return the ETag and the JSON up to the sources; pages ask a few windows many times."""
@@ -111,16 +117,12 @@ class Rendered:
         rows = timeline.between(window)
         complete = not timeline.is_catching_up
         complete = complete and _UNKNOWN not in timeline.kinds[rows.start : rows.stop]
-        held = [
-            name for start, end, name in timeline.holds if start < window[1] and end > window[0]
-        ]
-        start, end = render_instant(window[0], self.zone), render_instant(window[1], self.zone)
-        head = f'{{"start":"{start}","end":"{end}",{self._middle}{"true" if complete else "false"}'
-        policy = b',"policy":{"on_unknown":"block","on_tentative":"block"},"busy":['
+        held = [hold.id for hold in timeline.holds_in(window)]
+        head = open_answer(window, self.zone, timeline.revision, self._policy, complete=complete)
         busy = self._busy(rows, window) if rows else b""
         known = (
             make_etag(window, digest, complete=complete, holds=held),
-            b"".join((head.encode(), policy, busy, b'],"sources":')),
+            b"".join((head, b"[", busy, b"]")),
         )
         if len(known[1]) > _LONGEST_KEPT:
             return known  # the periods are kept, and joining them again is quick
@@ -149,17 +151,15 @@ class Rendered:
         if self.on_growth is not None:
             self.on_growth(more)
 
-    def _judge(self, now: int, fresh_for_s: int) -> "_Judged":
+    def _judge(self, now: int) -> "_Judged":
         """Judge the sources: true until time alone may change a state, whatever the window."""
-        timeline = self.timeline
-        states = timeline.states(timeline.span, now=now, fresh_for_s=fresh_for_s)
-        until = timeline.judged_until(now=now, fresh_for_s=fresh_for_s)
-        if states is None:
-            return _Judged(now, max(until, now + 1), fresh_for_s, None, ())
-        digest = digest_question(
-            timeline.time_zone, timeline.revision, "block", "block", None, digest_states(states)
-        )
-        return _Judged(now, until, fresh_for_s, digest, _ageless(states, self.zone))
+        timeline, policy = self.timeline, self._policy
+        states = timeline.judge(timeline.span, policy, now=now)
+        until = timeline.judged_until(policy, now=now)
+        if now >= timeline.valid_until or any(state.unknown for state in states):
+            return _Judged(now, max(until, now + 1), None, ())
+        digest = digest_question(self.zone.key, timeline.revision, policy, None, states)
+        return _Judged(now, until, digest, _ageless(states, self.zone))
 
     def _busy(self, rows: range, window: Interval) -> bytes:
         """Return the periods; only the first and the last may need clipping."""
@@ -178,7 +178,7 @@ class Rendered:
         more = 0
         for number in range(low, high):
             if self._texts[number] is None:
-                text = self._period(*self.timeline.row(number))
+                text = render_period(*self.timeline.row(number), self.zone)
                 self._texts[number] = text
                 more += len(text) + _TEXT_BYTES
         self._grow(more)
@@ -186,11 +186,7 @@ class Rendered:
 
     def _clipped(self, number: int, window: Interval) -> bytes:
         start, end, status = self.timeline.row(number)
-        return self._period(max(start, window[0]), min(end, window[1]), status)
-
-    def _period(self, start: int, end: int, status: str) -> bytes:
-        first, last = render_instant(start, self.zone), render_instant(end, self.zone)
-        return f'{{"start":"{first}","end":"{last}","status":"{status}"}}'.encode()
+        return render_period(max(start, window[0]), min(end, window[1]), status, self.zone)
 
 
 class _Judged(NamedTuple):
@@ -201,7 +197,6 @@ class _Judged(NamedTuple):
 
     since: int
     until: int
-    fresh_for_s: int
     digest: str | None
     parts: tuple[tuple[bytes, int | None], ...]
 
@@ -230,11 +225,22 @@ def _ageless(states: Sequence[SourceState], zone: ZoneInfo) -> tuple[tuple[bytes
 
 
 class TimelineCache:
-    """The timelines of one process; ``capacity`` is in bytes. Belongs to one event loop."""
+    """The timelines of one process, for plain questions under ``policy``.
 
-    def __init__(self, live: Live, threads: StoreThreads, *, capacity: int = DEFAULT_BYTES) -> None:
+    ``capacity`` is in bytes. Belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        live: Live,
+        threads: StoreThreads,
+        *,
+        policy: Policy = PLAIN,
+        capacity: int = DEFAULT_BYTES,
+    ) -> None:
         self._live = live
         self._threads = threads
+        self._policy = policy
         self._capacity = capacity
         self._entries: OrderedDict[str, Rendered] = OrderedDict()
         self._too_large: dict[tuple[str, bool], Version] = {}
@@ -252,11 +258,11 @@ class TimelineCache:
         version = self._live.version(principal_id)
         if found is not None or version is None:
             return found
-        near = now - NEAR_BEFORE_S <= window[0] and window[1] <= now + NEAR_AFTER_S
-        if near:
+        usual = now - USUAL_BEFORE_S <= window[0] and window[1] <= now + USUAL_AFTER_S
+        if usual:
             entry = self._entries.get(principal_id)
-            near = entry is None or entry.version != version or entry.timeline.holds_window(window)
-        return await self._build_once(principal_id, version, now, near)
+            usual = entry is None or entry.version != version or entry.timeline.covers(window)
+        return await self._build_once(principal_id, version, now, usual)
 
     def peek(self, principal_id: str, window: Interval, now: int) -> Rendered | None:
         """Return what :meth:`find` would return without building anything."""
@@ -271,42 +277,42 @@ class TimelineCache:
         if entry.version != version or now >= timeline.valid_until:
             return None
         entry.note_verified(self._live.verified_at(principal_id))
-        if not timeline.holds_window(window) and timeline.span != timeline.coverage:
+        if not timeline.covers(window) and timeline.span != timeline.coverage:
             return None
         self._entries.move_to_end(principal_id)
         return entry
 
     async def _build_once(
-        self, principal_id: str, version: Version, now: int, near: bool
+        self, principal_id: str, version: Version, now: int, usual: bool
     ) -> Rendered | None:
-        if self._too_large.get((principal_id, near)) == version:
+        if self._too_large.get((principal_id, usual)) == version:
             return None
-        running = self._building.get((principal_id, near))
+        running = self._building.get((principal_id, usual))
         if running is None:
-            running = asyncio.ensure_future(self._build(principal_id, version, now, near))
-            self._building[principal_id, near] = running
-            running.add_done_callback(lambda _: self._building.pop((principal_id, near), None))
+            running = asyncio.ensure_future(self._build(principal_id, version, now, usual))
+            self._building[principal_id, usual] = running
+            running.add_done_callback(lambda _: self._building.pop((principal_id, usual), None))
         built = await asyncio.shield(running)
         return built if built is not None and built.version == version else None
 
     async def _build(
-        self, principal_id: str, version: Version, now: int, near: bool
+        self, principal_id: str, version: Version, now: int, usual: bool
     ) -> Rendered | None:
         """Build under one version; if it moved meanwhile, nothing is kept."""
         try:
-            timeline = await self._threads.read(build_timeline, principal_id, now=now, near=near)
+            found = await self._threads.read(load_to_keep, principal_id, now=now, usual=usual)
         except NotFound:
             self._drop(principal_id)
             return None
         except TooManyRows:  # known until something changes; the long way bounds its answers
             if len(self._too_large) >= _MOST_REFUSED:
                 self._too_large.clear()
-            self._too_large[principal_id, near] = version
+            self._too_large[principal_id, usual] = version
             return None
         self._live.refresh()
         if self._live.version(principal_id) != version:
             return None
-        entry = Rendered(timeline, version)
+        entry = Rendered(*found, version, self._policy)
         self._drop(principal_id)
         self._entries[principal_id] = entry
         entry.on_growth = self._grow

@@ -10,16 +10,15 @@ from gateway.api.accounts.people import find_own
 from gateway.api.freebusy.handlers import DAY_S, check_window
 from gateway.api.freebusy.shapes import ExplainQuery
 from gateway.api.http.routing import Call, Result
-from gateway.api.schedules.handlers import find_own_schedule
+from gateway.api.schedules.handlers import find_own_schedule, policy_for
 from gateway.api.schedules.shapes import SlotExplainQuery
-from gateway.api.wire.answers import render_source
+from gateway.api.wire.freebusy import render_source
 from gateway.api.wire.times import render_instant
 from gateway.core.availability.merge import STATUS_OF
-from gateway.core.intervals import Interval, clip, merge
-from gateway.services.availability import explain, free_busy
+from gateway.core.intervals import clip, merge
+from gateway.services.availability import Explanation, explain, policy_of
 from gateway.services.slot_reasons import judge_slot
 from gateway.services.slots import Question
-from gateway.store.access.principals import Principal
 from gateway.store.engine import Session
 
 EXPLAIN_WINDOW_S = 31 * DAY_S
@@ -29,15 +28,13 @@ async def get_explanation(call: Call[ExplainQuery, None]) -> Result:
     """Say why a time is blocked, unknown or free: rule, source and age; never a title."""
     query = call.query
     window = check_window(query.start, query.end, now=call.now, longest_s=EXPLAIN_WINDOW_S)
-    fresh_for_s = call.api.settings.fresh_for_s
+    policy = policy_of(call.api.settings)
     await call.reach([call.path("principal")], window)
 
     def unit(session: Session) -> dict[str, Any]:
         principal = find_own(session, call)
         zone = ZoneInfo(query.time_zone or principal.time_zone)
-        return render_explanation(
-            session, principal, window, zone, now=call.now, fresh_for_s=fresh_for_s
-        )
+        return render_explanation(explain(session, principal, window, policy, now=call.now), zone)
 
     return await call.read(unit)
 
@@ -50,17 +47,18 @@ async def explain_slot(call: Call[SlotExplainQuery, None]) -> Result:
     window = check_window(query.start, query.start + rules.duration_s, now=call.now)
     before, after = rules.buffer_before_s, rules.buffer_after_s
     await call.reach(offer.principal_ids, (window[0] - before, window[1] + after))
-    question = Question(
-        now=call.now,
-        on_unknown=query.on_unknown or offer.on_unknown,
-        on_tentative=query.on_tentative or offer.on_tentative,
-        fresh_for_s=call.api.settings.fresh_for_s,
-    )
+    question = Question(now=call.now, policy=policy_for(call, query, offer))
     zone = ZoneInfo(query.time_zone or rules.zone.key)
-    fresh_for_s = call.api.settings.fresh_for_s
+    plain = policy_of(call.api.settings)
 
     def unit(session: Session) -> dict[str, Any]:
         verdict = judge_slot(session, schedule, query.start, question)
+        explained = {
+            one.principal.id: explain(
+                session, one.principal, verdict.looked_at, plain, now=call.now
+            )
+            for one in verdict.people
+        }
         return {
             "start": render_instant(verdict.start, zone),
             "end": render_instant(verdict.end, zone),
@@ -72,14 +70,7 @@ async def explain_slot(call: Call[SlotExplainQuery, None]) -> Result:
                 {
                     "principal": one.principal.id,
                     "against": list(one.against),
-                    "explanation": render_explanation(
-                        session,
-                        one.principal,
-                        verdict.looked_at,
-                        zone,
-                        now=call.now,
-                        fresh_for_s=fresh_for_s,
-                    ),
+                    "explanation": render_explanation(explained[one.principal.id], zone),
                 }
                 for one in verdict.people
             ],
@@ -88,24 +79,14 @@ async def explain_slot(call: Call[SlotExplainQuery, None]) -> Result:
     return await call.read(unit)
 
 
-def render_explanation(
-    session: Session,
-    principal: Principal,
-    window: Interval,
-    zone: ZoneInfo,
-    *,
-    now: int,
-    fresh_for_s: int,
-) -> dict[str, Any]:
+def render_explanation(found: Explanation, zone: ZoneInfo) -> dict[str, Any]:
     """Shape everything that counts in a window of one person, times with the offset of ``zone``."""
-    found = explain(session, principal, window, now=now, fresh_for_s=fresh_for_s)
-    whole = free_busy(session, principal, window, now=now, fresh_for_s=fresh_for_s)
-    held = [(start, end, "busy") for start, end, _ in found.holds]
+    answer = found.answer
     return {
-        "start": render_instant(window[0], zone),
-        "end": render_instant(window[1], zone),
+        "start": render_instant(answer.start, zone),
+        "end": render_instant(answer.end, zone),
         "time_zone": zone.key,
-        "complete": whole.complete,
+        "complete": answer.complete,
         "reasons": [
             {
                 "start": render_instant(row.start, zone),
@@ -129,17 +110,17 @@ def render_explanation(
                 "state": source.state,
                 "problem": source.problem,
             }
-            for source in found.sources
-            for start, end in clip(merge(source.unknown), window)
+            for source in answer.sources
+            for start, end in clip(merge(source.unknown), (answer.start, answer.end))
         ],
         "holds": [
             {
-                "start": render_instant(start, zone),
-                "end": render_instant(end, zone),
-                "status": status,
+                "start": render_instant(hold.start, zone),
+                "end": render_instant(hold.end, zone),
+                "status": "busy",
             }
-            for start, end, status in held
+            for hold in found.holds
         ],
-        "sources": [render_source(source, zone) for source in found.sources],
+        "sources": [render_source(source, zone) for source in answer.sources],
         "truncated": found.truncated,
     }

@@ -7,16 +7,18 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from gateway.api.freebusy.handlers import DAY_S, check_window
-from gateway.api.freebusy.shapes import OnTentative, OnUnknown
 from gateway.api.http.routing import AnyCall, Call, Result, json_answer
 from gateway.api.schedules import shapes
 from gateway.api.wire.paging import cut_page, link_next
 from gateway.api.wire.shapes import NoQuery
 from gateway.api.wire.times import render_instant
+from gateway.core.availability.policy import Policy
 from gateway.core.availability.slots import SlotRules, local_date
+from gateway.core.availability.timeline import Timeline
 from gateway.core.errors import InvalidInput
 from gateway.core.intervals import Interval
 from gateway.services import schedules as use_cases
+from gateway.services.availability import policy_of
 from gateway.services.schedules import find_named_people
 from gateway.services.slots import (
     Question,
@@ -25,7 +27,6 @@ from gateway.services.slots import (
     find_common_slots,
     find_schedule_slots,
 )
-from gateway.services.timeline import Timeline
 from gateway.store.access.principals import Principal
 from gateway.store.booking import schedules
 from gateway.store.booking.schedules import Offer, Schedule
@@ -205,13 +206,8 @@ async def list_slots(call: Call[shapes.SlotQuery, None]) -> Result:
     schedule = await call.read(find_own_schedule, call)
     offer = schedule.offer
     _check_work(offer.rules.interval_s, window, len(offer.principal_ids))
-    question = await _question(
-        call,
-        offer.principal_ids,
-        window,
-        query.on_unknown or offer.on_unknown,
-        query.on_tentative or offer.on_tentative,
-    )
+    policy = policy_for(call, query, offer)
+    question = await _question(call, offer.principal_ids, window, policy)
     found = await call.read(find_schedule_slots, schedule, window, question)
     _note_viewed(call, offer.principal_ids)
     zone = ZoneInfo(query.time_zone or offer.rules.zone.key)
@@ -228,7 +224,8 @@ async def find_availability(call: Call[NoQuery, shapes.AvailabilityRequest]) -> 
     _check_work(interval_s, window, len(wanted))
     named = _pointers(body.principals)
     await call.read(find_named_people, named, bound=call.bound)  # before anything is done about it
-    question = await _question(call, wanted, window, body.on_unknown, body.on_tentative)
+    policy = policy_of(call.api.settings, body.on_unknown, body.on_tentative)
+    question = await _question(call, wanted, window, policy)
 
     def unit(session: Session) -> tuple[Slots, SlotRules]:
         people = find_named_people(session, named, bound=call.bound)
@@ -251,12 +248,19 @@ async def find_availability(call: Call[NoQuery, shapes.AvailabilityRequest]) -> 
     return render_slots(found, window, zone, several=True, by_day=body.group_by == "day")
 
 
+def policy_for(
+    call: AnyCall, asked: shapes.SlotQuery | shapes.SlotExplainQuery, offer: Offer
+) -> Policy:
+    """Return the policy of a question about a schedule: its own, unless the question has one."""
+    return policy_of(
+        call.api.settings,
+        asked.on_unknown or offer.on_unknown,
+        asked.on_tentative or offer.on_tentative,
+    )
+
+
 async def _question(
-    call: AnyCall,
-    principal_ids: Sequence[str],
-    window: Interval,
-    on_unknown: OnUnknown,
-    on_tentative: OnTentative,
+    call: AnyCall, principal_ids: Sequence[str], window: Interval, policy: Policy
 ) -> Question:
     """Gather what is in memory already, or belongs there, for the window and a day around it."""
     around = (window[0] - DAY_S, window[1] + DAY_S)
@@ -266,13 +270,7 @@ async def _question(
         entry = await call.api.timelines.find(principal_id, around, now=call.now)
         if entry is not None:
             timelines[principal_id] = entry.timeline
-    return Question(
-        now=call.now,
-        on_unknown=on_unknown,
-        on_tentative=on_tentative,
-        fresh_for_s=call.api.settings.fresh_for_s,
-        timelines=timelines,
-    )
+    return Question(now=call.now, policy=policy, timelines=timelines)
 
 
 def _note_viewed(call: AnyCall, principal_ids: Iterable[str]) -> None:

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from gateway.api.freebusy.shapes import ExplainOut, OnTentative, OnUnknown
+from gateway.api.freebusy.shapes import ExplainOut
 from gateway.api.wire.shapes import Answer, Id, Name, PageQuery, Query, Request
 from gateway.api.wire.times import Instant, TimeText, ZoneName
+from gateway.core.availability.policy import OnTentative, OnUnknown
 from gateway.core.availability.slots import MINUTES_A_DAY, Hours
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import orjson
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from gateway.api.freebusy.handlers import check_window, render_free_busy
+from gateway.api.freebusy.handlers import check_window, free_busy_pieces
 from gateway.cli.commands.calendars import PrincipalArgument
 from gateway.cli.options import (
     ConfigOption,
@@ -139,9 +140,9 @@ def freebusy(
         named = parse_zone(zone or person.time_zone)
         now = int(time.time())
         window = check_window(*parse_window(start, end, days, named), now=now)
-        found = free_busy(session, person, window, now=now, time_zone=named.key)
+        found = free_busy(session, person, window, now=now)
         names = _calendar_names(session, person.id)
-    answer = render_free_busy(found)
+    answer = orjson.loads(b"".join(free_busy_pieces(found, named)))
     for source in answer["sources"]:
         source["name"] = names.get(source["calendar"])
 

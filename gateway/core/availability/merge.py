@@ -10,12 +10,10 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from gateway.core.ical.lines import fold
-from gateway.core.intervals import Interval, clip, merge, subtract
+from gateway.core.intervals import Interval, merge, subtract
 from gateway.core.status import FBType
 
 BusyStatus = Literal["busy", "unavailable", "unknown", "tentative"]
-OnUnknown = Literal["block", "tentative", "ignore"]
-OnTentative = Literal["block", "free"]
 BusyRow = tuple[int, int, BusyStatus]
 
 STRENGTH: tuple[BusyStatus, ...] = ("busy", "unavailable", "unknown", "tentative")
@@ -46,52 +44,14 @@ class BusyPeriod:
     status: BusyStatus
 
 
-def coalesce_rows(
-    rows: Iterable[tuple[int, int, str]],
-    window: Interval,
-    *,
-    on_unknown: OnUnknown = "block",
-    on_tentative: OnTentative = "block",
-) -> list[BusyRow]:
-    """Like :func:`coalesce`, as plain tuples ``(start, end, status)``: the fast form.
-
-    ``rows`` are ``(start, end, fbtype)`` in any order; the policies are those of R25: ``unknown``
-    stays, turns into ``tentative``, or is dropped; ``tentative`` stays or is dropped.
-    """
-    low, high = window
-    kept: dict[BusyStatus, list[Interval]] = {status: [] for status in STRENGTH}
-    target: dict[str, list[Interval]] = {
-        fbtype: kept[status] for fbtype, status in STATUS_OF.items()
-    }
-    if on_unknown == "tentative":
-        target[FBType.UNKNOWN] = kept["tentative"]
-    elif on_unknown == "ignore":
-        del target[FBType.UNKNOWN]
-    if on_tentative == "free":
-        kept["tentative"] = []
-    for start, end, fbtype in rows:
-        if start < high and end > low and start < end:
-            into = target.get(fbtype)
-            if into is not None:
-                into.append((start if start > low else low, end if end < high else high))
-    return _layer(kept)
-
-
-def coalesce_spans(spans: Mapping[str, Iterable[Interval]], window: Interval) -> list[BusyRow]:
-    """Like :func:`coalesce_rows` under the policies ``block``, for spans sorted by FBTYPE."""
-    return _layer(
-        {status: clip(merge(spans.get(fbtype, ())), window) for fbtype, status in STATUS_OF.items()}
-    )
-
-
-def _layer(kept: dict[BusyStatus, list[Interval]]) -> list[BusyRow]:
-    """Let each status show only where no stronger one does; sort by start."""
+def layer(spans: Mapping[BusyStatus, Iterable[Interval]]) -> list[BusyRow]:
+    """Let each status show only where no stronger one does; sorted by start, without overlaps."""
     covered: list[Interval] = []
     result: list[BusyRow] = []
     for status in STRENGTH:
-        if not kept[status]:
+        merged = merge(spans.get(status, ()))
+        if not merged:
             continue
-        merged = merge(kept[status])
         visible = subtract(merged, covered) if covered else merged
         result.extend((start, end, status) for start, end in visible)
         covered = merge(covered + merged) if covered else merged
@@ -99,20 +59,24 @@ def _layer(kept: dict[BusyStatus, list[Interval]]) -> list[BusyRow]:
     return result
 
 
-def coalesce(
-    periods: Iterable[tuple[int, int, FBType]],
-    window: Interval,
-    *,
-    on_unknown: OnUnknown = "block",
-    on_tentative: OnTentative = "block",
-) -> list[BusyPeriod]:
-    """Merge rows into sorted periods that never overlap, clipped to ``window``.
+def coalesce_rows(rows: Iterable[tuple[int, int, str]], window: Interval) -> list[BusyRow]:
+    """Merge rows ``(start, end, FBTYPE)`` in any order, clipped to ``window``."""
+    low, high = window
+    spans: dict[BusyStatus, list[Interval]] = {status: [] for status in STRENGTH}
+    for start, end, fbtype in rows:
+        status = STATUS_OF.get(fbtype)
+        if status is not None and start < high and end > low and start < end:
+            spans[status].append((max(start, low), min(end, high)))
+    return layer(spans)
 
-    ``on_unknown="fail"`` of R25 is the caller's business: ask with ``"block"`` and look whether
-    any period is ``unknown``.
-    """
-    rows = coalesce_rows(periods, window, on_unknown=on_unknown, on_tentative=on_tentative)
-    return [BusyPeriod(start, end, status) for start, end, status in rows]
+
+def combine(answers: Iterable[Iterable[BusyRow]]) -> list[BusyRow]:
+    """Merge the rows of several answers about the same window into those of one."""
+    spans: dict[BusyStatus, list[Interval]] = {status: [] for status in STRENGTH}
+    for rows in answers:
+        for start, end, status in rows:
+            spans[status].append((start, end))
+    return layer(spans)
 
 
 def render_vfreebusy(

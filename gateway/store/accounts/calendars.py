@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from gateway.core.availability.sources import member_problem
 from gateway.core.errors import NotFound
 from gateway.core.recurrence.model import AllDay
 from gateway.store.engine import Session, new_id
@@ -13,15 +14,6 @@ from gateway.store.objects.freshness import synced_at
 from gateway.store.tables import collections, connections, objects, upstream_calendars
 
 Role = Literal["none", "linked", "conflict", "tracked"]
-
-
-CATCHING_UP = "catching-up"
-SET_ASIDE = "member-set-aside"
-
-
-def member_problem(catching_up: int, set_aside: int) -> str | None:
-    """Return the code of a calendar's unread members, by their counts (R9)."""
-    return CATCHING_UP if catching_up else SET_ASIDE if set_aside else None
 
 
 def member_detail(calendar: "UpstreamCalendar") -> str | None:

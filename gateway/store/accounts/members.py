@@ -11,7 +11,8 @@ from typing import Literal
 
 from sqlalchemy import case, delete, func, select
 
-from gateway.store.accounts.calendars import CATCHING_UP, SET_ASIDE, update_calendar
+from gateway.core.availability.sources import CATCHING_UP, SET_ASIDE
+from gateway.store.accounts.calendars import update_calendar
 from gateway.store.engine import Session, chunks, upsert
 from gateway.store.objects.objects import bump_generation
 from gateway.store.tables import connections, unread_members, upstream_calendars

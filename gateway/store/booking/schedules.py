@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete, insert, select, tuple_, update
 
+from gateway.core.availability.policy import OnTentative, OnUnknown
 from gateway.core.availability.slots import Hours, SlotRules
 from gateway.core.errors import NotFound, ScheduleUnreadable
 from gateway.core.intervals import Interval
@@ -27,8 +28,6 @@ from gateway.store.booking_tables import (
 )
 from gateway.store.engine import Session, chunks, new_id
 
-OnUnknown = Literal["block", "tentative", "ignore", "fail"]
-OnTentative = Literal["block", "free"]
 TokenDetail = Literal["exact", "coarse"]
 _log = logger("store")
 

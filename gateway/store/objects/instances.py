@@ -6,13 +6,14 @@ Nothing here parses iCalendar. A read is one indexed range scan: no row is longe
 
 from collections.abc import Collection as AbstractCollection
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import orjson
 from sqlalchemy import Select, and_, bindparam, false, func, or_, select, true
 
+from gateway.core.availability.sources import Source
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.model import NOT_UNDERSTOOD
 from gateway.core.status import BLOCKING, FBType
@@ -26,42 +27,6 @@ from gateway.store.tables import (
     objects,
     upstream_calendars,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A calendar that counts for availability, with what is known about its freshness.
-
-    ``role`` is ``linked``, ``conflict``, ``platform`` or ``local``; ``synced_at`` is UTC epoch
-    seconds of the last good sync, None when there was none; local sources are always current.
-    ``trust_for_s`` is how long stale data of the connection is believed, None for local ones.
-    ``reached`` is the span that a running first sync has mirrored already. ``catching_up`` and
-    ``set_aside`` count its members that could not be read (R9), ``not_understood`` names one that
-    was read and not understood, with the reason.
-    """
-
-    collection_id: str
-    calendar_id: str
-    role: str
-    state: str
-    synced_at: int | None
-    problem: str | None
-    trust_for_s: int | None = None
-    connection_state: str | None = None
-    reached: Interval | None = None
-    catching_up: int = 0
-    set_aside: int = 0
-    not_understood: str | None = None
-
-    def verified(self, at: int) -> "Source":
-        """Return the source as it is when a poll found all calendars of its account current.
-
-        The same as :func:`gateway.store.objects.freshness.synced_at` says in the database.
-        """
-        if self.synced_at is None or self.synced_at >= at or self.state in ("gone", "never"):
-            return self
-        return replace(self, synced_at=at)
-
 
 _ROLES = ("platform", "linked", "conflict", "local")
 
@@ -160,11 +125,15 @@ def busy_spans(
     collection_ids: AbstractCollection[str],
     *,
     most: int | None = None,
+    without_object: str | None = None,
+    only_object: str | None = None,
 ) -> dict[str, list[Interval]]:
-    """Like :func:`busy_rows`, as merged (start, end) by FBTYPE, for those who read everything.
+    """Return the blocking time that touches the window, as merged (start, end) by FBTYPE.
 
-    Raises :class:`TooManyRows` beyond ``most`` rows, before anything is done with them: counting
-    them in the database first would cost half as much again for everybody.
+    Times are widened by travel, UTC epoch seconds, and not clipped. One object can be left out (an
+    appointment does not collide with itself) or be the only one. Raises :class:`TooManyRows`
+    beyond ``most`` rows, before anything is done with them: counting them in the database first
+    would cost half as much again for everybody.
 
     Start and length travel as one number each, all numbers of an FBTYPE as one text: rows would
     cost more than everything that is done with them.
@@ -176,7 +145,12 @@ def busy_spans(
         "b_end": window[1],
         "b_collections": list(collection_ids),
     }
-    found = session.execute(_spans(session.dialect.name), values).one()
+    if without_object is not None:
+        values["b_without"] = without_object
+    if only_object is not None:
+        values["b_only"] = only_object
+    statement = _spans(session.dialect.name, without_object is not None, only_object is not None)
+    found = session.execute(statement, values).one()
     if most is not None and sum(text.count(",") + 1 for text in found if text) > most:
         raise TooManyRows
     return {
@@ -185,14 +159,14 @@ def busy_spans(
 
 
 @cache
-def _spans(dialect: str) -> Select[Any]:
+def _spans(dialect: str, without_object: bool, only_object: bool) -> Select[Any]:
     """Return the statement, built once: building it costs a tenth of running it."""
     length = instances.c.busy_end - instances.c.busy_start
     code = instances.c.busy_start * (1 << _LENGTH_BITS) + length
     texts: list[Any] = [
         joined(dialect, code).filter(instances.c.fbtype == str(fbtype)) for fbtype in BLOCKING
     ]
-    return select(*texts).where(
+    statement = select(*texts).where(
         instances.c.principal_id == bindparam("b_principal"),
         instances.c.busy_start > bindparam("b_first"),
         instances.c.busy_start < bindparam("b_end"),
@@ -200,6 +174,11 @@ def _spans(dialect: str) -> Select[Any]:
         instances.c.collection_id.in_(bindparam("b_collections", expanding=True)),
         instances.c.fbtype != str(FBType.FREE),
     )
+    if without_object:
+        statement = statement.where(instances.c.object_id != bindparam("b_without"))
+    if only_object:
+        statement = statement.where(instances.c.object_id == bindparam("b_only"))
+    return statement
 
 
 def _decode(text: str) -> list[Interval]:
@@ -220,56 +199,6 @@ def _decode(text: str) -> list[Interval]:
             high = end
     found.append((low, high))
     return found
-
-
-def _blocking(
-    columns: Sequence[Any],
-    principal_id: str,
-    window: Interval,
-    collection_ids: AbstractCollection[str],
-) -> Select[Any]:
-    """Select the rows that block in the window: one range of one index, by start."""
-    start, end = window
-    return (
-        select(*columns)
-        .where(
-            instances.c.principal_id == principal_id,
-            instances.c.busy_start > start - PIECE_S - 1,
-            instances.c.busy_start < end,
-            instances.c.busy_end > start,
-            instances.c.collection_id.in_(list(collection_ids)),
-            instances.c.fbtype != str(FBType.FREE),
-        )
-        .order_by(instances.c.busy_start)
-    )
-
-
-def busy_rows(
-    session: Session,
-    principal_id: str,
-    window: Interval,
-    collection_ids: AbstractCollection[str],
-    *,
-    without_object: str | None = None,
-    only_object: str | None = None,
-) -> list[tuple[int, int, FBType, str]]:
-    """Return (start, end, FBTYPE, collection id) of the blocking rows that touch the window.
-
-    Times are widened by travel, UTC epoch seconds, ordered by start and not clipped. One object
-    can be left out (an appointment does not collide with itself) or be the only one.
-    """
-    columns = (
-        instances.c.busy_start,
-        instances.c.busy_end,
-        instances.c.fbtype,
-        instances.c.collection_id,
-    )
-    query = _blocking(columns, principal_id, window, collection_ids)
-    if without_object is not None:
-        query = query.where(instances.c.object_id != without_object)
-    if only_object is not None:
-        query = query.where(instances.c.object_id == only_object)
-    return [(row[0], row[1], FBType(row[2]), row[3]) for row in session.execute(query)]
 
 
 def count_blocking(
