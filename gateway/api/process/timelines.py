@@ -117,7 +117,7 @@ class Rendered:
         rows = timeline.between(window)
         complete = not timeline.is_catching_up
         complete = complete and _UNKNOWN not in timeline.kinds[rows.start : rows.stop]
-        held = [hold.id for hold in timeline.holds_in(window)]
+        held = [hold.id for hold in timeline.held_in(window)]
         head = open_answer(window, self.zone, timeline.revision, self._policy, complete=complete)
         busy = self._busy(rows, window) if rows else b""
         known = (

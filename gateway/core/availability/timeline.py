@@ -98,7 +98,7 @@ class Timeline:
             for start, end, status in map(self.row, self.between(window))
         ]
 
-    def holds_in(self, window: Interval) -> tuple[HeldTime, ...]:
+    def held_in(self, window: Interval) -> tuple[HeldTime, ...]:
         """Return the holds that touch ``window``, by start."""
         return tuple(hold for hold in self.holds if overlaps((hold.start, hold.end), window))
 
@@ -137,7 +137,7 @@ class Timeline:
             policy=policy,
             busy=tuple(exact if policy.is_plain else self._under(policy, window, unknown)),
             sources=tuple(states),
-            holds=tuple(hold.id for hold in self.holds_in(window)),
+            holds=tuple(hold.id for hold in self.held_in(window)),
         )
 
     def taken(self, window: Interval) -> list[Interval]:
