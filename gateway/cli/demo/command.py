@@ -21,9 +21,9 @@ import aiohttp
 import typer
 
 from gateway.cli.demo.folder import DemoFolder, demo_folder, forget_settings
-from gateway.cli.demo.job import run_job
 from gateway.cli.output import REFUSED, refusals, show, stdout
 from gateway.cli.processes import Child, ChildFailed, Kept, stop_event, until_given_up
+from gateway.cli.steps import print_steps
 from gateway.core.errors import GatewayError
 
 POLL_S = 5
@@ -336,15 +336,15 @@ async def _offer(api: Api, person: Person) -> str:
 
 
 async def _once(running: Demo, *, as_json: bool) -> bool:
+    from gateway.cli.demo.job import run_job  # its libraries are of no use to other commands
+
     steps = await run_job(running.ready_line(), running.people[0].calendars)
     ok = all(step.ok for step in steps)
     result = {"ok": ok, "steps": [vars(step) for step in steps], "seconds": running.seconds}
 
     def text() -> None:
         stdout.print(f"Two accounts connected and synced in {running.seconds} s\n")
-        for step in steps:
-            mark = "[green]✓[/green]" if step.ok else "[red]✗[/red]"
-            stdout.print(f"{mark} {step.what}: {step.seen}")
+        print_steps(steps)
 
     show(running.ready_line() | {"result": result}, as_json=as_json, text=text)
     return ok

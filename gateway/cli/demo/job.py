@@ -1,33 +1,27 @@
 """The main job of the product, done and checked from outside: what ``gateway demo --once`` shows.
 
-Everything goes over HTTP, as a booking platform, a phone and a person at iCloud would do it.
+Everything goes over HTTP, as a booking platform, a phone and a person at iCloud would do it. What
+native clients do is done with python-caldav, which this project did not write.
 """
 
 import asyncio
-import base64
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
+from caldav.davclient import DAVClient
+from caldav.lib.error import AuthorizationError, DAVError
+from niquests.exceptions import RequestException
 
+from gateway.cli.steps import Step
 from gateway.lookalike.client import LookalikeControl
 
 DAY = 86_400
 HOUR = 3_600
 WAIT_S = 30
-
-
-@dataclass
-class Step:
-    """One checked step: what was tried, whether it held, what was seen."""
-
-    what: str
-    ok: bool
-    seen: str
 
 
 class Job:
@@ -69,19 +63,33 @@ class Job:
                 return start
         raise LookupError("no free hour in a month")
 
-    async def dav(
-        self, method: str, path: str, login: str = "device", body: bytes | None = None
-    ) -> int:
-        """Send one CalDAV request below the calendar home and return the status."""
-        credentials = self.me[login]
-        pair = f"{credentials['login']}:{credentials['password']}".encode()
-        headers = {
-            "Authorization": "Basic " + base64.b64encode(pair).decode(),
-            "Content-Type": "text/calendar; charset=utf-8",
-        }
-        url = self.me["caldav_home"] + path
-        async with self.http.request(method, url, data=body, headers=headers) as answer:
-            return answer.status
+    async def put(self, calendar: str, body: bytes, *, login: str) -> int:
+        """Write an event as a native client with this login, and return the status.
+
+        ``calendar`` is the last part of its path; the client finds it by itself.
+        """
+        return await asyncio.to_thread(self._put, calendar, body, self.me[login])
+
+    def _put(self, calendar: str, body: bytes, credentials: dict[str, str]) -> int:
+        with DAVClient(
+            self.ready["caldav"],
+            username=credentials["login"],
+            password=credentials["password"],
+            auth_type="basic",
+            timeout=WAIT_S,
+            enable_rfc6764=False,
+        ) as client:
+            principal: Any = client.get_principal()
+            found = {_name(one.url): one for one in principal.get_calendars()}
+            if calendar not in found:
+                raise LookupError(f"the client found no calendar {calendar}")
+            url = str(found[calendar].url.join(f"{uuid4()}.ics"))
+            headers = {"Content-Type": "text/calendar; charset=utf-8"}
+            try:
+                answer: Any = client.put(url, body.decode(), headers)
+            except AuthorizationError as error:
+                return error.status or 401
+            return int(answer.status)
 
     async def upstream_names(self) -> dict[str, list[str]]:
         """Return {calendar name: object names} of the account at the look-alike."""
@@ -108,7 +116,7 @@ async def run_job(ready: dict[str, Any], calendars: list[dict[str, Any]]) -> lis
         for act in (_listing, _phone_edit, _appointment, _blocked_slot, _mirror_is_read_only):
             try:
                 steps.append(await act(job))
-            except (aiohttp.ClientError, LookupError, TimeoutError) as error:
+            except (aiohttp.ClientError, DAVError, RequestException, LookupError, OSError) as error:
                 steps.append(Step(act.__name__.strip("_"), False, repr(error)))
         return steps
 
@@ -146,7 +154,7 @@ async def _appointment(job: Job) -> Step:
     start = await job.free_hour()
     before = await job.upstream_names()
     body = event(start, "Booked by the platform", guest="guest@example.org")
-    status = await job.dav("PUT", f"platform/{uuid4()}.ics", "platform", body)
+    status = await job.put("platform", body, login="platform")
 
     async def arrived() -> bool:
         return await job.upstream_names() != before
@@ -166,7 +174,7 @@ async def _appointment(job: Job) -> Step:
 async def _blocked_slot(job: Job) -> Step:
     start = await job.free_hour()
     before = await job.upstream_names()
-    status = await job.dav("PUT", f"platform/{uuid4()}.ics", "device", event(start, "Lunch"))
+    status = await job.put("platform", event(start, "Lunch"), login="device")
     blocks = await job.is_busy(start, start + HOUR)
     await asyncio.sleep(2.5)  # the worker looks at its outbox every second
     kept = await job.upstream_names() == before
@@ -179,9 +187,13 @@ async def _blocked_slot(job: Job) -> Step:
 
 async def _mirror_is_read_only(job: Job) -> Step:
     mirror = next(c["caldav"] for c in job.calendars if c["caldav"])
-    path = mirror.rstrip("/").rsplit("/", 1)[1] + f"/{uuid4()}.ics"
-    status = await job.dav("PUT", path, "device", event(int(time.time()), "No"))
+    status = await job.put(_name(mirror), event(int(time.time()), "No"), login="device")
     return Step("Mirrors are read-only", status == 403, f"PUT answered {status}")
+
+
+def _name(url: object) -> str:
+    """Return the last part of a collection's path."""
+    return str(url).rstrip("/").rpartition("/")[2]
 
 
 async def _eventually(check: Callable[[], Awaitable[bool]]) -> bool:

@@ -1,7 +1,9 @@
 """``gateway doctor``: is everything in order, and what needs a person."""
 
 import asyncio
+import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -16,7 +18,8 @@ from gateway.cli.doctor.files import open_files
 from gateway.cli.doctor.writes import compare_writes
 from gateway.cli.options import ConfigOption, DataOption, Opened, opened, read_settings
 from gateway.cli.output import REFUSED, JsonFlag, refusals, show, stderr, stdout, table
-from gateway.core.errors import NotFound, SecretUnreadable, StoreError
+from gateway.cli.steps import print_steps
+from gateway.core.errors import NotFound, Refused, SecretUnreadable, StoreError
 from gateway.core.recurrence.expand import default_window
 from gateway.isolation import EVERYBODYS
 from gateway.settings import Settings
@@ -30,6 +33,7 @@ from gateway.store.operations.checkup import Found
 ALIVE_WITHIN_S = 4
 LATE_WINDOW_S = 2 * 86_400
 LATE_PUSH_S = 300
+CLIENT_PASSWORD = "GATEWAY_CLIENT_PASSWORD"  # noqa: S105
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,29 @@ def doctor(
             "--writes", help="Only compare the push ledger with the look-alike's request log."
         ),
     ] = False,
+    as_client: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--as-client",
+            metavar="URL LOGIN",
+            help="Only try a CalDAV server from outside with one login, from any machine: "
+            "discovery, listing, an event, sync, free-busy, refusal. The event is a Blocked Slot, "
+            "so it is never sent to iCloud, and it is deleted again. The password is asked for, "
+            f"or taken from {CLIENT_PASSWORD}.",
+        ),
+    ] = None,
+    password_stdin: Annotated[
+        bool,
+        typer.Option("--password-stdin", help="Read the password of --as-client from stdin."),
+    ] = False,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Check the installation and list what needs a person; exit code 1 when something does."""
+    if as_client is not None:
+        _try_as_client(*as_client, password_stdin=password_stdin, as_json=as_json)
+        return
     if alive not in (None, "api", "caldav", "worker", "serve"):
         raise typer.BadParameter("must be api, caldav, worker or serve", param_hint="--alive")
     with refusals(as_json=as_json):
@@ -85,6 +107,34 @@ def doctor(
     show(answer, as_json=as_json, text=text)
     if findings:
         raise typer.Exit(REFUSED)
+
+
+def _try_as_client(url: str, login: str, *, password_stdin: bool, as_json: bool) -> None:
+    """Try a server from outside; needs no installation on this machine."""
+    from gateway.cli.doctor.as_client import try_server  # its libraries cost every check a second
+
+    with refusals(as_json=as_json):
+        steps = try_server(url, login, _client_password(password_stdin))
+    ok = all(step.ok for step in steps)
+    answer = {"ok": ok, "url": url, "login": login, "steps": steps}
+    show(answer, as_json=as_json, text=lambda: print_steps(steps))
+    if not ok:
+        raise typer.Exit(REFUSED)
+
+
+def _client_password(from_stdin: bool) -> str:
+    """Take the password from stdin, the environment or the terminal; never from the arguments."""
+    if from_stdin:
+        return sys.stdin.readline().strip()
+    if given := os.environ.get(CLIENT_PASSWORD):
+        return given
+    if not sys.stdin.isatty():
+        raise Refused(
+            f"Nobody is there to be asked for the password; use --password-stdin or set "
+            f"{CLIENT_PASSWORD}.",
+            code="password-needed",
+        )
+    return str(typer.prompt("Password of the login", hide_input=True, err=True))
 
 
 def _with_key(gateway: Opened) -> tuple[Opened, StoreError | None]:
