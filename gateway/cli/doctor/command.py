@@ -36,6 +36,22 @@ LATE_PUSH_S = 300
 CLIENT_PASSWORD = "GATEWAY_CLIENT_PASSWORD"  # noqa: S105
 
 
+AsClient = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        "--as-client",
+        metavar="URL LOGIN",
+        help="Only try a CalDAV server from outside with one login, from any machine: discovery, "
+        "listing, an event, sync, free-busy, refusal. The event is a Blocked Slot, so it is never "
+        "sent to iCloud, and it is deleted again. The password is asked for, or taken from "
+        f"{CLIENT_PASSWORD}.",
+    ),
+]
+PasswordFromStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password of --as-client from stdin.")
+]
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something that needs a person; ``what`` is a stable code, ``where`` an id."""
@@ -56,21 +72,8 @@ def doctor(
             "--writes", help="Only compare the push ledger with the look-alike's request log."
         ),
     ] = False,
-    as_client: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            "--as-client",
-            metavar="URL LOGIN",
-            help="Only try a CalDAV server from outside with one login, from any machine: "
-            "discovery, listing, an event, sync, free-busy, refusal. The event is a Blocked Slot, "
-            "so it is never sent to iCloud, and it is deleted again. The password is asked for, "
-            f"or taken from {CLIENT_PASSWORD}.",
-        ),
-    ] = None,
-    password_stdin: Annotated[
-        bool,
-        typer.Option("--password-stdin", help="Read the password of --as-client from stdin."),
-    ] = False,
+    as_client: AsClient = None,
+    password_stdin: PasswordFromStdin = False,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonFlag = False,
