@@ -5,18 +5,15 @@ trace in the database.
 """
 
 from gateway.core.credentials import tidy_address, tidy_password
-from gateway.core.errors import Conflict, InvalidInput
+from gateway.core.errors import InvalidInput
 from gateway.core.subscriptions import refuse_subscription_address
+from gateway.services.accounts import connecting
 from gateway.settings import Settings
-from gateway.store.accounts import accounts, calendars, leases
-from gateway.store.accounts.accounts import Connection, Credential, Keyring
-from gateway.store.engine import Session, lock_principal
-from gateway.store.objects.objects import bump_generation
+from gateway.store.accounts import accounts
+from gateway.store.accounts.accounts import Connection, Credential
 from gateway.store.operations import erasing
-from gateway.store.outbox import outbox
 from gateway.sync.context import SyncContext
 from gateway.sync.lease import leased
-from gateway.sync.pull.listing import apply_listing
 from gateway.upstream.budget import RequestBudget
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.discovery import Discovered, discover
@@ -111,7 +108,7 @@ async def record_connection(
     ``spent`` is what the check asked, as the budget writes it: whoever syncs first counts it.
     """
     return await context.store.write(
-        _record_connection,
+        connecting.record_connection,
         context.keyring,
         principal_id,
         credential,
@@ -120,36 +117,6 @@ async def record_connection(
         spent=spent,
         now=context.now(),
     )
-
-
-def _record_connection(
-    session: Session,
-    keyring: Keyring,
-    principal_id: str,
-    credential: Credential,
-    discovered: Discovered,
-    *,
-    trust_for_s: int,
-    spent: str,
-    now: int,
-) -> Connection:
-    lock_principal(session, principal_id)
-    connection = accounts.create_connection(
-        session,
-        keyring,
-        principal_id=principal_id,
-        credential=credential,
-        account_number=discovered.account_number,
-        principal_path=discovered.principal_path,
-        home_path=discovered.home_path,
-        addresses=discovered.addresses,
-        trust_for_s=trust_for_s,
-        now=now,
-    )
-    leases.note_requests(session, connection.id, spent)
-    apply_listing(session, connection.id, discovered.calendars, now=now)
-    outbox.readopt_ledger(session, connection.id, now=now)
-    return connection
 
 
 async def replace_credential(
@@ -161,20 +128,12 @@ async def replace_credential(
     :class:`Conflict` ``different-account`` when it opens another account, and
     :class:`SecretUnreadable` when no ``email`` was given and the stored one cannot be decrypted.
     """
-    old = await context.store.read(_stored_email, context.keyring, connection_id, email)
+    old = await context.store.read(connecting.stored_email, context.keyring, connection_id, email)
     credential = app_specific(old, app_password)
     discovered = await _ask_in_turn(context, connection_id, credential)
     return await context.store.write(
-        _replace, context.keyring, connection_id, credential, discovered
+        connecting.replace_credential, context.keyring, connection_id, credential, discovered
     )
-
-
-def _stored_email(session: Session, keyring: Keyring, connection_id: str, given: str | None) -> str:
-    """Return the account's e-mail: as given now, else as stored."""
-    if given is None:
-        return accounts.load_credential(session, keyring, connection_id).email
-    accounts.check_has_credential(session, connection_id)
-    return given
 
 
 async def _ask_in_turn(
@@ -191,46 +150,6 @@ async def _ask_in_turn(
         return await ask_account(context.settings, credential, wire=context.wire, budget=budget)
 
 
-def _replace(
-    session: Session,
-    keyring: Keyring,
-    connection_id: str,
-    credential: Credential,
-    discovered: Discovered,
-) -> Connection:
-    connection = accounts.get_connection(session, connection_id)
-    lock_principal(session, connection.principal_id)
-    if not accounts.is_account(
-        session, keyring, connection_id, account_number=discovered.account_number
-    ):
-        raise Conflict(
-            "This password opens another Apple Account than the one connected here. Give a "
-            "password of the same account, or disconnect first to connect the other one.",
-            code="different-account",
-        )
-    accounts.store_credential(session, keyring, connection_id, credential)
-    accounts.update_connection(
-        session,
-        connection_id,
-        email_index=accounts.email_index(keyring, credential.email),
-        principal_path=discovered.principal_path,
-        home_path=discovered.home_path,
-        addresses=discovered.addresses,
-        **_REVIVED,
-    )
-    return accounts.get_connection(session, connection_id)
-
-
-_REVIVED = {
-    "state": "ok",
-    "problem": None,
-    "problem_detail": None,
-    "failures": 0,
-    "probes_left": 0,
-    "next_sync_at": 0.0,
-}
-
-
 async def test_connection(context: SyncContext, connection_id: str) -> Discovered:
     """Ask iCloud once whether the stored credential works; a revoked state is lifted if so.
 
@@ -238,23 +157,18 @@ async def test_connection(context: SyncContext, connection_id: str) -> Discovere
     """
     credential = await context.store.read(accounts.load_credential, context.keyring, connection_id)
     discovered = await _ask_in_turn(context, connection_id, credential)
-    connection = await context.store.read(accounts.get_connection, connection_id)
-    if connection.state in ("credential-revoked", "secret-unreadable"):
-        await context.store.write(accounts.update_connection, connection_id, **_REVIVED)
+    await context.store.write(connecting.note_accepted, connection_id)
     return discovered
 
 
 async def pause(context: SyncContext, connection_id: str) -> None:
     """Stop polling and pushing until :func:`resume`."""
-    await context.store.write(
-        accounts.update_connection, connection_id, state="paused", problem=None, problem_detail=None
-    )
+    await context.store.write(connecting.pause, connection_id)
 
 
 async def resume(context: SyncContext, connection_id: str) -> None:
     """Poll again, at once; raises :class:`NotFound` when there is no credential any more."""
-    await context.store.read(accounts.load_credential, context.keyring, connection_id)
-    await context.store.write(accounts.update_connection, connection_id, **_REVIVED)
+    await context.store.write(connecting.resume, context.keyring, connection_id)
 
 
 async def disconnect(context: SyncContext, connection_id: str) -> None:
@@ -262,30 +176,5 @@ async def disconnect(context: SyncContext, connection_id: str) -> None:
 
     Pending pushes park as ``disconnected``.
     """
-    await context.store.write(_disconnect, connection_id)
+    await context.store.write(connecting.disconnect, connection_id)
     await context.store.write(erasing.erase_some)
-
-
-def _disconnect(session: Session, connection_id: str) -> None:
-    connection = accounts.get_connection(session, connection_id)
-    lock_principal(session, connection.principal_id)
-    accounts.erase_credential(session, connection_id)
-    erasing.retire_mirrors(session, connection_id)
-    calendars.delete_calendars(session, connection_id)
-    outbox.park_all(
-        session,
-        connection_id,
-        reason="disconnected",
-        detail="The iCloud account was disconnected; connect it again to go on.",
-    )
-    bump_generation(session, connection.principal_id)
-    accounts.update_connection(
-        session,
-        connection_id,
-        state="disconnected",
-        problem=None,
-        problem_detail=None,
-        probes_left=0,
-        lease_owner=None,
-        lease_until=0,
-    )

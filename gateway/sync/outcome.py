@@ -14,8 +14,6 @@ from gateway.core.errors import (
 from gateway.store.accounts import accounts, leases, runs
 from gateway.store.accounts.accounts import Connection
 from gateway.store.engine import Session
-from gateway.store.objects.freshness import tell_verified
-from gateway.store.objects.objects import bump_generation
 from gateway.sync.context import SyncContext
 from gateway.sync.refusals import Refusals
 from gateway.upstream.icloud import THROTTLE_CEILING_S, THROTTLE_FLOOR_S
@@ -70,22 +68,6 @@ def success(context: SyncContext, connection: Connection) -> dict[str, object]:
     }
 
 
-def note_success(
-    session: Session, connection: Connection, owner: str, changes: dict[str, object]
-) -> bool:
-    """Write the good end of a run and give the lease back (the principal is locked).
-
-    False when the lease was lost or a person paused the account: nothing is written then.
-    """
-    done = runs.note_run(session, connection.id, owner=owner, **changes)
-    if done and connection.state != "ok":
-        bump_generation(session, connection.principal_id)
-    verified_at = changes.get("verified_at")
-    if done and isinstance(verified_at, int):
-        tell_verified(session, [connection.principal_id], at=verified_at)
-    return done
-
-
 async def note_failure(context: SyncContext, connection: Connection, error: GatewayError) -> str:
     """The account could not be read: back off; a rejected credential stops polling (R4).
 
@@ -106,7 +88,7 @@ async def note_failure(context: SyncContext, connection: Connection, error: Gate
     context.refusals.note(connection, now=context.clock(), is_refused=False, is_dead=False)
     await context.store.write_repeatable(
         runs.note_run,
-        connection.id,
+        connection,
         owner=context.owner,
         polled_at=context.now(),
         recent_requests=context.budget(connection.id).dump(),
@@ -167,19 +149,16 @@ def _note_crash(
     elif state == UNREADABLE:
         state = "ok"
     failures = found.failures + 1
-    accounts.update_connection(
+    runs.note_crash(
         session,
-        connection_id,
+        found,
         state=state,
         problem=error.code,
         problem_detail=error.detail,
         polled_at=int(now),
         failures=failures,
         next_sync_at=now + delay(failures),
-        listing_digest=None,  # the next good run must not take the home for one it has read
     )
-    if state != found.state:
-        bump_generation(session, found.principal_id)
     return state
 
 
@@ -233,7 +212,7 @@ def _note_rejected(
             counts.revived()
         runs.note_run(
             session,
-            connection.id,
+            current,
             owner=owner,
             **failed,
             state="ok",
@@ -249,7 +228,7 @@ def _note_rejected(
     delay = PROBE_DELAYS_S[len(PROBE_DELAYS_S) - left] if left else _FAR
     done = runs.note_run(
         session,
-        connection.id,
+        current,
         owner=owner,
         **failed,
         state=REVOKED,
@@ -260,6 +239,4 @@ def _note_rejected(
     )
     is_dead = done and left == len(PROBE_DELAYS_S)
     counts.note(current, now=now, is_refused=is_dead, is_dead=is_dead)
-    if done and first:
-        bump_generation(session, connection.principal_id)
     return REVOKED if done else current.state

@@ -6,6 +6,7 @@ An idle account costs one request: the listing of its home.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from zlib import crc32
 from zoneinfo import ZoneInfo
 
@@ -21,31 +22,27 @@ from gateway.core.errors import (
 )
 from gateway.isolation import EVERYBODYS
 from gateway.observe import logger, metrics
-from gateway.store.accounts import accounts, calendars, runs
+from gateway.services.accounts import connecting, polls
+from gateway.services.accounts.mirrors import Superseded, note_pull_failed, note_superseded
+from gateway.services.accounts.polls import RunEnd
+from gateway.store.accounts import runs
 from gateway.store.accounts.accounts import Connection
 from gateway.store.accounts.calendars import UpstreamCalendar
-from gateway.store.accounts.members import RETRY_DELAYS_S
 from gateway.store.accounts.runs import IdleEnd, OpenedAccount
-from gateway.store.engine import Session, lock_principal
 from gateway.store.outbox import outbox
 from gateway.sync import outcome
 from gateway.sync.context import SyncContext
 from gateway.sync.lease import Lease, leased
 from gateway.sync.pull.calendar import (
-    PULLED_ROLES,
     Run,
-    Superseded,
     is_due_again,
     needs_pull,
-    note_failure,
     pull_calendar,
 )
-from gateway.sync.pull.listing import apply_listing
 from gateway.sync.pull.verify import judge_calendars
 from gateway.sync.push.outgoing import Pusher, push_errands
 from gateway.sync.report import CalendarReport, Progress, SyncReport
 from gateway.upstream.discovery import (
-    Listed,
     ask_home,
     find_home,
     find_principal,
@@ -209,7 +206,7 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport, *, only_if_
     answer = await _ask(run)
     reconcile = _is_reconcile_due(connection, context.now())
     ending = outcome.success(context, connection) | _crashes(report)
-    _bring_forward(ending, opened.retry_at, now=context.clock())
+    polls.bring_forward(ending, opened.retry_at, now=context.clock())
     due_at = ending["next_sync_at"]
     if reconcile:
         ending["reconciled_at"] = context.now()
@@ -221,7 +218,11 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport, *, only_if_
     ending["listing_digest"] = answer.digest
     ending["recent_requests"] = context.budget(connection.id).dump()
     known, todo, ended = await context.store.write_repeatable(
-        _note_listing, run, listed, reconcile, ending, now=asked_at
+        polls.take_listing,
+        RunEnd(connection, context.owner, ending),
+        listed,
+        partial(_is_due_for_pull, run, reconcile),
+        now=asked_at,
     )
     if not todo:
         return ended
@@ -236,8 +237,14 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport, *, only_if_
         ending.pop("synced_at", None)  # the account is as current as its calendars
     ending["recent_requests"] = context.budget(connection.id).dump()
     return await context.store.write_repeatable(
-        _close, connection, _quiet(known, todo), context.owner, ending, now=asked_at
+        polls.end_run, RunEnd(connection, context.owner, ending), known, todo, now=asked_at
     )
+
+
+def _is_due_for_pull(run: Run, reconcile: bool, calendar: UpstreamCalendar) -> bool:
+    if needs_pull(calendar) or is_due_again(run, calendar):
+        return True
+    return reconcile and polls.is_quiet(calendar)
 
 
 def _is_retry_due(run: Run, opened: OpenedAccount) -> bool:
@@ -247,85 +254,12 @@ def _is_retry_due(run: Run, opened: OpenedAccount) -> bool:
     return run.catch_up or opened.retry_at <= run.context.clock()
 
 
-def _bring_forward(ending: dict[str, object], retry_at: float | None, *, now: float) -> None:
-    """Let the account be due when the next unread member is, should that be sooner."""
-    due_at = ending["next_sync_at"]
-    if retry_at is not None and isinstance(due_at, float):
-        ending["next_sync_at"] = min(due_at, max(retry_at, now + RETRY_DELAYS_S[0]))
-
-
 def _is_idle(run: Run, opened: OpenedAccount, answer: Response) -> bool:
     """Whether an account in good health has nothing to tell: its home is listed as it was."""
     is_well = opened.connection.state == "ok" and opened.connection.problem is None
     if _is_retry_due(run, opened):
         return False
     return is_well and opened.is_settled and answer.digest == opened.listing_digest
-
-
-def _note_listing(
-    session: Session,
-    run: Run,
-    listed: tuple[Listed, ...],
-    reconcile: bool,
-    ending: dict[str, object],
-    *,
-    now: int,
-) -> tuple[list[UpstreamCalendar], list[UpstreamCalendar], bool]:
-    """Take the listing in and tell what has to be pulled; if nothing, the run is over (one unit).
-
-    Returns all calendars, those to pull, and whether the end was written.
-    """
-    connection, owner = run.connection, run.context.owner
-    lock_principal(session, connection.principal_id)
-    known = apply_listing(session, connection.id, listed, now=now)
-    todo = [
-        c for c in known if needs_pull(c) or (reconcile and _is_quiet(c)) or is_due_again(run, c)
-    ]
-    ended = not todo and _end(session, connection, _quiet(known, todo), owner, ending, now=now)
-    return known, todo, ended
-
-
-def _close(
-    session: Session,
-    connection: Connection,
-    quiet: list[str],
-    owner: str,
-    ending: dict[str, object],
-    *,
-    now: int,
-) -> bool:
-    lock_principal(session, connection.principal_id)
-    if calendars.has_unread(session, connection.id):
-        ending = {**ending, "next_sync_at": 0.0}  # roles were changed while the run was under way
-    _bring_forward(ending, calendars.next_retry(session, connection.id), now=now)
-    return _end(session, connection, quiet, owner, ending, now=now)
-
-
-def _end(
-    session: Session,
-    connection: Connection,
-    quiet: list[str],
-    owner: str,
-    ending: dict[str, object],
-    *,
-    now: int,
-) -> bool:
-    if runs.is_settled(session, connection.id):
-        ending = {**ending, "verified_at": now}
-    elif quiet:
-        runs.touch_synced(session, quiet, now=now)
-    return outcome.note_success(session, connection, owner, ending)
-
-
-def _is_quiet(calendar: UpstreamCalendar) -> bool:
-    """Whether a calendar in use was found as it was read: its mirror is current."""
-    in_use = calendar.role in PULLED_ROLES and calendar.kind == "calendar"
-    return in_use and calendar.state == "ok" and calendar.missing_since is None
-
-
-def _quiet(known: list[UpstreamCalendar], todo: list[UpstreamCalendar]) -> list[str]:
-    pulled = {calendar.id for calendar in todo}
-    return [c.id for c in known if c.id not in pulled and _is_quiet(c)]
 
 
 def _is_reconcile_due(connection: Connection, now: int) -> bool:
@@ -352,7 +286,7 @@ async def _ask(run: Run) -> Response:
             raise
     own = {*connection.addresses, *addresses}
     await run.context.store.write_repeatable(
-        accounts.update_connection,
+        connecting.move_home,
         connection.id,
         principal_path=principal_path,
         home_path=home_path,
@@ -369,14 +303,13 @@ async def _pull_one(run: Run, calendar: UpstreamCalendar, *, reconcile: bool) ->
         run.context.calendars.succeeded(calendar.id)
         return done
     except Superseded as error:
-        # The listing is noted at the end of the run: without this it would say that all is read.
-        await run.context.store.write_repeatable(calendars.relist_calendar, calendar.id)
+        await run.context.store.write_repeatable(note_superseded, calendar.id)
         return CalendarReport(calendar.id, calendar.name, problem=error.code, detail=error.detail)
     except UpstreamError as error:
         if isinstance(error, CredentialRejected | UpstreamThrottled) or error.status is None:
             raise
         await run.context.store.write_repeatable(
-            note_failure, run.connection.principal_id, calendar, error
+            note_pull_failed, run.connection.principal_id, calendar, error
         )
         return CalendarReport(calendar.id, calendar.name, problem=error.code, detail=error.detail)
     except EVERYBODYS:
@@ -385,7 +318,7 @@ async def _pull_one(run: Run, calendar: UpstreamCalendar, *, reconcile: bool) ->
         run.context.calendars.failed(calendar.id, error)
         told = outcome.foreseen(error)
         await run.context.store.write_repeatable(
-            note_failure, run.connection.principal_id, calendar, told
+            note_pull_failed, run.connection.principal_id, calendar, told
         )
         return CalendarReport(
             calendar.id, calendar.name, problem=told.code, detail=told.detail, crashed=True

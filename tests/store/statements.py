@@ -21,6 +21,7 @@ from gateway.core.availability.slots import SlotRules
 from gateway.core.errors import GatewayError
 from gateway.store.access.idempotency import Reservation
 from gateway.store.accounts.accounts import Credential, Keyring
+from gateway.store.accounts.leases import Standing
 from gateway.store.accounts.members import Unread
 from gateway.store.accounts.runs import IdleEnd
 from gateway.store.booking.schedules import Offer
@@ -263,7 +264,12 @@ def special(place: Place, keyring: Keyring) -> dict[str, Arguments]:
         "objects.save_objects": {"prepared": [prepared("a.ics", (NOW, NOW + 60))]},
         "rate_counts.add_counts": {"counts": {"x": 1}, "window": 1},
         "runs.note_idle": {"ends": [IdleEnd(place.connection, {"failures": 0})]},
-        "runs.note_run": {"changes": {"failures": 0}},
+        "runs.note_crash": {
+            "before": Standing(place.connection.id, person, "ok", 0),
+            "state": "secret-unreadable",
+            "changes": {"failures": 1},
+        },
+        "runs.note_run": {"before": place.connection, "changes": {"failures": 0}},
         "schedules.create_schedule": {"offer": offer},
         "schedules.replace_schedule": {"offer": offer},
     }

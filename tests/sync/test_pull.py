@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 
 from gateway.core.errors import UpstreamUnreachable
+from gateway.services.accounts.listing import apply_listing
 from gateway.store.accounts import accounts, calendars
 from gateway.store.objects import collections, objects
 from gateway.sync.pull import calendar as pull
-from gateway.sync.pull.listing import apply_listing
 from tests.store.rows import busy_rows
 from tests.sync.conftest import Site, event
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.core.recurrence.model import AllDay
+from gateway.services.accounts.listing import COLOR_PROPERTY
 from gateway.store.accounts.accounts import find_connection, update_connection
 from gateway.store.accounts.calendars import (
     Role,
@@ -23,8 +24,6 @@ from gateway.store.operations.erasing import retire_collections
 from gateway.store.outbox.pushed import holds_appointments
 
 MIRROR_PREFIX = "mirror-"
-COLOR_PROPERTY = "{http://apple.com/ns/ical/}calendar-color"
-"""Dead properties are kept under their Clark name."""
 
 REFUSALS = {
     "calendar-subscribed": (

@@ -33,6 +33,17 @@ def member_detail(calendar: "UpstreamCalendar") -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
+class CalendarPolicy:
+    """What is kept of a calendar's events (R10), and how its all-day events count.
+
+    What was prepared under another policy must not be written.
+    """
+
+    detail: Literal["full", "busy"]
+    all_day: AllDay
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamCalendar:
     """A collection of the iCloud account; times are UTC epoch seconds.
 
@@ -72,6 +83,11 @@ class UpstreamCalendar:
     catching_up: int = 0
     set_aside: int = 0
     retry_at: float | None = None
+
+    @property
+    def policy(self) -> CalendarPolicy:
+        """How its events are kept and counted."""
+        return CalendarPolicy(self.detail, self.all_day)
 
     @property
     def has_unread_members(self) -> bool:

@@ -14,9 +14,10 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.core.errors import NotFound, SecretUnreadable
 from gateway.store.accounts.accounts import COLUMNS, Connection, Credential, Keyring, connection_of
-from gateway.store.accounts.leases import POLLED_STATES
+from gateway.store.accounts.leases import POLLED_STATES, Standing
 from gateway.store.engine import Session
 from gateway.store.objects.freshness import tell_verified
+from gateway.store.objects.objects import bump_generation
 from gateway.store.tables import connections, outbox, principals, secrets, upstream_calendars
 
 _email = secrets.alias("email")
@@ -180,15 +181,36 @@ _NOTE = update(connections).where(
 )
 
 
-def note_run(session: Session, connection_id: str, /, *, owner: str, **changes: Any) -> bool:
+def note_run(session: Session, before: Connection, /, *, owner: str, **changes: Any) -> bool:
     """Write what a run left behind and give the lease back, in one statement.
 
-    False when the lease was lost or a person paused or disconnected the account meanwhile:
-    nothing is written then.
+    ``before`` is the account as the run found it: the person's sources are told anew when its
+    state is another now. With ``verified_at`` all its calendars were found current then. False when
+    the lease was lost or a person paused or disconnected the account meanwhile: nothing is written
+    then.
     """
     values = {"lease_owner": None, "lease_until": 0, **changes}
-    done = session.execute(_NOTE, {"b_id": connection_id, "b_owner": owner, **values})
-    return bool(done.rowcount)
+    done = session.execute(_NOTE, {"b_id": before.id, "b_owner": owner, **values})
+    if not done.rowcount:
+        return False
+    if changes.get("state", before.state) != before.state:
+        bump_generation(session, before.principal_id)
+    if "verified_at" in changes:
+        tell_verified(session, [before.principal_id], at=changes["verified_at"])
+    return True
+
+
+def note_crash(
+    session: Session, before: Standing, /, *, state: str, problem: str, **changes: Any
+) -> None:
+    """Say on an account that a run over it did not end, whoever holds its lease.
+
+    The next good run must not take the home for one it has read.
+    """
+    values = {"state": state, "problem": problem, "listing_digest": None, **changes}
+    session.execute(update(connections).where(connections.c.id == before.id).values(values))
+    if state != before.state:
+        bump_generation(session, before.principal_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,28 +5,34 @@ repeats work and never loses it. Nothing is deleted without proof (R11): a 404 r
 sync-collection answer, or a 404 for that very href.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from gateway.core.errors import GatewayError, UpstreamError, UpstreamUnreachable
+from gateway.core.errors import UpstreamError, UpstreamUnreachable
 from gateway.core.ical.objects import peek_uid
-from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import BusyRules
-from gateway.expansion.prepare import MirrorRules, RawObject, Ready
+from gateway.expansion.prepare import MirrorRules, RawObject
 from gateway.isolation import EVERYBODYS
 from gateway.observe import logger
-from gateway.store.access.principals import get_principal
-from gateway.store.accounts import accounts, calendars, members
+from gateway.services.accounts.mirrors import (
+    FIRST_STATES,
+    Pulled,
+    Superseded,
+    Terms,
+    end_pull,
+    note_reached,
+    note_start,
+    write_batch,
+)
+from gateway.services.accounts.polls import IN_USE
+from gateway.store.accounts import members
 from gateway.store.accounts.accounts import Connection
 from gateway.store.accounts.calendars import UpstreamCalendar
 from gateway.store.accounts.members import Unread
-from gateway.store.engine import Session, lock_principal
-from gateway.store.objects import collections, objects
-from gateway.store.objects.collections import Collection
 from gateway.store.objects.horizons import window_of
-from gateway.store.objects.objects import PreparedObject, name_key
+from gateway.store.objects.objects import name_key
 from gateway.store.outbox.pushed import Pushed, pushed_uids
 from gateway.sync.context import SyncContext
 from gateway.sync.pull.fetch import Batch, fetch_all
@@ -47,20 +53,11 @@ from gateway.upstream.client import UpstreamClient
 from gateway.upstream.icloud import MULTIGET_BATCH
 
 MIRRORED_ROLES = ("linked", "conflict")
-PULLED_ROLES = ("linked", "conflict", "tracked")
-FIRST_STATES = ("never", "syncing")
-INCOMPLETE = "incomplete-answer"
 CATCHING = members.CATCHING
 LOG_EVERY = 1000
 """Objects of a first sync between two lines in the log."""
 
 _log = logger("sync")
-
-
-class Superseded(GatewayError):
-    """The calendar's role or rules changed while it was pulled; the next run sees to it."""
-
-    default_code = "superseded"
 
 
 @dataclass
@@ -75,6 +72,11 @@ class Run:
     catch_up: bool = False
     """Ask again for all members that are catching up, due or not: somebody waits for them."""
 
+    def terms(self, calendar: UpstreamCalendar, held: Held) -> Terms:
+        """What a calendar is read by in this run."""
+        mirror_id = held.mirror.id if held.mirror else None
+        return Terms(self.connection.principal_id, calendar, mirror_id, self.zone.key)
+
     @property
     def addresses(self) -> frozenset[str]:
         """By which addresses iCloud knows the owner, lower case."""
@@ -83,7 +85,7 @@ class Run:
 
 def needs_pull(calendar: UpstreamCalendar) -> bool:
     """Whether a calendar in use moved since its last complete pull, or never had one."""
-    if calendar.role not in PULLED_ROLES or calendar.state == "gone":
+    if calendar.role not in IN_USE or calendar.state == "gone":
         return False
     if calendar.missing_since is not None or calendar.kind != "calendar":
         return False
@@ -96,26 +98,11 @@ def needs_pull(calendar: UpstreamCalendar) -> bool:
 
 def is_due_again(run: Run, calendar: UpstreamCalendar) -> bool:
     """Whether members of a calendar in use that could not be read are to be asked for again."""
-    in_use = calendar.role in PULLED_ROLES and calendar.kind == "calendar"
+    in_use = calendar.role in IN_USE and calendar.kind == "calendar"
     if not in_use or calendar.state != "ok" or calendar.missing_since is not None:
         return False
     due = calendar.retry_at is not None and calendar.retry_at <= run.context.clock()
     return due or (run.catch_up and calendar.catching_up > 0)
-
-
-@dataclass
-class _Pulled:
-    """What one pull found out about members: read or proved gone, and unread ones (R9)."""
-
-    read: set[str] = field(default_factory=set)
-    unread: dict[str, Unread] = field(default_factory=dict)
-    complete: bool = True
-
-    def note(self, batch: Batch) -> None:
-        """Count a batch that was dealt with."""
-        self.unread |= batch.unread
-        self.read |= {raw.name for raw in batch.found} | set(batch.gone)
-        self.complete = self.complete and batch.is_complete
 
 
 async def pull_calendar(
@@ -134,9 +121,9 @@ async def pull_calendar(
     wanted = names_to_fetch(plan, held, calendar)
     near = await _near(run, calendar, wanted)
     await run.context.store.write_repeatable(
-        _note_start, run.connection.principal_id, calendar, len(wanted)
+        note_start, run.connection.principal_id, calendar, len(wanted)
     )
-    pulled = _Pulled()
+    pulled = Pulled()
     if calendar.role == "tracked":  # of which nothing but our own is wanted any more
         pulled.read |= held.unread.keys() - held.own.keys()
     done = 0
@@ -144,7 +131,7 @@ async def pull_calendar(
         await _tell_reached(run, calendar, near)
     async for batch in fetch_all(run.client, calendar.path, near.first(wanted)):
         batch.distrust(plan, held)
-        pulled.note(batch)
+        _count(pulled, batch)
         report.own += await _take_own(run, calendar, held, batch, pulled)
         await _mirror_batch(run, calendar, held, batch, pulled, report)
         done += batch.size
@@ -157,6 +144,13 @@ async def pull_calendar(
     if reconcile and not needs_pull(calendar):
         report.repaired = report.changed + report.removed
     return report
+
+
+def _count(pulled: Pulled, batch: Batch) -> None:
+    """Count a batch that was dealt with."""
+    pulled.unread |= batch.unread
+    pulled.read |= {raw.name for raw in batch.found} | set(batch.gone)
+    pulled.complete = pulled.complete and batch.is_complete
 
 
 async def _plan(run: Run, calendar: UpstreamCalendar, held: Held, *, reconcile: bool) -> Plan:
@@ -177,7 +171,7 @@ async def _near(run: Run, calendar: UpstreamCalendar, wanted: Sequence[str]) -> 
 async def _tell_reached(run: Run, calendar: UpstreamCalendar, near: Near) -> None:
     if near.span is not None:
         await run.context.store.write_repeatable(
-            _note_reached, run.connection.principal_id, calendar.id, near.span
+            note_reached, run.connection.principal_id, calendar.id, near.span
         )
 
 
@@ -192,7 +186,7 @@ def _tell(run: Run, calendar: UpstreamCalendar, done: int, total: int) -> None:
 
 
 async def _take_own(
-    run: Run, calendar: UpstreamCalendar, held: Held, batch: Batch, pulled: _Pulled
+    run: Run, calendar: UpstreamCalendar, held: Held, batch: Batch, pulled: Pulled
 ) -> int:
     """Hand our own pushed objects to :mod:`gateway.sync.push.incoming`; they are never mirrored."""
     taken = 0
@@ -226,7 +220,7 @@ async def _find_own(run: Run, held: Held, batch: Batch) -> dict[str, Pushed]:
     return found
 
 
-async def _take_deletion(run: Run, held: Held, name: str, pulled: _Pulled) -> None:
+async def _take_deletion(run: Run, held: Held, name: str, pulled: Pulled) -> None:
     """Follow or cancel; where a listing and a read contradict each other, ask again later."""
     try:
         await take_deletion(run.context, run.connection, run.client, held.own[name].id)
@@ -241,7 +235,7 @@ async def _alone(
     calendar: UpstreamCalendar,
     name: str,
     work: Callable[[], Awaitable[object]],
-    pulled: _Pulled,
+    pulled: Pulled,
 ) -> bool:
     """Do what one member needs; an error nobody foresaw leaves it unread and stops no other.
 
@@ -263,7 +257,7 @@ async def _mirror_batch(
     calendar: UpstreamCalendar,
     held: Held,
     batch: Batch,
-    pulled: _Pulled,
+    pulled: Pulled,
     report: CalendarReport,
 ) -> None:
     if held.mirror is None:
@@ -283,7 +277,8 @@ async def _mirror_batch(
     gone = [held.etags[name][0] for name in batch.gone if name in held.etags]
     if not ready and not gone:
         return
-    write = partial(_write_batch, run=run, calendar=calendar, mirror_id=held.mirror.id)
+    terms = run.terms(calendar, held)
+    write = partial(write_batch, keyring=run.context.keyring, terms=terms)
     store, now = run.context.store, run.context.now()
     try:
         report.removed += await store.write_repeatable(write, ready=ready, gone=gone, now=now)
@@ -300,102 +295,12 @@ async def _mirror_batch(
     report.unclear += sum(item.raw is not None for item in ready)
 
 
-def _write_batch(
-    session: Session,
-    run: Run,
-    calendar: UpstreamCalendar,
-    mirror_id: str,
-    ready: Sequence[Ready],
-    gone: Sequence[str],
-    *,
-    now: int,
-) -> int:
-    mirror = _lock_mirror(session, run, calendar, mirror_id)
-    assert mirror is not None
-    objects.save_objects(session, mirror, [_prepared(item) for item in ready], now=now)
-    accounts.erase_secrets(session, [f"{mirror_id}/{item.name}" for item in ready])
-    for item in ready:
-        if item.raw is not None:
-            owner_id = f"{mirror_id}/{item.name}"
-            accounts.store_secret(session, run.context.keyring, owner_id, "raw", item.raw)
-    calendars.add_progress(session, calendar.id, len(ready))
-    return _remove(session, mirror, gone, now=now)
-
-
-def _lock_mirror(
-    session: Session, run: Run, calendar: UpstreamCalendar, mirror_id: str | None
-) -> Collection | None:
-    """Lock principal and mirror; raises :class:`Superseded` when role or rules changed meanwhile.
-
-    What was prepared under other rules must not be written: nobody would see through it any more.
-    """
-    lock_principal(session, run.connection.principal_id)
-    mirror = collections.find_mirror(session, calendar.id)
-    current = calendars.calendars_by_id(session, [calendar.id]).get(calendar.id)
-    person = get_principal(session, run.connection.principal_id)
-    if (
-        current is None
-        or (mirror.id if mirror else None) != mirror_id
-        or (current.detail, current.all_day) != (calendar.detail, calendar.all_day)
-        or person.time_zone != run.zone.key
-    ):
-        raise Superseded("The use of this calendar, or its owner's zone, changed meanwhile.")
-    return collections.lock_collection(session, mirror_id) if mirror_id else None
-
-
-def _remove(session: Session, mirror: Collection, names: Iterable[str], *, now: int) -> int:
-    names = list(names)
-    accounts.erase_secrets(session, [f"{mirror.id}/{name}" for name in names])
-    return objects.delete_objects(session, mirror, names, now=now)
-
-
-def _prepared(item: Ready) -> PreparedObject:
-    return PreparedObject(
-        name=item.name,
-        uid=item.uid,
-        kind="mirrored",
-        component=item.component,
-        etag=item.etag,
-        body=item.body,
-        expansion=item.expansion,
-        served=item.served,
-        upstream_name=item.upstream_name,
-        upstream_etag=item.upstream_etag,
-    )
-
-
-def _note_reached(session: Session, principal_id: str, calendar_id: str, span: Interval) -> None:
-    """Say that the near future is mirrored; the rest stays unknown until the pull ends (R25)."""
-    lock_principal(session, principal_id)
-    calendars.update_calendar(session, calendar_id, reached_from=span[0], reached_until=span[1])
-    objects.bump_generation(session, principal_id)
-
-
-def _note_start(
-    session: Session, principal_id: str, calendar: UpstreamCalendar, wanted: int
-) -> None:
-    """Show a first sync as such, with how much there is to read."""
-    if calendar.state in FIRST_STATES:
-        lock_principal(session, principal_id)
-        calendars.update_calendar(
-            session,
-            calendar.id,
-            state="syncing",
-            progress_done=0,
-            progress_total=wanted,
-            reached_from=None,
-            reached_until=None,
-        )
-        if calendar.state == "never":
-            objects.bump_generation(session, principal_id)
-
-
 async def _finish(
     run: Run,
     calendar: UpstreamCalendar,
     held: Held,
     plan: Plan,
-    pulled: _Pulled,
+    pulled: Pulled,
     report: CalendarReport,
 ) -> None:
     """Delete what is proved gone and, when nothing is left to ask for, store the token (R11)."""
@@ -405,12 +310,11 @@ async def _finish(
     gone = [held.etags[name][0] for name in plan.removed if name in held.etags]
     pulled.read |= plan.removed
     removed, after = await run.context.store.write_repeatable(
-        _write_end,
-        run,
-        calendar,
-        held,
+        end_pull,
+        run.terms(calendar, held),
         gone,
         pulled,
+        held_unread=held.unread.keys(),
         token=plan.token,
         now=run.context.now(),
     )
@@ -418,82 +322,3 @@ async def _finish(
     report.catching_up, report.set_aside = after.catching_up, after.set_aside
     report.problem = after.problem or (CATCHING if after.catching_up else None)
     report.detail = after.problem_detail
-
-
-def _write_end(
-    session: Session,
-    run: Run,
-    calendar: UpstreamCalendar,
-    held: Held,
-    gone: Sequence[str],
-    pulled: _Pulled,
-    *,
-    token: str | None,
-    now: int,
-) -> tuple[int, UpstreamCalendar]:
-    mirror = _lock_mirror(session, run, calendar, held.mirror.id if held.mirror else None)
-    removed = _remove(session, mirror, gone, now=now) if mirror is not None else 0
-    _settle(session, calendar, held, pulled, now=now)
-    after = calendars.get_calendar(session, calendar.id)
-    if pulled.complete and _is_readable(calendar, after, pulled):
-        if calendar.state != "ok" or calendar.problem is not None:
-            objects.bump_generation(session, run.connection.principal_id)
-        calendars.update_calendar(
-            session,
-            calendar.id,
-            state="ok",
-            problem=None,
-            problem_detail=None,
-            ctag=calendar.listed_ctag,
-            sync_token=token or calendar.listed_token,
-            synced_at=now,
-            reached_from=None,
-            reached_until=None,
-        )
-    elif not pulled.complete:
-        calendars.update_calendar(
-            session,
-            calendar.id,
-            problem=INCOMPLETE,
-            problem_detail="iCloud listed objects it did not hand out; asking again.",
-        )
-    return removed, calendars.get_calendar(session, calendar.id)
-
-
-def _settle(
-    session: Session, calendar: UpstreamCalendar, held: Held, pulled: _Pulled, *, now: int
-) -> None:
-    """Keep the rows of members that could not be read, and say when some are set aside (R9)."""
-    if not pulled.unread and not held.unread:
-        return
-    aside = members.settle_members(
-        session,
-        calendar.id,
-        read=pulled.read,
-        unread=pulled.unread,
-        held=objects.count_mirrored(session, held.mirror.id) if held.mirror else 0,
-        now=now,
-    )
-    if aside:
-        _log.warning("members set aside", calendar=calendar.id, members=len(aside))
-
-
-def _is_readable(calendar: UpstreamCalendar, after: UpstreamCalendar, pulled: _Pulled) -> bool:
-    """Whether a first sync read more than it could not: else its time stays unknown (R25).
-
-    A calendar just written is listed at once and read late; its few bad members, if that is what
-    they are, are set aside after a quarter of an hour.
-    """
-    read = len(pulled.read - pulled.unread.keys())
-    return calendar.state not in FIRST_STATES or after.catching_up <= read
-
-
-def note_failure(
-    session: Session, principal_id: str, calendar: UpstreamCalendar, error: GatewayError
-) -> None:
-    """Say why a calendar could not be read; what is known or reached of it stands (R11)."""
-    state = {"state": "failed"} if calendar.synced_at is not None else {}
-    told = {**state, "problem": error.code, "problem_detail": error.detail}
-    calendars.update_calendar(session, calendar.id, **told)
-    if (told.get("state", calendar.state), error.code) != (calendar.state, calendar.problem):
-        objects.bump_generation(session, principal_id)

@@ -1,9 +1,9 @@
 """What a run found out about each calendar: the account's state says nothing of these (R28)."""
 
+from gateway.services.accounts.polls import IN_USE
 from gateway.store.accounts import calendars
 from gateway.store.accounts.calendars import UpstreamCalendar, member_detail
 from gateway.store.engine import Session
-from gateway.sync.pull.calendar import PULLED_ROLES
 from gateway.sync.report import CalendarOutcome, CalendarReport, Outcome, SyncReport
 
 _UNREAD_STATES = {
@@ -23,7 +23,7 @@ def judge_calendars(session: Session, report: SyncReport) -> list[CalendarOutcom
     return [
         _judge(calendar, pulled.get(calendar.id))
         for calendar in calendars.list_calendars(session, report.connection_id)
-        if calendar.role in PULLED_ROLES
+        if calendar.role in IN_USE
     ]
 
 

@@ -14,7 +14,7 @@ from gateway.store.outbox import outbox
 from gateway.upstream.discovery import Listed
 
 COLOR_PROPERTY = "{http://apple.com/ns/ical/}calendar-color"
-"""The dead property of a collection that holds its colour."""
+"""The dead property of a collection that holds its colour, under its Clark name."""
 
 _log = logger("sync")
 
