@@ -10,7 +10,6 @@ from xml.sax.saxutils import escape
 
 from radicale import types
 
-from gateway.core.availability.merge import format_utc
 from gateway.core.errors import (
     Conflict,
     GatewayError,
@@ -21,6 +20,7 @@ from gateway.core.errors import (
     StoreBusy,
     StoreFull,
 )
+from gateway.core.ical.values import format_utc
 from gateway.observe import logger
 
 GATEWAY_NS = "urn:icloud-caldav-gateway:dav"

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 from radicale import types
 
-from gateway.core.availability.merge import BusyPeriod, render_vfreebusy
 from gateway.core.availability.timeline import FreeBusy
+from gateway.core.availability.vfreebusy import render_vfreebusy
 from gateway.core.intervals import Interval
 from gateway.services.availability import free_busy, load_calendar, policy_of
 from gateway.store.access.principals import Principal, get_principal
@@ -44,8 +44,7 @@ def answer_window(storage: Storage, address: Address, window: Interval) -> types
         found = _of_calendar(storage, principal, address, window)
     else:
         found = ask(storage, principal, window)
-    periods = [BusyPeriod(*row) for row in found.busy]
-    body = render_vfreebusy(periods, window, uid=str(uuid4()), stamp=storage.now())
+    body = render_vfreebusy(found.busy, window, uid=str(uuid4()), stamp=storage.now())
     return HTTPStatus.OK, {"Content-Type": "text/calendar"}, body.decode(), None
 
 

@@ -10,7 +10,8 @@ from http import HTTPStatus
 
 from radicale import types
 
-from gateway.core.availability.merge import BusyPeriod, combine, render_vfreebusy
+from gateway.core.availability.merge import combine
+from gateway.core.availability.vfreebusy import render_vfreebusy
 from gateway.core.ical.lines import Property, unfold
 from gateway.core.ical.reader import Component, read_calendar
 from gateway.core.intervals import Interval
@@ -134,7 +135,7 @@ def _response(storage: Storage, address: str, people: list[Principal], question:
     window = question.window
     rows = combine(ask(storage, person, window).busy for person in people)
     body = render_vfreebusy(
-        [BusyPeriod(*row) for row in rows],
+        rows,
         window,
         uid=question.uid,
         stamp=storage.now(),

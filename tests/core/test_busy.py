@@ -7,14 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.availability.merge import (
-    BusyPeriod,
     coalesce_rows,
     combine,
-    render_vfreebusy,
 )
 from gateway.core.availability.policy import Policy
 from gateway.core.availability.sources import Source
 from gateway.core.availability.timeline import HeldTime, build_timeline
+from gateway.core.availability.vfreebusy import render_vfreebusy
 from gateway.core.errors import PassingConflict
 from gateway.core.status import FBType
 
@@ -132,10 +131,10 @@ def test_stronger_wins_and_equal_neighbours_join():
 @pytest.mark.rule("R22")
 def test_vfreebusy_names_every_fbtype():
     periods = [
-        BusyPeriod(0, 3600, "busy"),
-        BusyPeriod(3600, 7200, "unknown"),
-        BusyPeriod(86400, 90000, "tentative"),
-        BusyPeriod(172800, 176400, "unavailable"),
+        (0, 3600, "busy"),
+        (3600, 7200, "unknown"),
+        (86400, 90000, "tentative"),
+        (172800, 176400, "unavailable"),
     ]
     body = render_vfreebusy(periods, (0, 604800), uid="u", stamp=60, organizer="mailto:a@b.c")
     assert body.decode().split("\r\n") == [

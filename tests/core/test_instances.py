@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.availability.merge import coalesce_rows
+from gateway.core.ical.document import write
 from gateway.core.ical.lines import unfold
 from gateway.core.ical.reader import read_calendar
 from gateway.core.intervals import DAY
@@ -355,7 +356,7 @@ def test_both_prefilters_change_nothing(series, renamed):
     """
     body = text_of(series, days_of(series))
     name = series["zone"]
-    block = "\r\n".join(write_vtimezone(ZoneInfo(name), name, 2025, 2027)) + "\r\n"
+    block = write(write_vtimezone(ZoneInfo(name), name, 2025, 2027)).decode()
     noise = (
         "SUMMARY:DTSTART:20260401T000000Z\r\nDESCRIPTION:RRULE:FREQ=DAILY\\n"
         "\r\n EXDATE:20260401\r\nBEGIN:VALARM\r\nTRIGGER:-PT5M\r\nDURATION:PT9H\r\n"

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 
+from gateway.core.ical.document import text_of
 from gateway.core.ical.values import DAY, day_number
 from gateway.core.ical.zones import IanaZone, find_named_zone, find_similar_zone, zone_of
 from gateway.core.recurrence.budget import Budget
@@ -140,7 +141,7 @@ def test_the_sign_of_posix_is_the_other_way_round():
 def test_a_written_vtimezone_reads_back_as_the_zone(name):
     """Looked at each month of six years and every hour around each change."""
     info = ZoneInfo(name)
-    block = "\n".join(write_vtimezone(info, name, 2025, 2027))
+    block = text_of(write_vtimezone(info, name, 2025, 2027))
     low, high = day_number(2025, 1, 1) * DAY, day_number(2031, 1, 1) * DAY
     zone = read_vtimezone(name, block, high, Budget(10))
     assert zone is not None

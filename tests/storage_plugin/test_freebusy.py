@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gateway.core.availability.merge import format_utc
+from gateway.core.ical.values import format_utc
 from gateway.services.availability import free_busy
 from gateway.store import tables
 from gateway.store.access.principals import get_principal

@@ -29,7 +29,8 @@ from gateway.api.wire.etags import has_etag
 from gateway.api.wire.freebusy import render_period
 from gateway.api.wire.shapes import NoQuery
 from gateway.api.wire.times import render_instant, render_known
-from gateway.core.availability.merge import BusyPeriod, BusyRow, render_vfreebusy
+from gateway.core.availability.merge import BusyRow
+from gateway.core.availability.vfreebusy import render_vfreebusy
 from gateway.core.errors import InvalidInput, NotFound
 from gateway.core.intervals import Interval, clip, merge
 from gateway.services.access import tokens
@@ -76,7 +77,7 @@ async def get_public_freebusy(call: Call[shapes.FreeBusyUrlQuery, None]) -> Resu
         return web.Response(body=body, content_type=JSON, headers=headers)
     body = await asyncio.to_thread(
         render_vfreebusy,
-        [BusyPeriod(*row) for row in rows],
+        rows,
         window,
         uid=f"{token.id}-{window[0]}-{window[1]}",
         stamp=call.now,

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from gateway.core.availability.merge import format_utc
 from gateway.core.errors import Conflict
 from gateway.core.ical.lines import escape_text, fold, split_line, unfold
+from gateway.core.ical.values import format_utc
 from gateway.core.intervals import Interval
 
 PRODID = "-//icloud-caldav-gateway//EN"

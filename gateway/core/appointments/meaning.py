@@ -7,9 +7,10 @@ stamps. Comparing etags or text would make every push look like a foreign edit.
 from zoneinfo import ZoneInfo
 
 from gateway.core.errors import InvalidCalendarData
-from gateway.core.ical.lines import fold, split_line, unescape_text, unfold
+from gateway.core.ical.document import Component, new_calendar, new_component, write
+from gateway.core.ical.lines import Property, unescape_text, unfold
 from gateway.core.ical.plain_text import strip_html
-from gateway.core.ical.reader import Component, RawCalendar, read_calendar
+from gateway.core.ical.reader import RawCalendar, ZoneBlock, read_calendar
 from gateway.core.ical.rules import Rule
 from gateway.core.ical.values import DAY, Form, Moment, Period, date_of, day_number, moment_of
 from gateway.core.ical.zones import ZoneTable
@@ -67,7 +68,7 @@ def same_times(a: bytes, b: bytes) -> bool:
     }
 
 
-def _zones(blocks: dict[str, str]) -> ZoneTable:
+def _zones(blocks: dict[str, ZoneBlock]) -> ZoneTable:
     return object_zones(blocks, _UTC, LATEST, Budget(2.0))
 
 
@@ -188,40 +189,37 @@ def adopt_times(local: bytes, upstream: bytes) -> bytes:
         raise InvalidCalendarData("There is no event to take times from or to.")
     our_zones, their_zones = _zones(ours.zone_blocks), _zones(theirs.zone_blocks)
     known = {original_of(part, our_zones): part for part in our_events}
-    lines = _frame(ours, theirs)
-    gone: list[str] = []
+    merged = _frame(ours, theirs)
+    gone: list[Property] = []
     kept: list[tuple[Component, Component]] = []
     for part in their_events:
         words = known.get(original_of(part, their_zones))
         if _is_cancelled_override(part) and not (words and _is_cancelled_override(words)):
-            gone.append(part.properties["RECURRENCE-ID"][0]._replace(name="EXDATE").line())
+            gone.append(part.properties["RECURRENCE-ID"][0]._replace(name="EXDATE"))
         else:
             kept.append((words or known.get(None, our_events[0]), part))
     for words, part in kept:
         is_master = "RECURRENCE-ID" not in part.properties
-        lines += _merged(words, part, gone if is_master else [])
-    lines.append("END:VCALENDAR")
-    return b"".join(map(fold, lines))
+        merged.keep(_merged(words, part, gone if is_master else []))
+    return write(merged, strict=True)
 
 
-def _frame(ours: RawCalendar, theirs: RawCalendar) -> list[str]:
+def _frame(ours: RawCalendar, theirs: RawCalendar) -> Component:
     """The head of the local calendar with the zones of the upstream one."""
-    lines = ["BEGIN:VCALENDAR", "VERSION:2.0"]
-    lines += [prop.line() for name, prop in ours.header.items() if name != "VERSION"]
-    for block in theirs.zone_blocks.values():
-        lines += [prop.line() for line in block.split("\n") if (prop := split_line(line))]
-    return lines
+    header = (prop for name, prop in ours.header.items() if name not in ("VERSION", "PRODID"))
+    frame = new_calendar(*header, product=ours.header.get("PRODID"))
+    frame.keep(*theirs.zones())
+    return frame
 
 
-def _merged(words: Component, times: Component, exdates: list[str]) -> list[str]:
+def _merged(words: Component, times: Component, exdates: list[Property]) -> Component:
     """One VEVENT: all but times from ``words``, the times from ``times``."""
-    lines = ["BEGIN:VEVENT"]
+    event = new_component("VEVENT")
     for name, properties in words.properties.items():
         if name not in TIME_PROPERTIES:
-            lines += [prop.line() for prop in properties]
+            event.add(*properties)
     for name in TIME_PROPERTIES:
-        lines += [prop.line() for prop in times.all(name)]
-    lines += exdates
-    for block in words.nested:
-        lines += [line for line in block.split("\n") if line.strip()]
-    return [*lines, "END:VEVENT"]
+        event.add(*times.all(name))
+    event.add(*exdates)
+    event.keep(*words.children)
+    return event

@@ -4,11 +4,11 @@ Works on content lines, so that everything not named here stays as iCloud wrote 
 zones, properties we do not know). The output is strict iCalendar even where the input was odd.
 """
 
-from collections.abc import Iterator
 from typing import Literal
 
-from gateway.core.ical.lines import fold, split_line, unfold
-from gateway.core.ical.reader import Component, RawCalendar, read_calendar
+from gateway.core.ical.document import Component, new_calendar, new_component, write
+from gateway.core.ical.lines import Property, unfold
+from gateway.core.ical.reader import RawCalendar, read_calendar
 from gateway.core.recurrence.transparency import is_own_address, normal_address
 
 Detail = Literal["full", "busy"]
@@ -81,13 +81,10 @@ def serve_mirrored(
     """
     calendar = read_calendar(unfold(body), full=True)
     allowed = _allowed(calendar, detail)
-    lines = [*_header(calendar)]
-    for block in calendar.zone_blocks.values():
-        lines += [prop.line() for line in block.split("\n") if (prop := split_line(line))]
-    for component in calendar.components:
-        lines += _component(component, owner_addresses, allowed)
-    lines.append("END:VCALENDAR")
-    return b"".join(map(fold, lines))
+    served = _frame(calendar)
+    served.keep(*calendar.zones())
+    served.keep(*(_component(one, owner_addresses, allowed) for one in calendar.components))
+    return write(served, strict=True)
 
 
 def _allowed(calendar: RawCalendar, detail: Detail) -> frozenset[str] | None:
@@ -98,31 +95,27 @@ def _allowed(calendar: RawCalendar, detail: Detail) -> frozenset[str] | None:
     return _LEVELS.get(access.value.strip().upper(), TIME_ONLY) if access else None
 
 
-def _header(calendar: RawCalendar) -> Iterator[str]:
+def _frame(calendar: RawCalendar) -> Component:
     """VCALENDAR with VERSION and PRODID whatever the input had; no METHOD (RFC 4791 4.1)."""
-    yield "BEGIN:VCALENDAR"
-    yield "VERSION:2.0"
-    product = calendar.header.get("PRODID")
-    yield product.line() if product else "PRODID:-//icloud-caldav-gateway//EN"
-    for name in ("CALSCALE", "X-CALENDARSERVER-ACCESS"):
-        if name in calendar.header:
-            yield calendar.header[name].line()
+    names = ("CALSCALE", "X-CALENDARSERVER-ACCESS")
+    kept = (calendar.header[name] for name in names if name in calendar.header)
+    return new_calendar(*kept, product=calendar.header.get("PRODID"))
 
 
 def _component(
     component: Component, owner_addresses: frozenset[str], allowed: frozenset[str] | None
-) -> Iterator[str]:
+) -> Component:
     """One component without people, alarms and whatever else it nested."""
-    yield f"BEGIN:{component.name}"
+    served = new_component(component.name)
     for name, properties in component.properties.items():
         if _may_stay(name, allowed):
-            yield from (prop.line() for prop in properties[: 1 if name in _ONCE else None])
+            served.add(*properties[: 1 if name in _ONCE else None])
     if "DTSTAMP" not in component.properties:
-        yield f"DTSTAMP:{_some_stamp(component)}"
+        served.add(Property("DTSTAMP", "", _some_stamp(component)))
     if allowed is TIME_ONLY and component.name != "VFREEBUSY":
-        yield "SUMMARY:Busy"
-    yield from _own_attendance(component, owner_addresses)
-    yield f"END:{component.name}"
+        served.add(Property("SUMMARY", "", "Busy"))
+    served.add(*_own_attendance(component, owner_addresses))
+    return served
 
 
 def _may_stay(name: str, allowed: frozenset[str] | None) -> bool:
@@ -131,7 +124,7 @@ def _may_stay(name: str, allowed: frozenset[str] | None) -> bool:
     return allowed is None or name in allowed or name.startswith("X-GATEWAY-")
 
 
-def _own_attendance(component: Component, owner_addresses: frozenset[str]) -> Iterator[str]:
+def _own_attendance(component: Component, owner_addresses: frozenset[str]) -> list[Property]:
     """The owner's answer; an organiser's open answer is written as ACCEPTED.
 
     Without the ORGANIZER line his unanswered ATTENDEE would read as an open invitation, although
@@ -139,6 +132,7 @@ def _own_attendance(component: Component, owner_addresses: frozenset[str]) -> It
     """
     organizer = component.first("ORGANIZER")
     organizes = organizer is not None and is_own_address(organizer, owner_addresses)
+    found = []
     for prop in component.all("ATTENDEE"):
         if not is_own_address(prop, owner_addresses):
             continue
@@ -149,7 +143,8 @@ def _own_attendance(component: Component, owner_addresses: frozenset[str]) -> It
         address = prop.value.strip()
         if normal_address(address) not in owner_addresses and email:
             address = f"mailto:{normal_address(email)}"
-        yield f"ATTENDEE;PARTSTAT={answer}:{address}"
+        found.append(Property("ATTENDEE", f";PARTSTAT={answer}", address))
+    return found
 
 
 def _some_stamp(component: Component) -> str:

@@ -12,10 +12,17 @@ from zoneinfo import ZoneInfo
 
 from gateway.core.appointments.meaning import adopt_times, original_of, same_meaning, same_times
 from gateway.core.errors import InvalidCalendarData
-from gateway.core.ical.lines import escape_text, fold, unescape_text, unfold
+from gateway.core.ical.document import (
+    Component,
+    new_calendar,
+    new_component,
+    text_of,
+    write,
+)
+from gateway.core.ical.lines import Property, escape_text, unescape_text, unfold
 from gateway.core.ical.objects import parse_calendar_object
 from gateway.core.ical.plain_text import strip_html
-from gateway.core.ical.reader import Component, read_calendar
+from gateway.core.ical.reader import read_calendar
 from gateway.core.ical.rules import WEEKDAYS, Rule, format_rule
 from gateway.core.ical.values import DAY, Form, Moment, Period, date_of, format_moment
 from gateway.core.ical.zones import UTC_ZONE, ZoneTable
@@ -24,14 +31,14 @@ from gateway.core.recurrence.event import Event, UnreadableError, read_event
 from gateway.core.recurrence.model import BusyRules
 from gateway.core.recurrence.recurrence_ids import place
 from gateway.core.recurrence.series import latest_overrides
-from gateway.core.recurrence.vtimezone import ZoneLines, object_zones
+from gateway.core.recurrence.vtimezone import ZonesWritten, object_zones
 
 __all__ = ["adopt_times", "build_upstream_body", "has_guests", "same_meaning", "same_times"]
 
-PRODID = "-//icloud-caldav-gateway//EN"
 YEARS_AHEAD = 50
 """How far a custom VTIMEZONE is read; appointments beyond that are not met."""
 
+_DATE = ";VALUE=DATE"
 _TEXTS = ("SUMMARY", "LOCATION", "DESCRIPTION")
 _KEPT_AS_IS = ("X-APPLE-TRAVEL-DURATION", "X-APPLE-TRAVEL-RETURN-DURATION", "URL", "CLASS")
 _STATUSES = ("CONFIRMED", "TENTATIVE", "CANCELLED")
@@ -82,17 +89,17 @@ def build_upstream_body(
     calendar = read_calendar(unfold(body), full=True)
     latest = int(now.timestamp()) + YEARS_AHEAD * 366 * DAY
     zones = object_zones(calendar.zone_blocks, zone, latest, Budget(2.0))
-    writer = _Writer(zones, BusyRules(zone), ZoneLines(calendar.zone_blocks), _Stamp(now, uid))
+    writer = _Writer(zones, BusyRules(zone), ZonesWritten(calendar.zone_blocks), _Stamp(now, uid))
     foreign = _by_original(upstream, zone, latest) if upstream is not None else {}
     events = [writer.read(part) for part in calendar.components]
     masters = [event for event in events if event.recurrence_id is None]
-    lines: list[str] = []
+    components: list[Component] = []
     for event in [*masters, *latest_overrides([e for e in events if e not in masters])]:
         part = event.component
-        lines += writer.event(event, sequence, foreign.get(original_of(part, zones)))
-    head = ["BEGIN:VCALENDAR", "VERSION:2.0", f"PRODID:{PRODID}", "CALSCALE:GREGORIAN"]
-    whole = [*head, *writer.zone_lines.lines(), *lines, "END:VCALENDAR"]
-    return b"".join(map(fold, whole))
+        components.append(writer.event(event, sequence, foreign.get(original_of(part, zones))))
+    whole = new_calendar(Property("CALSCALE", "", "GREGORIAN"))
+    whole.keep(*writer.zones_written.components(), *components)
+    return write(whole, strict=True)
 
 
 def _by_original(body: bytes, zone: ZoneInfo, latest: int) -> dict[object, Component]:
@@ -114,28 +121,30 @@ class _Writer:
     """Writes VEVENTs and remembers which zones they need."""
 
     def __init__(
-        self, zones: ZoneTable, rules: BusyRules, zone_lines: ZoneLines, stamp: _Stamp
+        self, zones: ZoneTable, rules: BusyRules, zones_written: ZonesWritten, stamp: _Stamp
     ) -> None:
         self._zones = zones
         self._rules = rules
-        self.zone_lines = zone_lines
+        self.zones_written = zones_written
         self._stamp = stamp
 
-    def event(self, event: Event, sequence: int, foreign: Component | None) -> Iterator[str]:
+    def event(self, event: Event, sequence: int, foreign: Component | None) -> Component:
         """One VEVENT, master or override, with what upstream added to it."""
         part, now = event.component, self._stamp.now
-        yield "BEGIN:VEVENT"
-        yield f"UID:{self._stamp.uid}"
-        yield f"DTSTAMP:{now}"
-        yield f"CREATED:{_utc_or(part.text('CREATED'), now)}"
-        yield f"LAST-MODIFIED:{now}"
-        yield f"SEQUENCE:{max(sequence, _number(part.text('SEQUENCE')))}"
-        yield from self._times(event)
-        yield from self._recurrence(event)
-        yield from _words(part)
+        made = new_component(
+            "VEVENT",
+            Property("UID", "", self._stamp.uid),
+            Property("DTSTAMP", "", now),
+            Property("CREATED", "", _utc_or(part.text("CREATED"), now)),
+            Property("LAST-MODIFIED", "", now),
+            Property("SEQUENCE", "", str(max(sequence, _number(part.text("SEQUENCE"))))),
+            *self._times(event),
+            *self._recurrence(event),
+            *_words(part),
+        )
         if foreign is not None:
-            yield from _carried_over(part, foreign)
-        yield "END:VEVENT"
+            _carry_over(part, foreign, made)
+        return made
 
     def read(self, part: Component) -> Event:
         """Understand a VEVENT; raises InvalidCalendarData where anything about it is in doubt."""
@@ -149,33 +158,34 @@ class _Writer:
             raise InvalidCalendarData(f"The event cannot be written to iCloud: {detail}.")
         return event
 
-    def _times(self, event: Event) -> Iterator[str]:
+    def _times(self, event: Event) -> Iterator[Property]:
         """DTSTART and DTEND, always both: iCloud answers 404 to an event without an end."""
         if event.all_day:
             end = event.start + event.length.days * DAY
-            yield f"DTSTART;VALUE=DATE:{format_moment(event.start, date_only=True)}"
-            yield f"DTEND;VALUE=DATE:{format_moment(end, date_only=True)}"
+            yield Property("DTSTART", _DATE, format_moment(event.start, date_only=True))
+            yield Property("DTEND", _DATE, format_moment(end, date_only=True))
             return
         end = event.end_of(event.start)
         yield self._at("DTSTART", event, event.start)
         if event.zone.to_utc(event.zone.to_wall(end)) == end:
             yield self._at("DTEND", event, event.zone.to_wall(end))
         else:  # in the second turn of a repeated hour, which no local time can say
-            yield f"DURATION:PT{end - event.start_of(event.start)}S"
+            yield Property("DURATION", "", f"PT{end - event.start_of(event.start)}S")
 
-    def _at(self, name: str, event: Event, wall: int) -> str:
+    def _at(self, name: str, event: Event, wall: int, more: str = "") -> Property:
         """A time in the event's zone; one in UTC stays so, in a series as TZID=UTC.
 
         iCloud refuses or misreads series in plain UTC.
         """
         in_series = event.recurring or event.recurrence_id is not None
         if event.zone is UTC_ZONE and not in_series:
-            return f"{name}:{format_moment(wall, utc=True)}"
-        return f"{name};TZID={self.zone_lines.need(event.zone, wall)}:{format_moment(wall)}"
+            return Property(name, more, format_moment(wall, utc=True))
+        zone = f";TZID={self.zones_written.need(event.zone, wall)}"
+        return Property(name, more + zone, format_moment(wall))
 
-    def _recurrence(self, event: Event) -> Iterator[str]:
+    def _recurrence(self, event: Event) -> Iterator[Property]:
         for rule in event.rules:
-            yield f"RRULE:{rule_text(rule, event)}"
+            yield Property("RRULE", "", rule_text(rule, event))
         for moment in event.exdates:
             yield self._date("EXDATE", event, moment)
         for item in event.rdates:
@@ -184,15 +194,15 @@ class _Writer:
             yield self._date("RDATE", event, item)
         if event.recurrence_id is not None:
             ranged = ";RANGE=THISANDFUTURE" if event.this_and_future else ""
-            yield self._date("RECURRENCE-ID" + ranged, event, event.recurrence_id)
+            yield self._date("RECURRENCE-ID", event, event.recurrence_id, ranged)
 
-    def _date(self, name: str, event: Event, moment: Moment) -> str:
+    def _date(self, name: str, event: Event, moment: Moment, more: str = "") -> Property:
         """One EXDATE, RDATE or RECURRENCE-ID, in the form of DTSTART."""
         if moment.form is Form.DATE:
-            return f"{name};VALUE=DATE:{format_moment(moment.wall, date_only=True)}"
+            return Property(name, more + _DATE, format_moment(moment.wall, date_only=True))
         if moment.form is Form.ZONED and self._zones.find(moment.tzid or "") is None:
             raise InvalidCalendarData(f"{name} is in an unknown time zone.")
-        return self._at(name, event, place(moment, event.zone, self._zones)[1])
+        return self._at(name, event, place(moment, event.zone, self._zones)[1], more)
 
 
 def rule_text(rule: Rule, event: Event) -> str:
@@ -221,35 +231,34 @@ def _until_text(until: Moment, event: Event) -> str:
     return format_moment(event.zone.to_utc(wall), utc=True)
 
 
-def _words(part: Component) -> Iterator[str]:
+def _words(part: Component) -> Iterator[Property]:
     """Texts, STATUS, TRANSP and the few harmless properties that are passed on."""
     for name in _TEXTS:
         text = unescape_text(part.text(name))
         if name == "DESCRIPTION":
             text = strip_html(text)
         if text.strip():
-            yield f"{name}:{escape_text(text)}"
+            yield Property(name, "", escape_text(text))
     status = part.text("STATUS").upper()
-    yield f"STATUS:{status if status in _STATUSES else 'CONFIRMED'}"
+    yield Property("STATUS", "", status if status in _STATUSES else "CONFIRMED")
     transparent = part.text("TRANSP").upper() == "TRANSPARENT"
-    yield f"TRANSP:{'TRANSPARENT' if transparent else 'OPAQUE'}"
+    yield Property("TRANSP", "", "TRANSPARENT" if transparent else "OPAQUE")
     for name in _KEPT_AS_IS:
         prop = part.first(name)
         if prop is not None and prop.value.strip():
-            yield prop.line()
+            yield prop
 
 
-def _carried_over(part: Component, foreign: Component) -> Iterator[str]:
-    """What iCloud or its user added: alarms, properties we do not know, never people."""
+def _carry_over(part: Component, foreign: Component, made: Component) -> None:
+    """Keep what iCloud or its user added: alarms, properties we do not know, never people."""
     moved = unescape_text(part.text("LOCATION")) != unescape_text(foreign.text("LOCATION"))
     for name, properties in foreign.properties.items():
         if name in _OURS or name in _NEVER_SENT or (moved and name in _OF_THE_PLACE):
             continue
-        for prop in properties:
-            yield prop.line()
-    for block in foreign.nested:
-        if "ATTENDEE" not in block.upper():  # an e-mail alarm has addressees
-            yield from (line for line in block.split("\n") if line.strip())
+        made.add(*properties)
+    for nested in foreign.children:
+        if "ATTENDEE" not in text_of(nested).upper():  # an e-mail alarm has addressees
+            made.keep(nested)
 
 
 def _utc_or(value: str, otherwise: str) -> str:

@@ -12,11 +12,11 @@ from datetime import date, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from gateway.core.availability.merge import format_utc
 from gateway.core.availability.slots import MINUTES_A_DAY, Hours
 from gateway.core.errors import InvalidCalendarData
+from gateway.core.ical.document import text_of
 from gateway.core.ical.lines import Property, fold, unfold
-from gateway.core.ical.reader import Component, read_calendar
+from gateway.core.ical.reader import TIME_BEARING, Component, read_calendar
 from gateway.core.ical.rules import WEEKDAYS, Rule, parse_rule
 from gateway.core.ical.values import (
     DAY,
@@ -25,6 +25,7 @@ from gateway.core.ical.values import (
     Period,
     date_of,
     format_moment,
+    format_utc,
     moment_of,
     moments_of,
     parse_duration,
@@ -75,11 +76,11 @@ def read_week(body: bytes, *, own: ZoneInfo, now: int) -> Week:
     if len(found) != 1 or not found[0].closed:
         raise _refusal("there must be exactly one VAVAILABILITY")
     _check_bounds(found[0], now)
-    texts = [text for text in found[0].nested if text.lstrip().upper().startswith("BEGIN:AVAIL")]
-    if len(texts) > MAX_PARTS:
+    available = [part for part in found[0].children if part.name == "AVAILABLE"]
+    if len(available) > MAX_PARTS:
         raise _refusal("there are too many AVAILABLE parts")
     try:
-        parts = [_read_part(_available(text), own, now) for text in texts]
+        parts = [_read_part(part, own, now) for part in available]
     except (ValueError, OverflowError) as error:
         raise _refusal(f"a part cannot be read ({error})") from None
     zones = {part.zone.key for part in parts}
@@ -100,14 +101,12 @@ def _check_bounds(component: Component, now: int) -> None:
         raise _refusal("it begins in the future")
 
 
-def _available(text: str) -> Component:
-    """Read the text of an AVAILABLE: it has the properties of an event (RFC 7953 3.1)."""
-    lines = text.strip().split("\n")
-    return read_calendar("\n".join(["BEGIN:VEVENT", *lines[1:-1], "END:VEVENT"])).components[0]
-
-
 def _read_part(part: Component, own: ZoneInfo, now: int) -> _Part:
-    if part.broken or part.first("RECURRENCE-ID") is not None or part.first("RDATE") is not None:
+    if (
+        part.broken.keys() & set(TIME_BEARING)
+        or part.first("RECURRENCE-ID") is not None
+        or part.first("RDATE") is not None
+    ):
         raise ValueError("RDATE and RECURRENCE-ID are not understood here")
     dtstart = part.first("DTSTART")
     if dtstart is None:
@@ -230,7 +229,7 @@ def write_week(week: Week, *, uid: str, stamp: int) -> bytes:
     lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//icloud-caldav-gateway//EN"]
     if week.zone != _UTC:
         year = int(format_utc(stamp)[:4])
-        lines += write_vtimezone(week.zone, tzid, year, year + 5)
+        lines += text_of(write_vtimezone(week.zone, tzid, year, year + 5)).split("\n")
     lines += ["BEGIN:VAVAILABILITY", f"UID:{uid}", f"DTSTAMP:{format_utc(stamp)}"]
     parts = [*_weekly_parts(week), *_single_parts(week)]
     for number, (day, span, more) in enumerate(parts):

@@ -5,11 +5,8 @@ the stronger one stands. FREE never shows.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
-from gateway.core.ical.lines import fold
 from gateway.core.intervals import Interval, merge, subtract
 from gateway.core.status import FBType
 
@@ -25,23 +22,6 @@ STATUS_OF: dict[str, BusyStatus] = {
     FBType.UNKNOWN: "unknown",
     FBType.TENTATIVE: "tentative",
 }
-
-_FBTYPE_OF: dict[BusyStatus, str] = {
-    "busy": "BUSY",
-    "unavailable": "BUSY-UNAVAILABLE",
-    # RFC 5545 3.2.9: an FBTYPE a client does not know must be treated as BUSY, so say so ourselves.
-    "unknown": "BUSY",
-    "tentative": "BUSY-TENTATIVE",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class BusyPeriod:
-    """One merged period; ``start`` and ``end`` are UTC epoch seconds, half-open."""
-
-    start: int
-    end: int
-    status: BusyStatus
 
 
 def layer(spans: Mapping[BusyStatus, Iterable[Interval]]) -> list[BusyRow]:
@@ -77,51 +57,3 @@ def combine(answers: Iterable[Iterable[BusyRow]]) -> list[BusyRow]:
         for start, end, status in rows:
             spans[status].append((start, end))
     return layer(spans)
-
-
-def render_vfreebusy(
-    periods: Iterable[BusyPeriod],
-    window: Interval,
-    *,
-    uid: str,
-    stamp: int,
-    organizer: str | None = None,
-    attendee: str | None = None,
-) -> bytes:
-    """One VCALENDAR with exactly one VFREEBUSY (RFC 5545 3.6.4, RFC 4791 7.10, R22).
-
-    Periods are UTC ``start/end`` pairs, merged per FBTYPE, the FBTYPE always written; unknown time
-    is BUSY here because iCalendar has no word for it. ``stamp`` is the DTSTAMP in epoch seconds,
-    ``organizer`` and ``attendee`` are calendar addresses (with ``mailto:``) or None; with an
-    attendee it is the answer to a scheduling request (RFC 5546 3.3.3).
-    """
-    by_type: dict[str, list[Interval]] = {}
-    for period in periods:
-        by_type.setdefault(_FBTYPE_OF[period.status], []).append((period.start, period.end))
-    lines = [
-        "BEGIN:VCALENDAR",
-        "VERSION:2.0",
-        "PRODID:-//icloud-caldav-gateway//EN",
-        *(["METHOD:REPLY"] if attendee else []),
-        "BEGIN:VFREEBUSY",
-        f"UID:{uid}",
-        f"DTSTAMP:{format_utc(stamp)}",
-        f"DTSTART:{format_utc(window[0])}",
-        f"DTEND:{format_utc(window[1])}",
-    ]
-    if organizer:
-        lines.append(f"ORGANIZER:{organizer}")
-    if attendee:
-        lines.append(f"ATTENDEE:{attendee}")
-    for fbtype in ("BUSY", "BUSY-UNAVAILABLE", "BUSY-TENTATIVE"):
-        lines.extend(
-            f"FREEBUSY;FBTYPE={fbtype}:{format_utc(start)}/{format_utc(end)}"
-            for start, end in merge(by_type.get(fbtype, ()))
-        )
-    lines += ["END:VFREEBUSY", "END:VCALENDAR"]
-    return b"".join(fold(line) for line in lines)
-
-
-def format_utc(epoch: int) -> str:
-    """Epoch seconds as an iCalendar UTC DATE-TIME, ``20261130T080000Z`` (RFC 5545 3.3.5)."""
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -1,14 +1,35 @@
-"""From text to components: the one reader of the engine, with the two prefilters.
+"""From text to the components of an object: what the engine sees of a document.
 
-Prefilters (they are what makes reading cheap): lines of properties that carry no time are skipped
-without being taken apart, and a VTIMEZONE is kept as text, to be read only when its TZID is no
-IANA name. ``full=True`` switches the first one off; tests prove that the results agree.
+It is a view of the tree of :mod:`gateway.core.ical.document`, with two prefilters that make it
+cheap: lines of properties that carry no time are skipped without being taken apart, and a VTIMEZONE
+is kept as text, to be read only when its TZID is no IANA name. ``full=True`` switches the first
+one off; tests prove that the results agree.
 """
 
 import re
 from dataclasses import dataclass, field
 
+from gateway.core.ical.document import (
+    OBJECT_COMPONENTS,
+    Component,
+    Nesting,
+    keep_property,
+    name_in,
+    read_text,
+)
 from gateway.core.ical.lines import Property, split_line, unescape_text
+
+__all__ = [
+    "OBJECT_COMPONENTS",
+    "TIME_BEARING",
+    "Component",
+    "RawCalendar",
+    "ZoneBlock",
+    "read_calendar",
+    "view_of",
+    "zone_components",
+    "zone_key",
+]
 
 TIME_BEARING = (
     "UID",
@@ -31,58 +52,37 @@ TIME_BEARING = (
     "X-APPLE-TRAVEL-RETURN-DURATION",
     "X-MICROSOFT-CDO-BUSYSTATUS",
 )
-OBJECT_COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VAVAILABILITY")
-
-MAX_DEPTH = 16
-"""Deeper nesting is noise; without a bound, closing it would cost the square of its depth."""
 
 _TIME_LINES = re.compile(
     r"^[ \t]*(BEGIN|END|" + "|".join(TIME_BEARING) + r")(?![A-Za-z0-9-])[^\n]*",
     re.MULTILINE | re.IGNORECASE,
 )
-_ALL_LINES = re.compile(r"^[ \t]*([A-Za-z0-9-]+)[^\n]*", re.MULTILINE)
 
 
-@dataclass(slots=True)
-class Component:
-    """One VEVENT, VTODO, VJOURNAL, VFREEBUSY or VAVAILABILITY, without what it nests.
+ZoneBlock = str | Component
+"""A VTIMEZONE as text, or as a component where the calendar was read in full."""
 
-    ``closed`` is false when its END never came (a truncated body). ``broken`` holds the lines of
-    properties that could not be taken apart, by name. ``nested`` holds the text of alarms and the
-    like, when the calendar was read in full.
-    """
 
-    name: str
-    properties: dict[str, list[Property]] = field(default_factory=dict)
-    closed: bool = False
-    broken: dict[str, str] = field(default_factory=dict)
-    nested: list[str] = field(default_factory=list)
-
-    def first(self, name: str) -> Property | None:
-        """The first property of a name, or None."""
-        found = self.properties.get(name)
-        return found[0] if found else None
-
-    def all(self, name: str) -> list[Property]:
-        """Every property of a name, in order."""
-        return self.properties.get(name, [])
-
-    def text(self, name: str) -> str:
-        """The stripped value of the first property of a name, or an empty string."""
-        found = self.properties.get(name)
-        return found[0].value.strip() if found else ""
+def zone_components(block: ZoneBlock) -> list[Component]:
+    """The components of a VTIMEZONE block: one, VTIMEZONE."""
+    return [block] if isinstance(block, Component) else read_text(block).children
 
 
 @dataclass(slots=True)
 class RawCalendar:
-    """The components of a body, the text of its VTIMEZONE blocks by TZID, and (read in full only)
-    the properties of VCALENDAR itself.
+    """The components of a body, and its VTIMEZONE blocks by TZID.
+
+    ``header`` are the properties of VCALENDAR itself, read in full only.
     """
 
     components: list[Component] = field(default_factory=list)
-    zone_blocks: dict[str, str] = field(default_factory=dict)
+    zone_blocks: dict[str, ZoneBlock] = field(default_factory=dict)
     has_calendar: bool = False
     header: dict[str, Property] = field(default_factory=dict)
+
+    def zones(self) -> list[Component]:
+        """Its VTIMEZONEs, one for each TZID."""
+        return [zone for block in self.zone_blocks.values() for zone in zone_components(block)]
 
 
 def read_calendar(text: str, *, full: bool = False) -> RawCalendar:
@@ -90,78 +90,55 @@ def read_calendar(text: str, *, full: bool = False) -> RawCalendar:
 
     A component begins at its BEGIN wherever that stands, so a lost END costs one component only.
     """
-    reader = _Reader(text, full=full)
-    for match in (_ALL_LINES if full else _TIME_LINES).finditer(text):
+    return view_of(read_text(text)) if full else _read_times(text)
+
+
+def _read_times(text: str) -> RawCalendar:
+    nesting, calendar = Nesting(), RawCalendar()
+    component: Component | None = None  # whose properties come now
+    zone_from = 0
+    for match in _TIME_LINES.finditer(text):
         name = match[1].upper()
         if name == "BEGIN":
-            reader.begin(_named(match[0]), match.start())
+            if nesting.begin(what := name_in(match[0])):
+                component = None
+                if what in OBJECT_COMPONENTS:
+                    component = Component(what)
+                    calendar.components.append(component)
+                elif not nesting.object and what == "VTIMEZONE":
+                    zone_from = match.start()
+                elif not nesting.object and what == "VCALENDAR":
+                    calendar.has_calendar = True
         elif name == "END":
-            reader.end(_named(match[0]), match.end())
-        elif reader.component is not None:
-            if not reader.inner:
-                _keep_property(reader.component, name, match[0])
-        elif full and reader.zone_from < 0:
-            prop = split_line(match[0])
-            if prop is not None:
-                reader.calendar.header.setdefault(name, prop)
-    return reader.calendar
+            depth = len(nesting.open)
+            if (place := nesting.end(what := name_in(match[0]))) >= 0:
+                if what in OBJECT_COMPONENTS:
+                    calendar.components[-1].closed = place == depth - 1
+                elif what == "VTIMEZONE" and not nesting.object:
+                    _keep_zone(calendar, text[zone_from : match.end()])
+                is_inside = len(nesting.open) == nesting.object > 0
+                component = calendar.components[-1] if is_inside else None
+        elif component is not None:
+            keep_property(component, match[0])
+    return calendar
 
 
-def _named(line: str) -> str:
-    return line.partition(":")[2].strip().upper()
-
-
-class _Reader:
-    """Where in the nesting the reader stands: in which component, in what inside it."""
-
-    __slots__ = ("_full", "_inner_from", "_text", "calendar", "component", "inner", "zone_from")
-
-    def __init__(self, text: str, *, full: bool) -> None:
-        self._text = text
-        self._full = full
-        self._inner_from = 0
-        self.calendar = RawCalendar()
-        self.component: Component | None = None
-        self.inner: list[str] = []
-        self.zone_from = -1
-
-    def begin(self, what: str, position: int) -> None:
-        if what in OBJECT_COMPONENTS:
-            self.component, self.inner, self.zone_from = Component(what), [], -1
-            self.calendar.components.append(self.component)
-        elif self.component is not None:
-            if not self.inner:
-                self._inner_from = position
-            if len(self.inner) < MAX_DEPTH:
-                self.inner.append(what)
-        elif what == "VTIMEZONE":
-            self.zone_from = position
-        elif what == "VCALENDAR":
-            self.calendar.has_calendar = True
-
-    def end(self, what: str, position: int) -> None:
-        if self.component is None:
-            if what == "VTIMEZONE" and self.zone_from >= 0:
-                _keep_zone(self.calendar, self._text[self.zone_from : position])
-                self.zone_from = -1
-        elif what == self.component.name:
-            self.component.closed = not self.inner
-            self.component = None
-        elif what in self.inner:
-            del self.inner[self.inner.index(what) :]
-            if self._full and not self.inner:
-                self.component.nested.append(self._text[self._inner_from : position])
-        elif what == "VCALENDAR":
-            self.component = None
-
-
-def _keep_property(current: Component, name: str, line: str) -> None:
-    prop = split_line(line)
-    if prop is None:
-        if line.lstrip().startswith(name):  # in other letters it is prose: "Duration of the talk"
-            current.broken[name] = line
-    else:
-        current.properties.setdefault(name, []).append(prop)
+def view_of(root: Component) -> RawCalendar:
+    """Look at a document, as :func:`parse` gives it, as the engine does."""
+    calendar = RawCalendar()
+    calendars = [part for part in root.children if part.name == "VCALENDAR"]
+    calendar.has_calendar = bool(calendars)
+    for holder in (root, *calendars):
+        for name, found in holder.properties.items():
+            calendar.header.setdefault(name, found[0])
+    for top in root.children:
+        for part in top.children if top.name == "VCALENDAR" else [top]:
+            if part.name in OBJECT_COMPONENTS:
+                calendar.components.append(part)
+            elif part.name == "VTIMEZONE" and part.end is not None and "TZID" in part.properties:
+                key = zone_key(part.properties["TZID"][0].value)
+                calendar.zone_blocks.setdefault(key, part)
+    return calendar
 
 
 def zone_key(tzid: str) -> str:

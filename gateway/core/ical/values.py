@@ -5,8 +5,9 @@ it were UTC. Turning a wall time into an instant is the business of :mod:`gatewa
 """
 
 import re
+import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import MAXYEAR, date
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
@@ -227,7 +228,15 @@ def _with_colon_repair(prop: Property, read: Callable[[Property], T]) -> T:
 
 def format_moment(wall: int, *, date_only: bool = False, utc: bool = False) -> str:
     """A wall time as an iCalendar value: ``20261130``, ``20261130T080000`` or with ``Z``."""
-    text = datetime.fromtimestamp(wall, UTC).strftime("%Y%m%dT%H%M%S")
+    face = time.gmtime(wall)[:6]
+    if not 0 < face[0] <= MAXYEAR:
+        raise ValueError("a time beyond all dates")
     if date_only:
-        return text[:8]
+        return "{:04}{:02}{:02}".format(*face[:3])
+    text = "{:04}{:02}{:02}T{:02}{:02}{:02}".format(*face)
     return text + "Z" if utc else text
+
+
+def format_utc(instant: int) -> str:
+    """Write UTC epoch seconds as a DATE-TIME, ``20261130T080000Z`` (RFC 5545 3.3.5)."""
+    return format_moment(instant, utc=True)

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from gateway.core.ical.reader import zone_key
+from gateway.core.ical.reader import ZoneBlock, zone_key
 from gateway.core.ical.zone_names import NO_PLACES, OLD_WINDOWS, RAILS
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (a clock face, not an instant)
@@ -197,10 +197,10 @@ class ZoneTable:
     def __init__(
         self,
         own: Zone,
-        blocks: dict[str, str],
-        read_block: Callable[[str, str], Zone | None],
+        blocks: dict[str, ZoneBlock],
+        read_block: Callable[[str, ZoneBlock], Zone | None],
     ) -> None:
-        """``own`` is the principal's zone, ``blocks`` maps TZID to the text of a VTIMEZONE."""
+        """``own`` is the principal's zone, ``blocks`` maps TZID to a VTIMEZONE."""
         self.own = own
         self._blocks = blocks
         self._read_block = read_block

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from gateway.core.ical.lines import Property, encode_parameter, escape_text, split_line
-from gateway.core.ical.reader import zone_key
+from gateway.core.ical.document import Component, changed, new_component
+from gateway.core.ical.lines import Property, encode_parameter, escape_text
+from gateway.core.ical.reader import ZoneBlock, zone_components, zone_key
 from gateway.core.ical.rules import WEEKDAYS, parse_rule
 from gateway.core.ical.values import (
     DAY,
@@ -64,15 +65,15 @@ class TableZone:
         return instant + (self._offsets[index - 1] if index else self._first)
 
 
-def read_vtimezone(tzid: str, block: str, latest: int, budget: Budget) -> Zone | None:
-    """A zone from the text of a VTIMEZONE, good up to the wall time ``latest``.
+def read_vtimezone(tzid: str, block: ZoneBlock, latest: int, budget: Budget) -> Zone | None:
+    """A zone from a VTIMEZONE, good up to the wall time ``latest``.
 
     None when it has no usable observance or costs more than ``budget`` allows: an unknown zone.
     """
     onsets: list[tuple[int, int, int]] = []
     try:
         observances = _observances(block)
-        if len(observances) == 1 and not {"RRULE", "RDATE"} & observances[0].keys():
+        if len(observances) == 1 and not {"RRULE", "RDATE"} & observances[0].properties.keys():
             return FixedZone(tzid, _offset_to(observances[0]))  # it holds at all times
         for observance in observances:
             onsets += _onsets(observance, latest + HORIZON_YEARS * 366 * DAY, budget)
@@ -85,48 +86,34 @@ def read_vtimezone(tzid: str, block: str, latest: int, budget: Budget) -> Zone |
     return TableZone(tzid, onsets)
 
 
-def _observances(block: str) -> list[dict[str, list[Property]]]:
-    """The STANDARD and DAYLIGHT parts as properties by name."""
-    found: list[dict[str, list[Property]]] = []
-    inside = False
-    for line in block.split("\n"):
-        prop = split_line(line)
-        if prop is None:
-            continue
-        if prop.name == "BEGIN":
-            inside = prop.value.strip().upper() in ("STANDARD", "DAYLIGHT")
-            if inside:
-                found.append({})
-        elif prop.name == "END":
-            inside = False
-        elif inside:
-            found[-1].setdefault(prop.name, []).append(prop)
-    return found
+def _observances(block: ZoneBlock) -> list[Component]:
+    """The STANDARD and DAYLIGHT parts of a VTIMEZONE."""
+    tops = zone_components(block)
+    parts = [*tops, *(part for top in tops for part in top.children)]
+    return [part for part in parts if part.name in ("STANDARD", "DAYLIGHT")]
 
 
-def _offset_to(observance: dict[str, list[Property]]) -> int:
-    if "TZOFFSETTO" not in observance:
+def _offset_to(observance: Component) -> int:
+    if "TZOFFSETTO" not in observance.properties:
         raise ValueError("an observance without TZOFFSETTO")
-    return parse_offset(observance["TZOFFSETTO"][0].value)
+    return parse_offset(observance.text("TZOFFSETTO"))
 
 
-def _onsets(
-    observance: dict[str, list[Property]], latest: int, budget: Budget
-) -> list[tuple[int, int, int]]:
+def _onsets(observance: Component, latest: int, budget: Budget) -> list[tuple[int, int, int]]:
     """When one observance begins, each time; raises ValueError when it cannot be understood."""
     for needed in ("DTSTART", "TZOFFSETFROM"):
-        if needed not in observance:
+        if needed not in observance.properties:
             raise ValueError(f"an observance without {needed}")
-    before = parse_offset(observance["TZOFFSETFROM"][0].value)
+    before = parse_offset(observance.text("TZOFFSETFROM"))
     after = _offset_to(observance)
-    start = moment_of(observance["DTSTART"][0])
+    start = moment_of(observance.properties["DTSTART"][0])
     begin = start.wall + before if start.form is Form.UTC else start.wall
     walls = {begin}
-    for prop in observance.get("RDATE", ()):
+    for prop in observance.all("RDATE"):
         for item in moments_of(prop):
             moment = item.start if isinstance(item, Period) else item
             walls.add(moment.wall + before if moment.form is Form.UTC else moment.wall)
-    for prop in observance.get("RRULE", ()):
+    for prop in observance.all("RRULE"):
         rule = parse_rule(prop.value)
         last = latest
         if rule.until is not None:
@@ -136,13 +123,15 @@ def _onsets(
     return [(wall - before, before, after) for wall in walls]
 
 
-def object_zones(blocks: dict[str, str], own: ZoneInfo, latest: int, budget: Budget) -> ZoneTable:
+def object_zones(
+    blocks: dict[str, ZoneBlock], own: ZoneInfo, latest: int, budget: Budget
+) -> ZoneTable:
     """The zone table of one calendar object, for wall times up to ``latest``.
 
-    ``blocks`` are its VTIMEZONE texts by TZID, ``own`` is the principal's zone.
+    ``blocks`` are its VTIMEZONEs by TZID, ``own`` is the principal's zone.
     """
 
-    def read(tzid: str, block: str) -> Zone | None:
+    def read(tzid: str, block: ZoneBlock) -> Zone | None:
         granted = Budget(ZONE_CPU_SECONDS)
         before = granted.left
         zone = read_vtimezone(tzid, block, latest, granted)
@@ -185,11 +174,11 @@ def _offset(info: ZoneInfo, instant: int) -> int:
     return offset.days * DAY + offset.seconds
 
 
-class ZoneLines:
+class ZonesWritten:
     """The VTIMEZONEs a body needs: collects zones as times are written, then writes them."""
 
-    def __init__(self, blocks: dict[str, str]) -> None:
-        """``blocks`` are the VTIMEZONE texts that custom zones were read from, by zone key."""
+    def __init__(self, blocks: dict[str, ZoneBlock]) -> None:
+        """``blocks`` are the VTIMEZONEs that custom zones were read from, by zone key."""
         self._blocks = blocks
         self._needed: dict[str, tuple[Zone, int, int]] = {}
 
@@ -200,20 +189,19 @@ class ZoneLines:
         self._needed[zone.name] = (zone, min(first, year), max(last, year))
         return encode_parameter(zone.name)
 
-    def lines(self) -> list[str]:
+    def components(self) -> list[Component]:
         """All VTIMEZONEs: generated for IANA zones, the object's own for others."""
-        result: list[str] = []
+        result: list[Component] = []
         for tzid, (zone, first, last) in self._needed.items():
             if isinstance(zone, IanaZone):
-                result += write_vtimezone(zone.info, tzid, first, last)
+                result.append(write_vtimezone(zone.info, tzid, first, last))
             elif (block := self._blocks.get(zone_key(tzid))) is not None:
-                lines = (split_line(line) for line in block.split("\n"))
-                result += [_strict(prop).line() for prop in lines if prop is not None]
+                result += [changed(found, _strict) for found in zone_components(block)]
             else:
+                made = new_component("VTIMEZONE", Property("TZID", "", escape_text(tzid)))
                 offset = zone.to_wall(0)
-                fixed = _observance("STANDARD", "19700101T000000", offset, offset, [])
-                begin = ["BEGIN:VTIMEZONE", f"TZID:{escape_text(tzid)}"]
-                result += [*begin, *fixed, "END:VTIMEZONE"]
+                made.keep(_observance("STANDARD", "19700101T000000", offset, offset))
+                result.append(made)
         return result
 
 
@@ -225,42 +213,40 @@ def _strict(prop: Property) -> Property:
 
 
 @lru_cache(maxsize=256)
-def write_vtimezone(info: ZoneInfo, tzid: str, first_year: int, last_year: int) -> tuple[str, ...]:
-    """The lines of a VTIMEZONE that is right from ``first_year`` to ``last_year`` and, where the
-    zone's rule is regular, ever after.
+def write_vtimezone(info: ZoneInfo, tzid: str, first_year: int, last_year: int) -> Component:
+    """A VTIMEZONE that is right from ``first_year`` to ``last_year`` and, where the zone's rule is
+    regular, ever after; shared by all callers, so nobody changes it.
     """
     first_year = max(first_year, 1971)
     changes = transitions(info, first_year - 1, max(last_year, first_year) + 3)
-    lines = ["BEGIN:VTIMEZONE", f"TZID:{escape_text(tzid)}"]
+    made = new_component("VTIMEZONE", Property("TZID", "", escape_text(tzid)))
     if not changes:
         offset = _offset(info, day_number(first_year, 1, 1) * DAY)
-        lines += _observance("STANDARD", "19700101T000000", offset, offset, [])
-    else:
-        initial = day_number(first_year - 1, 1, 1) * DAY
-        lines += _observance("STANDARD", format_moment(initial), changes[0][1], changes[0][1], [])
-        groups: dict[tuple[int, int], list[int]] = {}
-        for onset, before, after in changes:
-            groups.setdefault((before, after), []).append(onset + before)
-        for (before, after), walls in groups.items():
-            kind = "DAYLIGHT" if after > before else "STANDARD"
-            lines += _observance(
-                kind, format_moment(walls[0]), before, after, _repetition(walls, last_year + 3)
-            )
-    return (*lines, "END:VTIMEZONE")
+        made.keep(_observance("STANDARD", "19700101T000000", offset, offset))
+        return made
+    initial = format_moment(day_number(first_year - 1, 1, 1) * DAY)
+    made.keep(_observance("STANDARD", initial, changes[0][1], changes[0][1]))
+    groups: dict[tuple[int, int], list[int]] = {}
+    for onset, before, after in changes:
+        groups.setdefault((before, after), []).append(onset + before)
+    for (before, after), walls in groups.items():
+        kind = "DAYLIGHT" if after > before else "STANDARD"
+        repetition = _repetition(walls, last_year + 3)
+        made.keep(_observance(kind, format_moment(walls[0]), before, after, *repetition))
+    return made
 
 
-def _observance(kind: str, start: str, before: int, after: int, more: list[str]) -> list[str]:
-    return [
-        f"BEGIN:{kind}",
-        f"DTSTART:{start}",
-        f"TZOFFSETFROM:{_format_offset(before)}",
-        f"TZOFFSETTO:{_format_offset(after)}",
+def _observance(kind: str, start: str, before: int, after: int, *more: Property) -> Component:
+    return new_component(
+        kind,
+        Property("DTSTART", "", start),
+        Property("TZOFFSETFROM", "", _format_offset(before)),
+        Property("TZOFFSETTO", "", _format_offset(after)),
         *more,
-        f"END:{kind}",
-    ]
+    )
 
 
-def _repetition(walls: list[int], last_year: int) -> list[str]:
+def _repetition(walls: list[int], last_year: int) -> list[Property]:
     """An RRULE when the onsets fall on the same weekday rule each year, else RDATEs."""
     if len(walls) > 1 and date_of(walls[-1] // DAY).year >= last_year:
         rules = {_yearly(wall) for wall in walls}
@@ -269,8 +255,8 @@ def _repetition(walls: list[int], last_year: int) -> list[str]:
         common = set.intersection(*({*rule} for rule in rules)) if consecutive else set()
         times = {wall % DAY for wall in walls}
         if common and len(times) == 1:
-            return [f"RRULE:FREQ=YEARLY;{min(common)}"]
-    return [f"RDATE:{format_moment(wall)}" for wall in walls[1:]]
+            return [Property("RRULE", "", f"FREQ=YEARLY;{min(common)}")]
+    return [Property("RDATE", "", format_moment(wall)) for wall in walls[1:]]
 
 
 def _yearly(wall: int) -> tuple[str, ...]:

@@ -1,0 +1,361 @@
+"""One iCalendar document as a tree: parse it, change it, write it (RFC 5545 3.4 and 3.6).
+
+Everything here that must know what stands inside what uses this nesting. Real bodies lose an END
+now and then, so it recovers: a component that can be an object begins at its BEGIN wherever that
+stands, an END that ends nothing is ignored, and nothing is open deeper than :data:`MAX_DEPTH`.
+
+Reading never raises, whatever the body is, and costs no more than its length.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise, repeat
+from typing import Union
+
+from gateway.core.ical.lines import Property, fold, split_line, unfold
+
+PRODID = "-//icloud-caldav-gateway//EN"
+VERSION = "2.0"
+
+OBJECT_COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VAVAILABILITY")
+_OBJECTS = frozenset(OBJECT_COMPONENTS)
+
+MAX_DEPTH = 16
+"""Deeper nesting is noise; without a bound, closing it would cost the square of its depth."""
+
+_NAME = re.compile(r"[ \t]*([A-Za-z0-9-]+)")
+MAX_SHARED = 8192
+"""Characters of a VTIMEZONE that is read once for many documents."""
+
+_ZONE = re.compile(r"^BEGIN:VTIMEZONE\n(?:(?!BEGIN:V)[^\n]*+\n)*?END:VTIMEZONE$", re.MULTILINE)
+_LINE = re.compile(r"[^\n]+")
+_LINE_END = re.compile(rb"\n(?![ \t])")
+_EDGE = re.compile(r"^(BEGIN|END):([^\n]*)", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Component:
+    """A component: its properties by name, and all that stands in it in order.
+
+    ``content`` holds properties, components, and the text of lines that are neither; ``sources``
+    the bytes each was read from, or nothing where they were not kept. ``begin`` and ``end`` are
+    the bytes of these two lines, empty for our own; ``end`` is None when there is none.
+    ``closed`` is false when its END never came, or came while a part of it was open (a truncated
+    body). ``broken`` holds the lines of properties that could not be taken apart, by name.
+    ``start`` and ``stop`` are where it stands in a text that was read for its structure.
+    """
+
+    name: str
+    properties: dict[str, list[Property]] = field(default_factory=dict)
+    closed: bool = False
+    broken: dict[str, str] = field(default_factory=dict)
+    content: list[Union[Property, str, "Component"]] = field(default_factory=list)
+    sources: list[bytes] = field(default_factory=list)
+    begin: bytes = b""
+    end: bytes | None = None
+    start: int = 0
+    stop: int = 0
+
+    @property
+    def children(self) -> list["Component"]:
+        """The components inside it, in order."""
+        return [item for item in self.content if isinstance(item, Component)]
+
+    def first(self, name: str) -> Property | None:
+        """The first property of a name, or None."""
+        found = self.properties.get(name)
+        return found[0] if found else None
+
+    def all(self, name: str) -> list[Property]:
+        """Every property of a name, in order."""
+        return self.properties.get(name, [])
+
+    def text(self, name: str) -> str:
+        """The stripped value of the first property of a name, or an empty string."""
+        found = self.properties.get(name)
+        return found[0].value.strip() if found else ""
+
+    def add(self, *properties: Property) -> None:
+        """Append properties of our own."""
+        for prop in properties:
+            self.properties.setdefault(prop.name, []).append(prop)
+        self.keep(*properties)
+
+    def keep(self, *items: Union[Property, str, "Component"], source: bytes = b"") -> None:
+        """Append to the content alone; ``source`` is what all of it was read from."""
+        if source or self.sources:
+            self.sources += [b""] * (len(self.content) - len(self.sources))
+            self.sources += [source] * len(items)
+        self.content += items
+
+    def drop(self, names: Collection[str]) -> None:
+        """Remove all properties of these names; what is nested keeps its own."""
+        old, self.content, sources, self.sources = self.content, [], self.sources, []
+        for number, item in enumerate(old):
+            if not isinstance(item, Property) or item.name not in names:
+                self.keep(item, source=sources[number] if sources else b"")
+        for name in names:
+            self.properties.pop(name, None)
+
+
+def new_component(name: str, *properties: Property) -> Component:
+    """Make a component of our own."""
+    made = Component(name, closed=True, end=b"")
+    made.add(*properties)
+    return made
+
+
+def new_calendar(*properties: Property, product: Property | None = None) -> Component:
+    """Make an empty VCALENDAR; ``product`` is somebody else's PRODID that is to stay."""
+    frame = (Property("VERSION", "", VERSION), product or Property("PRODID", "", PRODID))
+    return new_component("VCALENDAR", *frame, *properties)
+
+
+# --- reading ---
+
+
+class Nesting:
+    """Which components are open, by name, and the rules by which they open and close."""
+
+    __slots__ = ("object", "open")
+
+    def __init__(self) -> None:
+        self.open: list[str] = []
+        self.object = 0
+        """How many are open with the event or the like that is open; 0 when none is."""
+
+    def begin(self, name: str) -> bool:
+        """Open a component, as the last of ``open``; False when it is too deep to be one."""
+        if name in _OBJECTS or (name == "VTIMEZONE" and not self.object):
+            del self.open[1 if self.open[:1] == ["VCALENDAR"] else 0 :]
+            self.object = 0 if name == "VTIMEZONE" else len(self.open) + 1
+        elif name == "VCALENDAR" and not self.object:
+            self.open.clear()
+        elif len(self.open) - self.object >= MAX_DEPTH:
+            return False
+        self.open.append(name)
+        return True
+
+    def end(self, name: str) -> int:
+        """Close the innermost component of a name with all it holds.
+
+        Returns its place in ``open``, -1 when none is open that this may end: what is inside an
+        event cannot end what the event is inside of, but for the calendar.
+        """
+        place = len(self.open) - 1
+        lowest = self.object - 1 if self.object else 0
+        while place >= lowest and self.open[place] != name:
+            place -= 1
+        if place < lowest:
+            if name != "VCALENDAR" or self.open[:1] != [name]:
+                return -1
+            place = 0
+        del self.open[place:]
+        if place < self.object:
+            self.object = 0
+        return place
+
+
+class _Tree:
+    """Components as they open and close, each inside the one that is open."""
+
+    __slots__ = ("_nesting", "_open", "current")
+
+    def __init__(self) -> None:
+        self._nesting = Nesting()
+        self.current = Component("")
+        self._open = [self.current]
+
+    @property
+    def root(self) -> Component:
+        return self._open[0]
+
+    def edge(self, edge: str, name: str, source: bytes = b"", at: int = 0) -> bool:
+        """Let a component BEGIN or END; False when nothing does."""
+        return self._begin(name, source, at) if edge == "BEGIN" else self._end(name, source, at)
+
+    def take(self, name: str, text: str) -> bool:
+        """Take a component whole, read from its text; False where it would be a part of an event.
+
+        Then, as when it is long, it is to be read line by line.
+        """
+        if self._nesting.object or len(text) > MAX_SHARED:
+            return False
+        self._begin(name, b"", 0)
+        self._end(name, b"", 0)
+        self.current.content[-1] = _shared(text)
+        return True
+
+    def _begin(self, name: str, source: bytes, start: int) -> bool:
+        if not self._nesting.begin(name):
+            return False
+        del self._open[len(self._nesting.open) :]
+        self.current = Component(name, begin=source, start=start)
+        self._open[-1].keep(self.current)
+        self._open.append(self.current)
+        return True
+
+    def _end(self, name: str, source: bytes, stop: int) -> bool:
+        place = self._nesting.end(name) + 1
+        if not place:
+            return False
+        ended = self._open[place]
+        ended.closed = place == len(self._open) - 1
+        ended.end, ended.stop = source, stop
+        del self._open[place:]
+        self.current = self._open[-1]
+        return True
+
+
+def parse(body: bytes) -> Component:
+    """Read a body as a nameless component that holds its calendars; never raises.
+
+    Written again unchanged it is the same bytes, unless it is UTF-16 or has bare CRs as line ends.
+    """
+    texts = unfold(body).split("\n")
+    edges = [0, *(end.end() for end in _LINE_END.finditer(body)), len(body)]
+    sources = [body[start:stop] for start, stop in pairwise(edges)]
+    tree = _Tree()
+    _read(tree, zip(texts, sources if len(sources) == len(texts) else repeat(b""), strict=False))
+    return tree.root
+
+
+def read_text(text: str) -> Component:
+    """Like :func:`parse` for unfolded text: to be looked at, or written anew.
+
+    A VTIMEZONE may be one that other documents hold too, so nobody changes it.
+    """
+    tree = _Tree()
+    position = 0
+    for zone in _ZONE.finditer(text):
+        _read(tree, zip(_lines(text, position, zone.start()), repeat(b""), strict=False))
+        position = zone.start()
+        if tree.take("VTIMEZONE", zone[0]):
+            position = zone.end()
+    _read(tree, zip(_lines(text, position, len(text)), repeat(b""), strict=False))
+    return tree.root
+
+
+def _lines(text: str, start: int, stop: int) -> Iterator[str]:
+    return (line[0] for line in _LINE.finditer(text, start, stop))
+
+
+@lru_cache(maxsize=64)
+def _shared(text: str) -> Component:
+    """Read the text of one component; the zones of a calendar are the same again and again."""
+    tree = _Tree()
+    _read(tree, zip(_lines(text, 0, len(text)), repeat(b""), strict=False))
+    return tree.root.children[0]
+
+
+def _read(tree: _Tree, lines: Iterable[tuple[str, bytes]]) -> None:
+    current = tree.current
+    for text, source in lines:
+        prop = split_line(text)
+        if prop is None:
+            _keep_broken(current, text)
+        elif prop.name not in ("BEGIN", "END"):
+            current.properties.setdefault(prop.name, []).append(prop)
+        elif tree.edge(prop.name, name_in(text), source):
+            current = tree.current
+            continue
+        if source:
+            current.keep(text if prop is None else prop, source=source)
+        elif text:
+            current.content.append(text if prop is None else prop)
+
+
+def outline(text: str) -> Component:
+    """Read the components of a body alone, each with where it starts and stops; no properties.
+
+    The text may be folded; ``text[part.start : part.stop]`` has no line end.
+    """
+    tree = _Tree()
+    for edge in _EDGE.finditer(text):
+        begins = edge[1].upper() == "BEGIN"
+        at = edge.start() if begins else edge.end()
+        tree.edge("BEGIN" if begins else "END", edge[2].strip().upper(), at=at)
+    return tree.root
+
+
+def name_in(line: str) -> str:
+    """The component that a BEGIN or END names, in upper case."""
+    return line.partition(":")[2].strip().upper()
+
+
+def keep_property(component: Component, line: str) -> None:
+    """Note the property of a line, or that it cannot be taken apart."""
+    prop = split_line(line)
+    if prop is None:
+        _keep_broken(component, line)
+    else:
+        component.properties.setdefault(prop.name, []).append(prop)
+
+
+def _keep_broken(component: Component, line: str) -> None:
+    match = _NAME.match(line)
+    # In other letters it is prose: "Duration of the talk".
+    if match is not None and match[1] == match[1].upper():
+        component.broken[match[1]] = line
+
+
+# --- writing ---
+
+
+def write(component: Component, *, strict: bool = False) -> bytes:
+    """Write a component with all that it holds; a nameless one is its content alone.
+
+    What was not changed stays as it was read, byte for byte. ``strict`` folds every line anew,
+    with CRLF, and leaves out what is none. A component that never ended does not end here either.
+    """
+    pieces: list[bytes] = []
+    _write(component, strict, pieces)
+    for number, piece in enumerate(pieces[:-1]):
+        if piece[-1:] != b"\n":  # the last line of a body may have had no line end
+            pieces[number] = piece + b"\r\n"
+    return b"".join(pieces)
+
+
+def _write(component: Component, strict: bool, pieces: list[bytes]) -> None:
+    if component.name:
+        source = b"" if strict else component.begin
+        pieces.append(source or fold(f"BEGIN:{component.name}"))
+    sources = [] if strict else component.sources
+    for number, item in enumerate(component.content):
+        if isinstance(item, Component):
+            _write(item, strict, pieces)
+        elif sources and sources[number]:
+            pieces.append(sources[number])
+        elif isinstance(item, Property):
+            pieces.append(fold(item.line()))
+        elif not strict and item.strip():
+            pieces.append(fold(item))
+    if component.name and component.end is not None:
+        source = b"" if strict else component.end
+        pieces.append(source or fold(f"END:{component.name}"))
+
+
+def text_of(component: Component) -> str:
+    """The unfolded text of a component, without a line end."""
+    lines = [f"BEGIN:{component.name}"]
+    for item in component.content:
+        if isinstance(item, Component):
+            lines.append(text_of(item))
+        else:
+            lines.append(item.line() if isinstance(item, Property) else item)
+    if component.end is not None:
+        lines.append(f"END:{component.name}")
+    return "\n".join(lines)
+
+
+def changed(component: Component, change: Callable[[Property], Property]) -> Component:
+    """Return a component anew, with every property in it as ``change`` returns it."""
+    made = new_component(component.name)
+    for item in component.content:
+        if isinstance(item, Component):
+            made.keep(changed(item, change))
+        elif isinstance(item, Property):
+            made.add(change(item))
+    return made
