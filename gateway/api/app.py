@@ -30,7 +30,7 @@ from gateway.store.access.failure_counter import FailureCounter
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.schema import find_schema_problem
-from gateway.store.signals import open_live
+from gateway.store.signals import open_signals
 from gateway.store.threads import StoreThreads
 
 
@@ -49,17 +49,17 @@ def build_api(
     """
     app = web.Application(client_max_size=MAX_BODY)
     threads = StoreThreads(database)
-    live = open_live(database, listen_url=settings.listen_database_url)
+    signals = open_signals(database, listen_url=settings.listen_database_url)
     app[STATE] = ApiState(
         settings,
         threads,
         keyring,
         sync,
         clock,
-        live,
-        OncePerTurn(live.refresh),
+        signals,
+        OncePerTurn(signals.refresh),
         TimelineCache(
-            live,
+            signals,
             threads,
             policy=policy_of(settings),
             capacity=settings.timeline_cache_bytes,
@@ -103,5 +103,5 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
         task.cancel()
     await asyncio.gather(*tasks, state.reach.close(), return_exceptions=True)
     await asyncio.to_thread(state.guesses.close)
-    state.live.close()
+    state.signals.close()
     state.threads.close()

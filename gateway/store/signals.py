@@ -28,7 +28,7 @@ from gateway.store.access.principals import hash_secret
 from gateway.store.engine import GENERATION_CHANNEL, Database, new_id
 from gateway.store.objects.freshness import VERIFIED
 
-Version = tuple[int, int]
+StateVersion = tuple[int, int]
 Connection = psycopg.Connection[tuple[Any, ...]]
 KEYS = "keys"
 """The notification payload that stands for all API keys."""
@@ -51,7 +51,7 @@ _READ_VERSION = (
 _log = logger("live")
 
 
-class Live(Protocol):
+class ChangeSignals(Protocol):
     """Cheap, current look-ups for one event loop.
 
     What they say is true as of the last :meth:`refresh`, which every request calls first.
@@ -61,7 +61,7 @@ class Live(Protocol):
         """Notice what was committed until now."""
         ...
 
-    def version(self, principal_id: str) -> Version | None:
+    def version(self, principal_id: str) -> StateVersion | None:
         """Return the version of a principal's state; None when it cannot be known cheaply."""
         ...
 
@@ -91,17 +91,17 @@ class Live(Protocol):
         ...
 
 
-def open_live(database: Database, *, listen_url: str = "") -> Live:
-    """Return the live look-ups for this database.
+def open_signals(database: Database, *, listen_url: str = "") -> ChangeSignals:
+    """Return the change signals of this database.
 
     ``listen_url`` names the same database past a pooler, for the one connection that listens.
     """
     if database.is_sqlite:
-        return SqliteLive(database)
-    return PostgresqlLive(database, listen_url=listen_url)
+        return SqliteSignals(database)
+    return PostgresqlSignals(database, listen_url=listen_url)
 
 
-class SqliteLive:
+class SqliteSignals:
     """Reads the rows themselves, with one plain connection that never writes.
 
     SQLite says by ``PRAGMA data_version`` whether anybody committed since it was last asked; as
@@ -115,7 +115,7 @@ class SqliteLive:
         )
         self._connection.execute("PRAGMA busy_timeout=50")
         self._seen: object = None
-        self._read: dict[str, tuple[Version, int | None]] = {}
+        self._read: dict[str, tuple[StateVersion, int | None]] = {}
         self._keys: dict[str, ApiKey] = {}
 
     def refresh(self) -> None:
@@ -127,7 +127,7 @@ class SqliteLive:
         if seen is None or seen != self._seen:
             self._seen, self._read, self._keys = seen, {}, {}
 
-    def version(self, principal_id: str) -> Version | None:
+    def version(self, principal_id: str) -> StateVersion | None:
         """Return both generations of the principal."""
         known = self._known(principal_id)
         return None if known is None else known[0]
@@ -137,7 +137,7 @@ class SqliteLive:
         known = self._known(principal_id)
         return None if known is None else known[1]
 
-    def _known(self, principal_id: str) -> tuple[Version, int | None] | None:
+    def _known(self, principal_id: str) -> tuple[StateVersion, int | None] | None:
         known = self._read.get(principal_id)
         if known is None:
             try:
@@ -177,7 +177,7 @@ class _Deaf(Exception):
     """Notifications do not arrive on the listening connection."""
 
 
-class PostgresqlLive:
+class PostgresqlSignals:
     """Counts notifications on a listening connection of its own, in a thread."""
 
     def __init__(self, database: Database, *, listen_url: str = "") -> None:
@@ -203,7 +203,7 @@ class PostgresqlLive:
         """Whether all that was committed until some seconds ago has been heard of."""
         return time.monotonic() - self._heard_until < _DEAF_AFTER_S
 
-    def version(self, principal_id: str) -> Version | None:
+    def version(self, principal_id: str) -> StateVersion | None:
         """Return how often a change of the principal was heard of, in this connection's life.
 
         What this process committed itself counts at once: who booked and asks for slots does not

@@ -16,8 +16,7 @@ from gateway.store.accounts import calendars
 from gateway.store.accounts.accounts import Keyring, find_connection
 from gateway.store.engine import Database
 from gateway.store.objects import objects
-from gateway.store.signals import Live as LiveReader
-from gateway.store.signals import open_live
+from gateway.store.signals import ChangeSignals, open_signals
 from gateway.store.threads import StoreThreads
 from gateway.sync.scheduler import Worker
 from tests.api.conftest import AiohttpClient
@@ -35,7 +34,7 @@ class Quiet:
 
     live: Live
     worker: Worker
-    reader: LiveReader
+    reader: ChangeSignals
     cache: TimelineCache
 
     @property
@@ -101,7 +100,7 @@ async def quiet(
         live.ann.add_calendar("Third", calendar_id="third")
         assert (await live.connect(live.ann))[0] == 201
         await live.choose("Home", "Work", "Third")
-        reader, threads = open_live(database), StoreThreads(database)
+        reader, threads = open_signals(database), StoreThreads(database)
         made = Quiet(live, Worker(live.context), reader, TimelineCache(reader, threads))
         for _ in range(3):
             await made.poll()

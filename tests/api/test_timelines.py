@@ -19,7 +19,7 @@ from gateway.store.accounts.accounts import Keyring
 from gateway.store.booking import bookings
 from gateway.store.engine import Database
 from gateway.store.objects import objects
-from gateway.store.signals import open_live
+from gateway.store.signals import open_signals
 from gateway.store.threads import StoreThreads
 from tests.api.shaped import etag, shaped
 from tests.store.conftest import NOW, WINDOW, Place, place, prepared
@@ -123,13 +123,13 @@ async def test_a_change_is_seen_at_once_and_the_cache_stays_small(
     place: Place, keyring: Keyring
 ) -> None:
     _fill(place, [(n * HOUR, 600, FBType.BUSY) for n in range(100)])
-    live, threads = open_live(place.database), StoreThreads(place.database)
-    cache = TimelineCache(live, threads, capacity=60_000)
+    signals, threads = open_signals(place.database), StoreThreads(place.database)
+    cache = TimelineCache(signals, threads, capacity=60_000)
     entry = await cache.find(place.principal.id, NEXT, now=NOW)
     assert entry is not None
     assert await cache.find(place.principal.id, NEXT, now=NOW) is entry
     _fill(place, [(0, HOUR, FBType.BUSY)])
-    live.refresh()
+    signals.refresh()
     newer = await cache.find(place.principal.id, NEXT, now=NOW)
     assert newer is not None
     assert newer.timeline.row(0)[:2] == (NOW, NOW + HOUR)
@@ -151,12 +151,12 @@ async def test_a_change_is_seen_at_once_and_the_cache_stays_small(
     assert 0 < cache.bytes <= 60_000
     assert await cache.find("p_nobody", NEXT, now=NOW) is None
     threads.close()
-    live.close()
+    signals.close()
 
 
 async def test_many_askers_build_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     _fill(place, [(0, HOUR, FBType.BUSY)])
-    live, threads = open_live(place.database), StoreThreads(place.database)
+    signals, threads = open_signals(place.database), StoreThreads(place.database)
     reads = 0
     real = threads.read
 
@@ -167,7 +167,7 @@ async def test_many_askers_build_once(place: Place, monkeypatch: pytest.MonkeyPa
         return await real(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(threads, "read", counted)
-    cache = TimelineCache(live, threads)
+    cache = TimelineCache(signals, threads)
     began = time.monotonic()
     found = await asyncio.gather(
         *(cache.find(place.principal.id, NEXT, now=NOW) for _ in range(20))
@@ -176,4 +176,4 @@ async def test_many_askers_build_once(place: Place, monkeypatch: pytest.MonkeyPa
     assert reads == 1
     assert time.monotonic() - began < 5
     threads.close()
-    live.close()
+    signals.close()

@@ -11,7 +11,7 @@ import sqlalchemy
 
 from gateway.store.access import principals
 from gateway.store.engine import Database
-from gateway.store.signals import Live, PostgresqlLive, open_live
+from gateway.store.signals import ChangeSignals, PostgresqlSignals, open_signals
 from tests.store.conftest import Place, place
 from tests.store.relay import relayed
 
@@ -97,9 +97,9 @@ def _bump(place: Place) -> None:
         session.exec_driver_sql("UPDATE generations SET generation = generation + 1")
 
 
-def _opened(url: str, listen_url: str = "") -> PostgresqlLive:
-    live: Live = open_live(Database(url), listen_url=listen_url)
-    assert isinstance(live, PostgresqlLive)
+def _opened(url: str, listen_url: str = "") -> PostgresqlSignals:
+    live: ChangeSignals = open_signals(Database(url), listen_url=listen_url)
+    assert isinstance(live, PostgresqlSignals)
     return live
 
 

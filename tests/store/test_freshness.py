@@ -11,7 +11,7 @@ from gateway.store.engine import Database
 from gateway.store.operations import checkup
 from gateway.store.outbox import overview
 from gateway.store.schema import migrate
-from gateway.store.signals import Live, PostgresqlLive, open_live
+from gateway.store.signals import ChangeSignals, PostgresqlSignals, open_signals
 from tests.store.conftest import NOW, Place
 from tests.store.test_migrations import downgrade
 
@@ -32,7 +32,7 @@ def test_a_signal_is_raised_by_a_new_value_alone(place: Place) -> None:
     _run(database, "UPDATE upstream_calendars SET state = 'ok', synced_at = 500")
     migrate(database)
     assert _synced_at(place) == 500
-    live = open_live(database)
+    live = open_signals(database)
     try:
         _until(live, lambda: live.version(place.principal.id) is not None)
         for change, is_told in CHANGES:
@@ -71,17 +71,17 @@ def _synced_at(place: Place) -> int | None:
         return calendars.get_calendar(session, place.calendar_id).synced_at
 
 
-def _settle(database: Database, live: Live) -> None:
+def _settle(database: Database, live: ChangeSignals) -> None:
     """Wait until everything written so far has been heard of: notifications come in order."""
     live.refresh()
-    if isinstance(live, PostgresqlLive):
+    if isinstance(live, PostgresqlSignals):
         heard = live.version("keys")
         with database.write() as session:
             create_key(session, name="s", scopes=frozenset(), subaccount_id=None, now=NOW)
         _until(live, lambda: live.version("keys") != heard)
 
 
-def _until(live: Live, check: Callable[[], bool]) -> None:
+def _until(live: ChangeSignals, check: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
     live.refresh()
     while not check():

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from gateway.api.wire.shapes import Answer, Id, PageSize, Query, Request, unchanged
+from gateway.api.wire.shapes import Id, PageSize, Query, Request, Response, unchanged
 from gateway.api.wire.times import TimeText
 from gateway.core.recurrence.model import AllDay
 from gateway.core.subscriptions import is_subscription_address
@@ -27,7 +27,7 @@ class NewCredential(Request):
     email: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
 
 
-class CalendarOut(Answer):
+class CalendarOut(Response):
     """A calendar of the account, what it may be used for, and why not.
 
     ``linkable``: appointments may go there. ``conflictable``: it may block availability.
@@ -60,7 +60,7 @@ class CalendarOut(Answer):
     caldav: str | None
 
 
-class AccountProblem(Answer):
+class AccountProblem(Response):
     """Something of an account that could not be read: a calendar, or one member of it by name.
 
     ``since`` is when that was seen first, of members only.
@@ -73,7 +73,7 @@ class AccountProblem(Answer):
     since: TimeText | None
 
 
-class ConnectionOut(Answer):
+class ConnectionOut(Response):
     """The iCloud account of a person; ``state`` tells whether it is polled.
 
     ``problem`` is the account's own; ``problems`` are those of its calendars in use. ``synced_at``
@@ -92,7 +92,7 @@ class ConnectionOut(Answer):
     calendars: list[CalendarOut]
 
 
-class CalendarResult(Answer):
+class CalendarResult(Response):
     """What one run found out about a calendar in use.
 
     ``outcome``: ``read`` to its end, ``unchanged`` since it was read last, ``catching-up`` while
@@ -116,7 +116,7 @@ class SyncOut(ConnectionOut):
     results: list[CalendarResult]
 
 
-class CalendarList(Answer):
+class CalendarList(Response):
     """Every calendar of the account."""
 
     calendars: list[CalendarOut]
@@ -177,7 +177,7 @@ class ConnectionOptions(Request):
     trust_for_s: Annotated[int, Field(ge=60, le=31 * 86_400)]
 
 
-class PushOut(Answer):
+class PushOut(Response):
     """Something that has yet to reach iCloud; ``parked`` waits for a person."""
 
     id: str
@@ -201,13 +201,13 @@ class PushQuery(Query):
     limit: PageSize = 100
 
 
-class PushList(Answer):
+class PushList(Response):
     """Pushes, oldest first."""
 
     pushes: list[PushOut]
 
 
-class ProblemObject(Answer):
+class ProblemObject(Response):
     """An object that could not be understood; its time is unknown."""
 
     object: str
@@ -216,14 +216,14 @@ class ProblemObject(Answer):
     detail: str | None
 
 
-class PushCounts(Answer):
+class PushCounts(Response):
     """How many errands wait, and how many need a person."""
 
     pending: int
     parked: int
 
 
-class Overlap(Answer):
+class Overlap(Response):
     """A time at which an appointment lies on something else that is busy."""
 
     appointment: str
@@ -231,7 +231,7 @@ class Overlap(Answer):
     end: TimeText
 
 
-class PrincipalStatus(Answer):
+class PrincipalStatus(Response):
     """How a person's account stands."""
 
     principal: str
@@ -241,7 +241,7 @@ class PrincipalStatus(Answer):
     overlaps: list[Overlap]
 
 
-class ConnectionCounts(Answer):
+class ConnectionCounts(Response):
     """Connections by state; ``with_problem`` counts those whose last run did not end well."""
 
     ok: int
@@ -252,7 +252,7 @@ class ConnectionCounts(Answer):
     with_problem: int
 
 
-class Status(Answer):
+class Status(Response):
     """How everything this key can see stands."""
 
     principals: int

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from gateway.api.wire.shapes import Answer, Id, PageQuery, Request
+from gateway.api.wire.shapes import Id, PageQuery, Request, Response
 from gateway.api.wire.times import TimeText
 
 Resolution = Literal["kept", "restored"]
@@ -15,7 +15,7 @@ class ConflictQuery(PageQuery):
     resolved: bool = False
 
 
-class ConflictOut(Answer):
+class ConflictOut(Response):
     """An appointment that changed here and in iCloud; ``dropped`` says whose change was not kept.
 
     ``kind`` is what it was about: the time, the texts, or a change to something that was deleted
@@ -32,14 +32,14 @@ class ConflictOut(Answer):
     resolution: Resolution | None
 
 
-class ConflictPage(Answer):
+class ConflictPage(Response):
     """Conflicts, oldest first."""
 
     conflicts: list[ConflictOut]
     next: str | None
 
 
-class VersionOut(Answer):
+class VersionOut(Response):
     """One side; start and end are those of its first instance. Texts are null without ``admin``."""
 
     start: TimeText | None

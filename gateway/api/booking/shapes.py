@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from gateway.api.wire.shapes import (
-    Answer,
     ExternalId,
     Id,
     Label,
     Name,
     PageQuery,
     Request,
+    Response,
     unchanged,
 )
 from gateway.api.wire.times import Instant, TimeText
@@ -32,7 +32,7 @@ class NewHold(Request):
     ttl_s: Annotated[int, Field(ge=1, le=900)] = 300
 
 
-class HoldOut(Answer):
+class HoldOut(Response):
     """A reserved time; it is free again at ``expires_at``."""
 
     id: str
@@ -69,7 +69,7 @@ class AppointmentChanges(Request):
     allow_overlap: bool = False
 
 
-class AppointmentOut(Answer):
+class AppointmentOut(Response):
     """An appointment; ``push`` tells whether it has reached iCloud, and why not."""
 
     id: str
@@ -99,7 +99,7 @@ class AgendaQuery(PageQuery):
     end: Instant | None = None
 
 
-class AppointmentPage(Answer):
+class AppointmentPage(Response):
     """Appointments by start."""
 
     appointments: list[AppointmentOut]
@@ -115,7 +115,7 @@ class NewBlockedSlot(Request):
     title: Name = "Blocked"
 
 
-class BlockedSlotOut(Answer):
+class BlockedSlotOut(Response):
     """A blocked time; of a series start and end are those of the whole, null when open-ended."""
 
     id: str
@@ -126,7 +126,7 @@ class BlockedSlotOut(Answer):
     created_at: TimeText
 
 
-class BlockedSlotPage(Answer):
+class BlockedSlotPage(Response):
     """Blocked Slots by start."""
 
     blocked_slots: list[BlockedSlotOut]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from gateway.api.wire.shapes import Answer, Query, Request
+from gateway.api.wire.shapes import Query, Request, Response
 from gateway.api.wire.times import Instant, ZoneName
 
 
@@ -40,28 +40,28 @@ class GoogleQuery(Query):
     userIp: str | None = None  # noqa: N815
 
 
-class GoogleBusy(Answer):
+class GoogleBusy(Response):
     """One busy period."""
 
     start: str
     end: str
 
 
-class GoogleError(Answer):
+class GoogleError(Response):
     """Why a calendar has no answer."""
 
     domain: str
     reason: str
 
 
-class GoogleCalendar(Answer):
+class GoogleCalendar(Response):
     """One calendar's busy time."""
 
     busy: list[GoogleBusy]
     errors: list[GoogleError] | None = None
 
 
-class GoogleFreeBusy(Answer):
+class GoogleFreeBusy(Response):
     """The response body."""
 
     kind: str

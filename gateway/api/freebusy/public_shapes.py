@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gateway.api.freebusy.shapes import BusyPeriodOut
-from gateway.api.wire.shapes import Answer, Label, Query, Request
+from gateway.api.wire.shapes import Label, Query, Request, Response
 from gateway.api.wire.times import TimeText, parse_instant
 from gateway.core.ical.values import parse_duration
 
@@ -19,7 +19,7 @@ class NewFreeBusyToken(Request):
     detail: Literal["exact", "coarse"] = "coarse"
 
 
-class FreeBusyTokenOut(Answer):
+class FreeBusyTokenOut(Response):
     """A public address; its secret part is not kept."""
 
     id: str
@@ -37,7 +37,7 @@ class FreeBusyTokenWithPath(FreeBusyTokenOut):
     url: str
 
 
-class FreeBusyTokenList(Answer):
+class FreeBusyTokenList(Response):
     """The public addresses of a person, oldest first."""
 
     tokens: list[FreeBusyTokenOut]
@@ -84,7 +84,7 @@ class FreeBusyUrlQuery(Query):
     user: Annotated[str, Field(max_length=254)] | None = None
 
 
-class PublicFreeBusyOut(Answer):
+class PublicFreeBusyOut(Response):
     """Busy time behind a public address, in UTC."""
 
     start: TimeText

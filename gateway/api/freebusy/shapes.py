@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gateway.api.wire.shapes import Answer, Id, Query, Request
+from gateway.api.wire.shapes import Id, Query, Request, Response
 from gateway.api.wire.times import Instant, TimeText, ZoneName
 from gateway.core.availability.merge import BusyStatus
 from gateway.core.availability.policy import OnTentative, OnUnknown
@@ -49,7 +49,7 @@ def _is_plain(asked: FreeBusyQuery | FreeBusyRequest) -> bool:
     return asked.group_by is None and policies == ("block", "block")
 
 
-class BusyPeriodOut(Answer):
+class BusyPeriodOut(Response):
     """A merged period; ``end`` is exclusive."""
 
     start: TimeText
@@ -57,7 +57,7 @@ class BusyPeriodOut(Answer):
     status: BusyStatus
 
 
-class SourceOut(Answer):
+class SourceOut(Response):
     """A calendar that was asked, and how far it can be believed."""
 
     calendar: str
@@ -68,14 +68,14 @@ class SourceOut(Answer):
     problem: str | None
 
 
-class PolicyOut(Answer):
+class PolicyOut(Response):
     """What unknown and tentative time was counted as."""
 
     on_unknown: OnUnknown
     on_tentative: OnTentative
 
 
-class DayOut(Answer):
+class DayOut(Response):
     """The busy periods of one day in the asked zone, cut at midnight."""
 
     date: str
@@ -84,7 +84,7 @@ class DayOut(Answer):
     busy: list[BusyPeriodOut]
 
 
-class FreeBusyOut(Answer):
+class FreeBusyOut(Response):
     """Busy time of one principal; ``complete`` is false when part of it is unknown."""
 
     start: TimeText
@@ -98,7 +98,7 @@ class FreeBusyOut(Answer):
     days: list[DayOut] | None = None
 
 
-class PrincipalFault(Answer):
+class PrincipalFault(Response):
     """Why one of several principals has no answer."""
 
     pointer: str
@@ -106,7 +106,7 @@ class PrincipalFault(Answer):
     detail: str
 
 
-class FreeBusyAnswers(Answer):
+class FreeBusyAnswers(Response):
     """Answers by principal; a principal is either here or under ``errors``."""
 
     principals: dict[str, FreeBusyOut]
@@ -121,7 +121,7 @@ class ExplainQuery(Query):
     time_zone: ZoneName | None = None
 
 
-class ReasonOut(Answer):
+class ReasonOut(Response):
     """One object that counts in the window: how, by which rule, from where; never its title."""
 
     start: TimeText
@@ -136,7 +136,7 @@ class ReasonOut(Answer):
     age_s: int | None
 
 
-class UnknownOut(Answer):
+class UnknownOut(Response):
     """A span a source says nothing about."""
 
     start: TimeText
@@ -146,7 +146,7 @@ class UnknownOut(Answer):
     problem: str | None
 
 
-class ExplainOut(Answer):
+class ExplainOut(Response):
     """Why a time is blocked, unknown or free; ``truncated`` when there is more than shown."""
 
     start: TimeText

@@ -13,7 +13,7 @@ from gateway.api.process.guesses import Guesses
 from gateway.api.wire.shapes import Scope
 from gateway.core.errors import NotAllowed, NotAuthenticated
 from gateway.store.access.keys import ApiKey, find_key
-from gateway.store.signals import Live
+from gateway.store.signals import ChangeSignals
 from gateway.store.threads import StoreThreads
 
 _RANK: dict[str, int] = {"freebusy:read": 0, "platform": 1, "admin": 2}
@@ -22,11 +22,11 @@ MOST_REMEMBERED = 10_000
 
 
 async def authenticate(
-    request: web.Request, live: Live, threads: StoreThreads, guesses: Guesses
+    request: web.Request, signals: ChangeSignals, threads: StoreThreads, guesses: Guesses
 ) -> ApiKey:
     """Return the key of ``Authorization: Bearer …``; raises :class:`NotAuthenticated`.
 
-    It is remembered in ``live.keys`` under the header as it was sent: look there first. Raises
+    It is remembered in ``signals.keys`` under the header as it was sent: look there first. Raises
     :class:`TooManyRequests` without a look at the database when the caller guesses.
     """
     header = request.headers.get("Authorization", "")
@@ -37,8 +37,8 @@ async def authenticate(
     if not secret.isascii() or len(secret) > _LONGEST_KEY:
         raise NotAuthenticated("The API key is unknown or revoked.")
     guesses.check(request, secret)
-    remembered = live.keys
-    key = live.read_key(secret) or await threads.read(find_key, secret)
+    remembered = signals.keys
+    key = signals.read_key(secret) or await threads.read(find_key, secret)
     if key is None:
         guesses.wrong(request, secret)
         raise NotAuthenticated("The API key is unknown or revoked.")

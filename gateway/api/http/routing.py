@@ -193,7 +193,7 @@ def _endpoint(
     route: Route, api: ApiState
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     has_body = route.method in _WITH_BODY
-    recall, live = route.recall, api.live
+    recall, signals = route.recall, api.signals
     is_public = route.scope is None and "{token}" in route.path
     limits = api.public_limits if route.scope is None else api.limits
 
@@ -202,9 +202,9 @@ def _endpoint(
         now = api.clock()
         if route.scope is not None:
             api.refresh()
-            key = live.keys.get(request.headers.get("Authorization", ""))
+            key = signals.keys.get(request.headers.get("Authorization", ""))
             if key is None:
-                key = await authenticate(request, live, api.threads, api.guesses)
+                key = await authenticate(request, signals, api.threads, api.guesses)
             check_scope(key, route.scope)
             api.activity.note_key(key)
             if limits.quota:

@@ -15,7 +15,7 @@ from gateway.api.process.timelines import TimelineCache
 from gateway.api.process.turns import OncePerTurn
 from gateway.settings import Settings
 from gateway.store.accounts.accounts import Keyring
-from gateway.store.signals import Live
+from gateway.store.signals import ChangeSignals
 from gateway.store.threads import StoreThreads
 
 
@@ -23,7 +23,7 @@ from gateway.store.threads import StoreThreads
 class ApiState:
     """The parts the sidecar is made of; ``clock`` returns UTC epoch seconds.
 
-    ``refresh`` is that of ``live``, shared by the requests that arrived together.
+    ``refresh`` is that of ``signals``, shared by the requests that arrived together.
     """
 
     settings: Settings
@@ -31,7 +31,7 @@ class ApiState:
     keyring: Keyring
     sync: SyncService
     clock: Callable[[], float]
-    live: Live
+    signals: ChangeSignals
     refresh: OncePerTurn
     timelines: TimelineCache
     activity: Activity

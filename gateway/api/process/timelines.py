@@ -32,7 +32,7 @@ from gateway.observe import metrics
 from gateway.services.availability import USUAL_AFTER_S, USUAL_BEFORE_S, load_to_keep
 from gateway.store.access.principals import Principal
 from gateway.store.objects.instances import TooManyRows
-from gateway.store.signals import Live, Version
+from gateway.store.signals import ChangeSignals, StateVersion
 from gateway.store.threads import StoreThreads
 
 DEFAULT_BYTES = 64 * 1024 * 1024
@@ -52,7 +52,11 @@ class Rendered:
     """
 
     def __init__(
-        self, principal: Principal, timeline: Timeline, version: Version, policy: Policy = PLAIN
+        self,
+        principal: Principal,
+        timeline: Timeline,
+        version: StateVersion,
+        policy: Policy = PLAIN,
     ) -> None:
         self.principal = principal
         self.timeline = timeline
@@ -232,30 +236,30 @@ class TimelineCache:
 
     def __init__(
         self,
-        live: Live,
+        signals: ChangeSignals,
         threads: StoreThreads,
         *,
         policy: Policy = PLAIN,
         capacity: int = DEFAULT_BYTES,
     ) -> None:
-        self._live = live
+        self._signals = signals
         self._threads = threads
         self._policy = policy
         self._capacity = capacity
         self._entries: OrderedDict[str, Rendered] = OrderedDict()
-        self._too_large: dict[tuple[str, bool], Version] = {}
+        self._too_large: dict[tuple[str, bool], StateVersion] = {}
         self._building: dict[tuple[str, bool], asyncio.Future[Rendered | None]] = {}
         self.bytes = 0
         metrics().timeline_bytes.set_function(lambda: self.bytes)
 
     async def find(self, principal_id: str, window: Interval, *, now: int) -> Rendered | None:
-        """Return a timeline that is current as of the last ``live.refresh()``, built if need be.
+        """Return a timeline that is current as of the last ``refresh``, built if need be.
 
         It holds ``window`` as far as that is expanded. None when none can be trusted, or when
         there is no such principal.
         """
         found = self.peek(principal_id, window, now)
-        version = self._live.version(principal_id)
+        version = self._signals.version(principal_id)
         if found is not None or version is None:
             return found
         usual = now - USUAL_BEFORE_S <= window[0] and window[1] <= now + USUAL_AFTER_S
@@ -269,21 +273,21 @@ class TimelineCache:
         entry = self._entries.get(principal_id)
         if entry is None:
             return None
-        version = self._live.version(principal_id)
+        version = self._signals.version(principal_id)
         if version is None:
             self._drop(principal_id)
             return None
         timeline = entry.timeline
         if entry.version != version or now >= timeline.valid_until:
             return None
-        entry.note_verified(self._live.verified_at(principal_id))
+        entry.note_verified(self._signals.verified_at(principal_id))
         if not timeline.covers(window) and timeline.span != timeline.coverage:
             return None
         self._entries.move_to_end(principal_id)
         return entry
 
     async def _build_once(
-        self, principal_id: str, version: Version, now: int, usual: bool
+        self, principal_id: str, version: StateVersion, now: int, usual: bool
     ) -> Rendered | None:
         if self._too_large.get((principal_id, usual)) == version:
             return None
@@ -296,7 +300,7 @@ class TimelineCache:
         return built if built is not None and built.version == version else None
 
     async def _build(
-        self, principal_id: str, version: Version, now: int, usual: bool
+        self, principal_id: str, version: StateVersion, now: int, usual: bool
     ) -> Rendered | None:
         """Build under one version; if it moved meanwhile, nothing is kept."""
         try:
@@ -309,8 +313,8 @@ class TimelineCache:
                 self._too_large.clear()
             self._too_large[principal_id, usual] = version
             return None
-        self._live.refresh()
-        if self._live.version(principal_id) != version:
+        self._signals.refresh()
+        if self._signals.version(principal_id) != version:
             return None
         entry = Rendered(*found, version, self._policy)
         self._drop(principal_id)

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gateway.api.freebusy.shapes import ExplainOut
-from gateway.api.wire.shapes import Answer, Id, Name, PageQuery, Query, Request
+from gateway.api.wire.shapes import Id, Name, PageQuery, Query, Request, Response
 from gateway.api.wire.times import Instant, TimeText, ZoneName
 from gateway.core.availability.policy import OnTentative, OnUnknown
 from gateway.core.availability.slots import MINUTES_A_DAY, Hours
@@ -209,7 +209,7 @@ class SlotExplainQuery(Query):
     on_tentative: OnTentative | None = None
 
 
-class PersonSlot(Answer):
+class PersonSlot(Response):
     """What speaks against a slot for one person, and all that counts in its time and buffers."""
 
     principal: str
@@ -219,7 +219,7 @@ class PersonSlot(Answer):
     explanation: ExplainOut
 
 
-class SlotExplanation(Answer):
+class SlotExplanation(Response):
     """Why a slot is on offer or not; ``against`` are rules that hold whoever is asked."""
 
     start: TimeText
@@ -239,7 +239,7 @@ class SlotExplanation(Answer):
     people: list[PersonSlot]
 
 
-class ScheduleOut(Answer):
+class ScheduleOut(Response):
     """A schedule; ``working_hours`` null is any time."""
 
     id: str
@@ -265,14 +265,14 @@ class ScheduleOut(Answer):
     updated_at: TimeText
 
 
-class SchedulePage(Answer):
+class SchedulePage(Response):
     """Schedules, oldest first."""
 
     schedules: list[ScheduleOut]
     next: str | None
 
 
-class SlotOut(Answer):
+class SlotOut(Response):
     """A time on offer; ``principals`` says who is free, where there is more than one person."""
 
     start: TimeText
@@ -280,14 +280,14 @@ class SlotOut(Answer):
     principals: list[str] | None = None
 
 
-class SlotDayOut(Answer):
+class SlotDayOut(Response):
     """The slots that start on one day in the visitor's zone; days without slots are listed too."""
 
     date: str
     slots: list[SlotOut]
 
 
-class SlotsOut(Answer):
+class SlotsOut(Response):
     """Bookable slots; ``complete`` is false when part of what was looked at is unknown."""
 
     start: TimeText
@@ -322,7 +322,7 @@ class PersonalHours(Request):
     date_overrides: Overrides = Field(default_factory=dict)
 
 
-class PersonalHoursOut(Answer):
+class PersonalHoursOut(Response):
     """The hours of a person; ``written_by`` tells who set them last."""
 
     time_zone: str

@@ -54,8 +54,8 @@ def unchanged(value: object) -> Any:
     return Field(default=value, json_schema_extra=_without_default)
 
 
-class Answer(BaseModel):
-    """Base of every answer."""
+class Response(BaseModel):
+    """Base of every body that is sent."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -93,7 +93,7 @@ class PageQuery(Query):
     cursor: Cursor | None = None
 
 
-class Fault(Answer):
+class Fault(Response):
     """One culprit in a request."""
 
     pointer: str
@@ -101,7 +101,7 @@ class Fault(Answer):
     detail: str
 
 
-class Problem(Answer):
+class Problem(Response):
     """An error (RFC 9457)."""
 
     type: str
@@ -130,7 +130,7 @@ class SubaccountChanges(Request):
     external_id: ExternalId | None = unchanged(None)
 
 
-class SubaccountOut(Answer):
+class SubaccountOut(Response):
     """A tenant of the platform."""
 
     id: str
@@ -139,7 +139,7 @@ class SubaccountOut(Answer):
     created_at: TimeText
 
 
-class SubaccountPage(Answer):
+class SubaccountPage(Response):
     """Tenants, oldest first."""
 
     subaccounts: list[SubaccountOut]
@@ -172,7 +172,7 @@ class PrincipalQuery(PageQuery):
     external_id: ExternalId | None = None
 
 
-class PrincipalOut(Answer):
+class PrincipalOut(Response):
     """A person; ``caldav`` is the path of the calendar home."""
 
     id: str
@@ -185,7 +185,7 @@ class PrincipalOut(Answer):
     created_at: TimeText
 
 
-class PrincipalPage(Answer):
+class PrincipalPage(Response):
     """Persons, oldest first."""
 
     principals: list[PrincipalOut]
@@ -207,7 +207,7 @@ class LoginChanges(Request):
     show_mirrors: bool = unchanged(True)
 
 
-class LoginOut(Answer):
+class LoginOut(Response):
     """A login; its password is not kept."""
 
     id: str
@@ -227,7 +227,7 @@ class LoginWithPassword(LoginOut):
     caldav: str
 
 
-class LoginList(Answer):
+class LoginList(Response):
     """The logins of a person, oldest first."""
 
     logins: list[LoginOut]
@@ -241,7 +241,7 @@ class NewKey(Request):
     subaccount: Id | None = None
 
 
-class KeyOut(Answer):
+class KeyOut(Response):
     """An API key; its secret is not kept. ``subaccount`` null means all of them."""
 
     id: str
@@ -258,7 +258,7 @@ class KeyWithSecret(KeyOut):
     secret: str
 
 
-class KeyList(Answer):
+class KeyList(Response):
     """API keys, oldest first."""
 
     keys: list[KeyOut]

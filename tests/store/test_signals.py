@@ -1,4 +1,4 @@
-"""Live look-ups: every change an answer depends on changes the version, in every process."""
+"""Change signals: all that an answer depends on changes the version, in every process."""
 
 import socket
 import threading
@@ -16,31 +16,31 @@ from gateway.store.booking import bookings
 from gateway.store.engine import Database, Session, lock_principal
 from gateway.store.objects import collections, objects
 from gateway.store.operations import erasing
-from gateway.store.signals import Live, PostgresqlLive, Version, open_live
+from gateway.store.signals import ChangeSignals, PostgresqlSignals, StateVersion, open_signals
 from tests.store.conftest import NOW, Place, prepared
 from tests.store.relay import relayed
 
 
 @pytest.fixture
-def live(place: Place) -> Iterator[Live]:
+def signals(place: Place) -> Iterator[ChangeSignals]:
     """Look-ups of another process than the one that writes: a connection of its own."""
     other = Database(place.database.url.render_as_string(hide_password=False))
-    opened = open_live(other)
+    opened = open_signals(other)
     _until(opened, lambda: opened.version(place.principal.id) is not None)
     yield opened
     opened.close()
     other.close()
 
 
-def _until(live: Live, check: Callable[[], bool]) -> None:
+def _until(signals: ChangeSignals, check: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 5
-    while not _refreshed(live, check):
+    while not _refreshed(signals, check):
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
 
-def _refreshed(live: Live, check: Callable[[], bool]) -> bool:
-    live.refresh()
+def _refreshed(signals: ChangeSignals, check: Callable[[], bool]) -> bool:
+    signals.refresh()
     return check()
 
 
@@ -72,16 +72,18 @@ CHANGES: dict[str, Change] = {
 @pytest.mark.rule("R23")
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_every_change_an_answer_depends_on_is_seen(
-    place: Place, live: Live, change: Change
+    place: Place, signals: ChangeSignals, change: Change
 ) -> None:
-    before = live.version(place.principal.id)
+    before = signals.version(place.principal.id)
     with place.database.write() as session:
         change(session, place)
-    _until(live, lambda: live.version(place.principal.id) != before)
+    _until(signals, lambda: signals.version(place.principal.id) != before)
 
 
-def test_what_is_rolled_back_or_of_others_changes_nothing(place: Place, live: Live) -> None:
-    before = live.version(place.principal.id)
+def test_what_is_rolled_back_or_of_others_changes_nothing(
+    place: Place, signals: ChangeSignals
+) -> None:
+    before = signals.version(place.principal.id)
     with place.database.write() as session:
         other = principals.create_principal(
             session,
@@ -95,61 +97,61 @@ def test_what_is_rolled_back_or_of_others_changes_nothing(place: Place, live: Li
         raise ZeroDivisionError
     with place.database.write() as session:
         principals.update_principal(session, other.id, {"time_zone": "Asia/Tokyo"})
-    _settle(place, live)
-    assert live.version(place.principal.id) == before
+    _settle(place, signals)
+    assert signals.version(place.principal.id) == before
 
 
-def _settle(place: Place, live: Live) -> None:
+def _settle(place: Place, signals: ChangeSignals) -> None:
     """Wait until everything written so far has been heard of: keys are told in order."""
-    if isinstance(live, PostgresqlLive):
-        heard: Version | None = live.version("keys")
+    if isinstance(signals, PostgresqlSignals):
+        heard: StateVersion | None = signals.version("keys")
         with place.database.write() as session:
             create_key(session, name="s", scopes=frozenset(), subaccount_id=None, now=NOW)
-        _until(live, lambda: live.version("keys") != heard)
+        _until(signals, lambda: signals.version("keys") != heard)
 
 
-def test_a_revoked_key_is_not_found_any_more(place: Place, live: Live) -> None:
-    before = live.version("keys")
+def test_a_revoked_key_is_not_found_any_more(place: Place, signals: ChangeSignals) -> None:
+    before = signals.version("keys")
     with place.database.write() as session:
         key, secret = create_key(
             session, name="k", scopes=frozenset({"platform"}), subaccount_id=None, now=NOW
         )
-    if isinstance(live, PostgresqlLive):
-        _until(live, lambda: live.version("keys") != before)
-    live.refresh()
-    known = live.keys
+    if isinstance(signals, PostgresqlSignals):
+        _until(signals, lambda: signals.version("keys") != before)
+    signals.refresh()
+    known = signals.keys
     assert known == {}
     known["Bearer s"] = key
-    live.refresh()
-    assert live.keys == {"Bearer s": key}
-    read_without_asking = None if isinstance(live, PostgresqlLive) else key
-    assert live.read_key(secret) == read_without_asking
-    assert live.read_key("gw_unknown") is None
+    signals.refresh()
+    assert signals.keys == {"Bearer s": key}
+    read_without_asking = None if isinstance(signals, PostgresqlSignals) else key
+    assert signals.read_key(secret) == read_without_asking
+    assert signals.read_key("gw_unknown") is None
     with place.database.write() as session:
         delete_key(session, key.id)
-    _until(live, lambda: live.keys == {})
-    assert live.read_key(secret) is None
+    _until(signals, lambda: signals.keys == {})
+    assert signals.read_key(secret) is None
     known["Bearer late"] = key  # read before the change, remembered after it
-    assert live.keys == {}
+    assert signals.keys == {}
 
 
 def test_a_principal_that_does_not_exist_has_no_version(sqlite_database: Database) -> None:
-    live = open_live(sqlite_database)
-    assert live.version("nobody") is None
-    live.close()
+    signals = open_signals(sqlite_database)
+    assert signals.version("nobody") is None
+    signals.close()
 
 
 def test_a_lost_connection_makes_every_version_void(postgresql_database: Database) -> None:
-    live = open_live(postgresql_database)
-    _until(live, lambda: live.version("p_x") is not None)
-    before = live.version("p_x")
+    signals = open_signals(postgresql_database)
+    _until(signals, lambda: signals.version("p_x") is not None)
+    before = signals.version("p_x")
     with postgresql_database.write() as session:
         session.exec_driver_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE pid <> pg_backend_pid() AND datname = current_database()"
         )
-    _until(live, lambda: live.version("p_x") not in (None, before))
-    live.close()
+    _until(signals, lambda: signals.version("p_x") not in (None, before))
+    signals.close()
 
 
 @contextmanager
@@ -181,33 +183,33 @@ def _through_a_wire(url: sqlalchemy.URL) -> Iterator[tuple[str, threading.Event]
 @pytest.mark.rule("R23")
 def test_a_wire_that_went_dead_makes_every_version_void(postgresql_database: Database) -> None:
     with _through_a_wire(postgresql_database.url) as (url, passing):
-        live = open_live(Database(url))
-        _until(live, lambda: live.version("p_x") is not None)
+        signals = open_signals(Database(url))
+        _until(signals, lambda: signals.version("p_x") is not None)
         passing.clear()  # no reset, no end: nothing comes any more, as behind a firewall
-        _until(live, lambda: live.version("p_x") is None)
-        assert live.keys == {}
+        _until(signals, lambda: signals.version("p_x") is None)
+        assert signals.keys == {}
         passing.set()
-        _until(live, lambda: live.version("p_x") is not None)
-        live.close()
+        _until(signals, lambda: signals.version("p_x") is not None)
+        signals.close()
 
 
 @pytest.mark.rule("R27")
 @pytest.mark.parametrize("is_done", [True, False], ids=["committed", "rolled back"])
 def test_a_process_knows_its_own_commits_before_it_answers(place: Place, is_done: bool) -> None:
     """On PostgreSQL the notification comes later; a slot just booked was offered until then."""
-    live = open_live(place.database)
+    signals = open_signals(place.database)
     try:
-        _until(live, lambda: live.version(place.principal.id) is not None)
-        if isinstance(live, PostgresqlLive):
-            live._hear = lambda _payload: None  # type: ignore[method-assign]  # late for ever
-        before = live.version(place.principal.id)
+        _until(signals, lambda: signals.version(place.principal.id) is not None)
+        if isinstance(signals, PostgresqlSignals):
+            signals._hear = lambda _payload: None  # type: ignore[method-assign]  # late for ever
+        before = signals.version(place.principal.id)
         with suppress(ZeroDivisionError), place.database.write() as session:
             lock_principal(session, place.principal.id)
             span = (NOW, NOW + 60)
             bookings.create_hold(session, place.principal.id, span, expires_at=NOW + 300, now=NOW)
             if not is_done:
                 raise ZeroDivisionError
-        live.refresh()
-        assert (live.version(place.principal.id) != before) == is_done
+        signals.refresh()
+        assert (signals.version(place.principal.id) != before) == is_done
     finally:
-        live.close()
+        signals.close()
