@@ -6,18 +6,19 @@ this at once: doing it twice changes nothing.
 
 import asyncio
 import time
-from dataclasses import replace
 from functools import partial
-from zoneinfo import ZoneInfo
 
-from gateway.core.errors import NotFound, SecretUnreadable
+from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
-from gateway.core.recurrence.expand import BusyRules, Expansion, default_window
+from gateway.core.recurrence.expand import Expansion, default_window
 from gateway.expansion.prepare import unknown_expansion
-from gateway.store.access import principals
-from gateway.store.accounts import accounts, calendars
-from gateway.store.booking import bookings
-from gateway.store.engine import Session, lock_principal
+from gateway.services.expansions import (
+    finish_extension,
+    load_outdated,
+    load_rules,
+    rules_of,
+    write_extended,
+)
 from gateway.store.objects import expansions, horizons
 from gateway.store.objects.expansions import Outdated
 from gateway.sync.context import SyncContext
@@ -27,9 +28,6 @@ DAY_S = 86_400
 PRINCIPALS_AT_ONCE = 20
 YIELDED = 3
 """How many times as long as one principal takes is left to others before the next."""
-
-Rules = tuple[ZoneInfo, frozenset[str]]
-"""A person's zone and own addresses."""
 
 
 async def extend_windows(context: SyncContext, *, limit: int = PRINCIPALS_AT_ONCE) -> int:
@@ -89,16 +87,18 @@ async def extend_principal(context: SyncContext, principal_id: str, window: Inte
     try:
         rules = await context.store.read(load_rules, principal_id)
         after = ""
-        while batch := await context.store.read(_load_batch, context, principal_id, window, after):
+        while batch := await _load_batch(context, principal_id, window, after):
             there = [item for item in batch if not item.is_lost]
             jobs = [(item.body, rules_of(item, *rules)) for item in there]
             done = await context.expander.expand(jobs, window)
             pairs = [*zip(there, done, strict=True), *_unknown(batch, window)]
-            current = await context.store.write_repeatable(_write, principal_id, rules, pairs)
+            current = await context.store.write_repeatable(
+                write_extended, principal_id, rules, pairs
+            )
             # What was expanded under rules that changed meanwhile is done again from the start.
             after = batch[-1].id if current == rules else ""
             rules = current
-        return await context.store.write_repeatable(_finish, principal_id, window)
+        return await context.store.write_repeatable(finish_extension, principal_id, window)
     except NotFound:
         return False  # the principal was deleted meanwhile
 
@@ -113,63 +113,9 @@ def _unknown(batch: list[Outdated], window: Interval) -> list[tuple[Outdated, Ex
     ]
 
 
-def load_rules(session: Session, principal_id: str) -> Rules:
-    """Return the zone of a person and the addresses that mean this person."""
-    zone = ZoneInfo(principals.get_principal(session, principal_id).time_zone)
-    return zone, bookings.owner_addresses(session, principal_id)
-
-
-def _load_batch(
-    session: Session, context: SyncContext, principal_id: str, window: Interval, after: str
+async def _load_batch(
+    context: SyncContext, principal_id: str, window: Interval, after: str
 ) -> list[Outdated]:
-    found = expansions.outdated_objects(session, principal_id, window, after=after, limit=BATCH)
-    return [load_body(session, context, item) for item in found]
-
-
-def load_body(session: Session, context: SyncContext, item: Outdated) -> Outdated:
-    """Fill in the body of an object that is kept encrypted because it cannot be served.
-
-    One that cannot be decrypted any more is *lost*: it is fetched again by the next run over its
-    account, and until then its time is unknown.
-    """
-    if item.body or item.served:
-        return item
-    try:
-        raw = accounts.load_secret(
-            session, context.keyring, f"{item.collection_id}/{item.name}", "raw"
-        )
-    except (NotFound, SecretUnreadable):
-        return replace(item, is_lost=True)
-    return replace(item, body=raw)
-
-
-def rules_of(item: Outdated, zone: ZoneInfo, addresses: frozenset[str]) -> BusyRules:
-    """Return the rules by which an object of such a person counts."""
-    return BusyRules(
-        zone=zone,
-        owner_addresses=addresses,
-        all_day=item.all_day,
-        always_busy=item.kind == "appointment",
+    return await context.store.read(
+        load_outdated, context.keyring, principal_id, window, after=after, limit=BATCH
     )
-
-
-def _write(
-    session: Session,
-    principal_id: str,
-    rules: Rules,
-    done: list[tuple[Outdated, Expansion]],
-) -> Rules:
-    """Write what was expanded under the rules that still hold; returns these."""
-    lock_principal(session, principal_id)
-    current = load_rules(session, principal_id)
-    if current == rules:
-        expansions.replace_expansions(session, principal_id, done)
-        for item, _ in done:
-            if item.is_lost:
-                calendars.refetch_object(session, item.id)
-    return current
-
-
-def _finish(session: Session, principal_id: str, window: Interval) -> bool:
-    lock_principal(session, principal_id)
-    return expansions.finish_extension(session, principal_id, window)

@@ -1,0 +1,184 @@
+"""Use cases live in ``services``: nobody else locks a person, counts a generation or writes rows.
+
+The two doors, the commands and the background work call a function of ``services`` for that. What
+a process notes about its own work is excused: nobody's calendar, and no lock is taken for it.
+"""
+
+import ast
+from collections.abc import Iterator
+
+from gateway.store.accounts.accounts import Keyring
+from tests.contract.writers import ROOT, guards, imported, mentioned, writers
+from tests.store.conftest import Place, place
+from tests.store.statements import record
+
+__all__ = ["place"]  # a fixture
+
+OUTSIDE = ("gateway/api", "gateway/cli", "gateway/sync", "storage_plugin")
+
+ENDS_OF_RUNS = {"accounts.runs.note_crash", "accounts.runs.note_run"}
+"""Written by whoever holds the account's lease, in one statement that asks for it; they count the
+person's generation themselves."""
+
+OF_THE_PROCESS = ENDS_OF_RUNS | {
+    # who works on which account, and how that ended
+    "accounts.leases.claim_due",
+    "accounts.leases.free_lease",
+    "accounts.leases.free_leases",
+    "accounts.leases.note_active",
+    "accounts.leases.postpone_sync",
+    "accounts.leases.renew_lease",
+    "accounts.leases.revive_refused",
+    "accounts.leases.try_lease",
+    "accounts.leases.want",
+    "accounts.runs.note_idle",
+    # who was here, how often, and which answer was given
+    "access.idempotency.record_answer",
+    "access.idempotency.release",
+    "access.idempotency.renew",
+    "access.idempotency.reserve",
+    "access.keys.note_keys_used",
+    "access.principals.note_login_seen",
+    "access.rate_counts.add_counts",
+    "operations.heartbeats.beat",
+    "operations.heartbeats.end",
+    # how far ahead somebody looks
+    "objects.horizons.ask_horizon",
+    # erasing what was hidden before or has had its time, a piece at a time
+    "access.idempotency.forget_expired",
+    "booking.bookings.delete_expired_holds",
+    "objects.horizons.forget_horizons",
+    "operations.erasing.erase_piece",
+    "operations.erasing.erase_some",
+    # an installation is made, or upgraded
+    "accounts.key_checks.bind_keyring",
+    "accounts.key_checks.replace_unused_keys",
+}
+
+OWED = {
+    "gateway/api/booking/handlers.py": "bookings and appointments",
+    "gateway/sync/push": "what comes back of our own objects, and the outbox",
+    "storage_plugin": "objects and local calendars of native clients",
+}
+"""Who still writes, and what. This list only gets shorter: an entry that is not needed fails."""
+
+UNITS_OWED = {
+    "gateway/api/booking/handlers.py",
+    "gateway/api/freebusy/google.py",
+    "gateway/api/freebusy/handlers.py",
+    "gateway/api/freebusy/public.py",
+    "gateway/api/schedules/explain.py",
+    "gateway/api/schedules/handlers.py",
+}
+"""Where handlers still hold units of their own."""
+
+
+def _modules(*rooms: str) -> Iterator[tuple[str, ast.Module]]:
+    for room in rooms:
+        place = ROOT / room
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            name = str(path.relative_to(ROOT))
+            yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _faults(*rooms: str) -> Iterator[tuple[str, str]]:
+    """Yield file and what it does there that belongs into ``services``."""
+    for file, tree in _modules(*rooms):
+        yield from ((file, f"{file}:{line} {name}") for name, line in _faults_of(tree))
+
+
+def _faults_of(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    known = writers() | guards()
+    for name, line in mentioned(tree, imported(tree)):
+        short = name.removeprefix("gateway.store.")
+        if name in known and short not in OF_THE_PROCESS:
+            yield short, line
+
+
+def test_only_services_lock_count_and_write() -> None:
+    faults = [told for file, told in _faults(*OUTSIDE) if not file.startswith(tuple(OWED))]
+    assert faults == [], "call a function of gateway.services"
+
+
+HANDLER = """
+from gateway.store.access import principals as people
+from gateway.store.engine import lock_principal
+
+async def rename(call):
+    def unit(session):
+        lock_principal(session, call.id)
+        people.get_principal(session, call.id)
+    await call.write(people.update_principal, call.id, {})
+    return await call.commit(unit)
+"""
+
+
+def test_a_handler_that_does_it_itself_is_noticed() -> None:
+    tree = ast.parse(HANDLER)
+    assert set(_faults_of(tree)) == {
+        ("engine.lock_principal", 7),
+        ("access.principals.update_principal", 9),
+    }
+    assert [_takes_session(node) for node in _nested(tree, inside=False)] == [True]
+
+
+def test_what_is_owed_is_still_owed() -> None:
+    gone = [name for name in OWED if not (ROOT / name).exists()]
+    paid = [name for name in OWED if name not in gone and not list(_faults(name))]
+    assert gone + paid == [], "take it off OWED"
+
+
+def test_what_a_process_notes_takes_no_lock() -> None:
+    guarding = {name.removeprefix("gateway.store.") for name in guards()}
+    assert guarding & OF_THE_PROCESS == ENDS_OF_RUNS
+
+
+def test_the_source_tells_of_every_function_that_is_seen_to_write(
+    place: Place, keyring: Keyring
+) -> None:
+    """What the functions of the store send to a database is what their source was read to do."""
+    seen = {
+        statement.function
+        for statement in record(place.database, place, keyring)
+        if statement.sql.lstrip().startswith(("INSERT", "UPDATE", "DELETE"))
+    }
+    told = {".".join(name.split(".")[-2:]) for name in writers()}
+    assert len(seen) > 100
+    assert seen - told == set()
+
+
+def test_no_handler_holds_a_unit_of_its_own() -> None:
+    """A handler parses, makes one call and renders; what takes a session has a name in services."""
+    found = {
+        f"{file}:{node.lineno}"
+        for file, tree in _modules("gateway/api")
+        if file not in UNITS_OWED
+        for node in _nested(tree, inside=False)
+        if _takes_session(node)
+    }
+    assert found == set()
+    assert {file for file in UNITS_OWED if not _holds_units(file)} == set(), "take it off"
+
+
+def _holds_units(file: str) -> bool:
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    return any(_takes_session(node) for node in _nested(tree, inside=False))
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+
+def _nested(node: ast.AST, *, inside: bool) -> Iterator[Function]:
+    """Yield functions inside of functions."""
+    for child in ast.iter_child_nodes(node):
+        is_function = isinstance(child, Function)
+        if is_function and inside:
+            yield child
+        yield from _nested(child, inside=inside or is_function)
+
+
+def _takes_session(node: Function) -> bool:
+    return any(
+        one.arg == "session" or (one.annotation and ast.unparse(one.annotation) == "Session")
+        for one in (*node.args.posonlyargs, *node.args.args)
+    )
