@@ -113,6 +113,11 @@ def load_to_keep(
     return principal, timeline
 
 
+def blocking_calendars(session: Session, principal_id: str) -> list[str]:
+    """Return the ids of the collections that count for a person, for :func:`blocking_time`."""
+    return _ids(list_sources(session, principal_id))
+
+
 def blocking_time(
     session: Session,
     principal_id: str,

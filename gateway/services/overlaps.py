@@ -4,10 +4,9 @@ Nothing of it was sold: a booking is checked (R27). What comes to lie there afte
 """
 
 from gateway.core.intervals import DAY, Interval, intersect
-from gateway.services.availability import blocking_time
+from gateway.services.availability import blocking_calendars, blocking_time
 from gateway.store.booking.bookings import list_appointments
 from gateway.store.engine import Session
-from gateway.store.objects.instances import list_sources
 
 LOOKED_AT = 200
 AHEAD_S = 400 * DAY
@@ -19,7 +18,7 @@ def overlaps_of(session: Session, principal_id: str, *, now: int) -> list[tuple[
     At most :data:`LOOKED_AT` appointments from ``now`` on are looked at; pairs of appointment id
     and UTC epoch seconds.
     """
-    ids = [source.collection_id for source in list_sources(session, principal_id)]
+    ids = blocking_calendars(session, principal_id)
     found: list[tuple[str, Interval]] = []
     window = (now, now + AHEAD_S)
     for row in list_appointments(session, [principal_id], window=window, limit=LOOKED_AT):

@@ -13,8 +13,8 @@ from gateway.core.recurrence.model import BusyRules
 from gateway.store.access.principals import get_principal
 from gateway.store.engine import Session
 from gateway.store.objects.collections import Collection
-from gateway.store.objects.instances import Span, names_in_range, spans_beyond
 from gateway.store.objects.objects import StoredObject, find_objects, list_objects
+from gateway.store.objects.time_ranges import Span, names_in_range, spans_beyond
 from storage_plugin.http.effort import Effort
 from storage_plugin.http.state import current_state
 from storage_plugin.reports.filters import (

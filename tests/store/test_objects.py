@@ -13,7 +13,7 @@ from gateway.core.intervals import clip
 from gateway.core.status import FBType
 from gateway.store.accounts import calendars
 from gateway.store.engine import Database
-from gateway.store.objects import collections, objects
+from gateway.store.objects import collections, objects, time_ranges
 from gateway.store.objects import instances as busy
 from tests.store.conftest import NOW, WINDOW, Place, prepared
 from tests.store.rows import busy_rows
@@ -122,16 +122,16 @@ def test_free_rows_are_ranges_but_not_busy(place: Place) -> None:
     with place.database.write() as session:
         objects.save_object(session, place.mirror, free, now=NOW)
         assert busy_rows(session, place.principal.id, WINDOW, [place.mirror.id]) == []
-        assert busy.names_in_range(session, place.mirror.id, NOW, NOW + 1) == {"free.ics"}
-        assert busy.names_in_range(session, place.mirror.id, None, NOW) == set()
-        assert busy.names_in_range(session, place.mirror.id, NOW + HOUR, None) == set()
+        assert time_ranges.names_in_range(session, place.mirror.id, NOW, NOW + 1) == {"free.ics"}
+        assert time_ranges.names_in_range(session, place.mirror.id, None, NOW) == set()
+        assert time_ranges.names_in_range(session, place.mirror.id, NOW + HOUR, None) == set()
 
 
 def test_an_instance_without_length_is_found_where_it_starts(place: Place) -> None:
     with place.database.write() as session:
         objects.save_object(session, place.mirror, prepared("dot.ics", (NOW, NOW)), now=NOW)
-        assert busy.names_in_range(session, place.mirror.id, NOW, NOW + 1) == {"dot.ics"}
-        assert busy.names_in_range(session, place.mirror.id, NOW + 1, NOW + 2) == set()
+        assert time_ranges.names_in_range(session, place.mirror.id, NOW, NOW + 1) == {"dot.ics"}
+        assert time_ranges.names_in_range(session, place.mirror.id, NOW + 1, NOW + 2) == set()
 
 
 @settings(
@@ -155,7 +155,7 @@ def test_long_spans_are_found_from_anywhere(
         objects.save_object(session, place.mirror, prepared("long.ics", span), now=NOW)
         rows = busy_rows(session, place.principal.id, window, [place.mirror.id])
         spans = busy.busy_spans(session, place.principal.id, window, [place.mirror.id])
-        names = busy.names_in_range(session, place.mirror.id, *window)
+        names = time_ranges.names_in_range(session, place.mirror.id, *window)
     overlap = (max(span[0], window[0]), min(span[1], window[1]))
     if overlap[0] >= overlap[1]:
         assert (rows, spans, names) == ([], {}, set())

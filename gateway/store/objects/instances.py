@@ -1,6 +1,7 @@
-"""Reading instances: who is busy when, and which objects lie in a time range.
+"""What blocks whom, and why: the calendars that count, and their instances in a window.
 
-Nothing here parses iCalendar. A read is one indexed range scan: no row is longer than
+For :mod:`gateway.services.availability`, which makes answers of it; a contract keeps it the only
+reader. Nothing here parses iCalendar. A read is one indexed range scan: no row is longer than
 :data:`gateway.store.objects.objects.PIECE_S`, so it starts that much before the window.
 """
 
@@ -19,7 +20,7 @@ from gateway.core.recurrence.model import NOT_UNDERSTOOD
 from gateway.core.status import BLOCKING, FBType
 from gateway.store.engine import Session, chunks, joined
 from gateway.store.objects.freshness import synced_at
-from gateway.store.objects.objects import PIECE_S, get_coverage
+from gateway.store.objects.objects import PIECE_S
 from gateway.store.tables import (
     collections,
     connections,
@@ -270,70 +271,3 @@ def reasons_in(
     )
     rows = session.execute(query)
     return [Reason(row[0], row[1], FBType(row[2]), *row[3:]) for row in rows]
-
-
-def names_in_range(
-    session: Session, collection_id: str, start: int | None, end: int | None
-) -> set[str]:
-    """Return the names of members with an instance in the range (RFC 4791 9.9), FREE included.
-
-    None is an open end. An instance without length counts where it starts.
-    """
-    conditions = [instances.c.collection_id == collection_id]
-    if start is not None:
-        touches = or_(
-            instances.c.end > start,
-            and_(instances.c.end == instances.c.start, instances.c.start >= start),
-        )
-        conditions += [instances.c.start > start - PIECE_S - 1, touches]
-    if end is not None:
-        conditions.append(instances.c.start < end)
-    query = select(objects.c.name).where(
-        objects.c.id.in_(select(instances.c.object_id).where(*conditions))
-    )
-    return {row.name for row in session.execute(query)}
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The outer bounds of a member, UTC epoch seconds; an open end is far away."""
-
-    name: str
-    recurring: bool
-    first_start: int
-    last_end: int
-
-
-def spans_beyond(
-    session: Session, principal_id: str, collection_id: str, start: int, end: int
-) -> list[Span]:
-    """List the members whose bounds touch the part of a range they are not expanded over.
-
-    Members without a known start (VTODO without dates, what could not be understood) are in every
-    range: nothing proves that they are not. Inside the covered span there are no others.
-    """
-    bounds = objects.c
-    covered = get_coverage(session, principal_id)
-    if covered is not None and covered[0] <= start and end <= covered[1]:
-        query = select(bounds.name).where(
-            bounds.collection_id == collection_id, bounds.first_start.is_(None), bounds.served
-        )
-        return [Span(row[0], False, start, end) for row in session.execute(query)]
-    low, high = func.coalesce(bounds.first_start, start), func.coalesce(bounds.last_end, end)
-    beyond = or_(
-        bounds.first_start.is_(None),
-        and_(bounds.expanded_from > start, low < bounds.expanded_from),
-        and_(bounds.expanded_until < end, high > bounds.expanded_until),
-        and_(bounds.expanded_until < end, bounds.open_ended),
-    )
-    query = select(bounds.name, bounds.recurring, low, high).where(
-        bounds.collection_id == collection_id,
-        bounds.served,
-        beyond,
-        low < end,
-        or_(high > start, and_(low == high, low >= start), bounds.open_ended),
-    )
-    return [
-        Span(row[0], row[1] and row[2] is not None, row[2], row[3])
-        for row in session.execute(query)
-    ]
