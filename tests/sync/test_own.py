@@ -374,15 +374,15 @@ async def test_an_adopted_time_is_read_in_the_zone_that_holds_when_it_is_written
     )
     pushed.account.put("home", theirs, name_of(pushed))
     moves = [{"time_zone": "America/New_York"}]
-    judge = own._judge
+    decide = own.decide
 
-    def judge_and_move(*args: Any, **kwargs: Any) -> object:
-        verdict = judge(*args, **kwargs)
+    def decide_and_move(*args: Any, **kwargs: Any) -> object:
+        decision = decide(*args, **kwargs)
         while moves:
             with pushed.database.write() as session:
                 update_principal(session, pushed.principal_id, moves.pop())
-        return verdict
+        return decision
 
-    monkeypatch.setattr(own, "_judge", judge_and_move)
+    monkeypatch.setattr(own, "decide", decide_and_move)
     await pushed.sync()
     assert busy_spans(pushed) == [(at("20261001T040000"), at("20261002T040000"))]

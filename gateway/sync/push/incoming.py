@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from gateway.core.appointments.adoption import Times, judge_times
-from gateway.core.appointments.meaning import adopt_times, same_meaning, same_times
-from gateway.core.appointments.upstream_body import has_guests
+from gateway.core.appointments.reconcile import Decision, Reading, decide
 from gateway.core.errors import (
-    InvalidCalendarData,
     UpstreamError,
     UpstreamForbidden,
     UpstreamNotFound,
@@ -21,13 +18,14 @@ from gateway.core.errors import (
 )
 from gateway.core.ical.objects import parse_calendar_object, peek_uid
 from gateway.core.recurrence.expand import BusyRules, default_window
+from gateway.core.recurrence.model import Expansion
 from gateway.expansion.prepare import RawObject
 from gateway.store.access.principals import get_principal
 from gateway.store.accounts import calendars
 from gateway.store.accounts.accounts import Connection
 from gateway.store.accounts.calendars import UpstreamCalendar
 from gateway.store.booking import bookings
-from gateway.store.booking.conflicts import ConflictKind, Side, count_refused, record_conflict
+from gateway.store.booking.conflicts import count_refused, record_conflict
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects import collections, objects
 from gateway.store.objects.objects import PreparedObject, StoredObject
@@ -41,13 +39,12 @@ CONTESTED_S = 3600
 MOST_REFUSED = 3
 """Of so many unusable times found upstream within that span the next is not answered by writing."""
 
-GUESTS = "guests-added-upstream"
 LISTED_UNREADABLE = "incomplete-answer"
 _ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _Own:
+class OwnObject:
     """An own object as it is here, read in one unit; ``waiting``: a change has yet to go up.
 
     ``zone`` and ``addresses`` are its owner's: times are read by them. ``contested``: times found
@@ -61,18 +58,35 @@ class _Own:
     addresses: frozenset[str]
     contested: bool
 
+    def decide(self, theirs: RawObject | None, *, now: int) -> Decision:
+        """Decide about what iCloud holds of it now; an ETag that was seen before is no news."""
+        is_seen = theirs is not None and theirs.etag == self.row.upstream_etag
+        return decide(
+            theirs.body if theirs is not None and is_seen else self.row.base_body,
+            self.row.sent_body,
+            self.local.body if self.local is not None else None,
+            theirs.body if theirs is not None else None,
+            self.waiting,
+            Reading(
+                BusyRules(ZoneInfo(self.zone), self.addresses, always_busy=True),
+                default_window(now),
+                self.contested,
+            ),
+        )
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """What a version found upstream means here: a new time, conflicts, something to put back.
 
-    ``emptied``: no instance is left of it, which is a deletion.
-    """
-
-    prepared: PreparedObject | None = None
-    conflicts: tuple[tuple[ConflictKind, Side, bytes], ...] = ()
-    put_back: bool = False
-    emptied: bool = False
+def load_own(session: Session, ledger_id: str, now: int) -> OwnObject:
+    """Read an own object with all that a decision about it needs."""
+    row = outbox.get_ledger_row(session, ledger_id)
+    local = objects.find_object_by_id(session, row.object_id) if row.object_id else None
+    return OwnObject(
+        row=row,
+        local=local,
+        waiting=outbox.has_errand(session, ledger_id),
+        zone=get_principal(session, row.principal_id).time_zone,
+        addresses=bookings.owner_addresses(session, row.principal_id),
+        contested=count_refused(session, ledger_id, since=now - CONTESTED_S) >= MOST_REFUSED,
+    )
 
 
 async def take_version(
@@ -84,125 +98,36 @@ async def take_version(
 ) -> bool:
     """Take what iCloud holds of an own object now; returns whether the appointment changed.
 
-    The time is iCloud's, the texts are the platform's and go back up, everything else found there
-    stays. What either side loses by that is kept as a conflict. A move to another calendar or
-    name is followed.
+    What that means is decided by :mod:`gateway.core.appointments.reconcile`. A move to another
+    calendar or name is followed.
     """
     for _ in range(_ATTEMPTS):
-        own = await context.store.read(_load_own, ledger_id, context.now())
-        verdict = _judge(own, raw, now=context.now())
+        own = await context.store.read(load_own, ledger_id, context.now())
+        decision = own.decide(raw, now=context.now())
         done = await context.store.write(
-            _write_version, own, connection.id, calendar, raw, verdict, now=context.now()
+            _apply_version, own, connection.id, calendar, raw, decision, now=context.now()
         )
         if done:
-            return verdict.prepared is not None
+            return decision.body is not None
     return False  # somebody edits it right now; the next pull sees the same ETag again
 
 
-def _load_own(session: Session, ledger_id: str, now: int) -> _Own:
-    row = outbox.get_ledger_row(session, ledger_id)
-    local = objects.find_object_by_id(session, row.object_id) if row.object_id else None
-    return _Own(
-        row=row,
-        local=local,
-        waiting=outbox.has_errand(session, ledger_id),
-        zone=get_principal(session, row.principal_id).time_zone,
-        addresses=bookings.owner_addresses(session, row.principal_id),
-        contested=count_refused(session, ledger_id, since=now - CONTESTED_S) >= MOST_REFUSED,
-    )
-
-
-def _judge(own: _Own, raw: RawObject, *, now: int) -> _Verdict:
-    local, row = own.local, own.row
-    if raw.etag == row.upstream_etag:
-        return _Verdict()
-    # What we know to have been there: as last seen, and as sent when no answer came.
-    known = [body for body in (row.base_body, row.sent_body) if body is not None]
-    if local is None:  # withdrawn here, its deletion is on the way
-        lost = bool(known) and not any(same_meaning(body, raw.body) for body in known)
-        return _Verdict(conflicts=(("deleted-here", "upstream", raw.body),) if lost else ())
-    conflicts: list[tuple[ConflictKind, Side, bytes]] = []
-    prepared = None
-    if not any(same_times(body, raw.body) for body in (local.body, *known)):
-        times, prepared = _with_their_times(own, local, raw.body, now=now)
-        if times is Times.EMPTIED:
-            return _Verdict(emptied=True)
-        if prepared is None:
-            return _keep_time(own, raw)
-        if own.waiting and known and not same_times(known[0], local.body):
-            conflicts.append(("time", "local", local.body))
-    edited = bool(known) and not any(_same_words(raw.body, body) for body in known)
-    put_back = edited and not _same_words(local.body, raw.body)
-    if put_back:
-        conflicts.append(("text", "upstream", raw.body))
-    return _Verdict(prepared, tuple(conflicts), put_back)
-
-
-def _keep_time(own: _Own, raw: RawObject) -> _Verdict:
-    """What blocks nothing cannot be an appointment's time: it keeps its own, which goes back up.
-
-    A few times in an hour: should iCloud itself write it, each of our writes brings the next.
-    """
-    conflicts: tuple[tuple[ConflictKind, Side, bytes], ...] = ()
-    if not own.contested:
-        conflicts = (("time", "upstream", raw.body),)
-    return _Verdict(conflicts=conflicts, put_back=not own.contested)
-
-
-def _same_words(a: bytes, b: bytes) -> bool:
-    """Whether two bodies have the same texts, STATUS and TRANSP: equal once the times are."""
-    try:
-        return same_meaning(adopt_times(a, b), b)
-    except InvalidCalendarData:
-        return False
-
-
-def _with_their_times(
-    own: _Own, local: StoredObject, theirs: bytes, *, now: int
-) -> tuple[Times, PreparedObject | None]:
-    """Return what their times amount to, and the appointment with them if they can be its own."""
-    try:
-        body = adopt_times(local.body, theirs)
-        parsed = parse_calendar_object(body)
-    except InvalidCalendarData:
-        return Times.UNUSABLE, None
-    rules = BusyRules(ZoneInfo(own.zone), own.addresses, always_busy=True)
-    times, expansion = judge_times(body, default_window(now), rules)
-    if times is not Times.USABLE:
-        return times, None
-    return times, PreparedObject(
-        name=local.name,
-        uid=parsed.uid,
-        kind=local.kind,
-        component=parsed.component,
-        etag=parsed.etag,
-        body=parsed.body,
-        expansion=expansion,
-    )
-
-
-def _write_version(
+def _apply_version(
     session: Session,
-    own: _Own,
+    own: OwnObject,
     connection_id: str,
     calendar: UpstreamCalendar,
     raw: RawObject,
-    verdict: _Verdict,
+    decision: Decision,
     *,
     now: int,
 ) -> bool:
-    """Write ledger and object together; False when these or the zone changed since."""
-    row, local = own.row, own.local
+    """Write ledger and object together; False when what was decided on has changed since."""
+    row = own.row
     lock_principal(session, row.principal_id)
-    current = _load_own(session, row.id, now)
-    if current.row.upstream_etag != row.upstream_etag or current.waiting != own.waiting:
+    if not _is_still(own, load_own(session, row.id, now)):
         return False
-    if (current.local.etag if current.local else None) != (local.etag if local else None):
-        return False
-    if (current.zone, current.addresses) != (own.zone, own.addresses):
-        return False
-    guests = has_guests(raw.body)
-    state = "parked" if guests else row.state if own.waiting else "pushed"
+    state = "parked" if decision.park else row.state if own.waiting else "pushed"
     outbox.update_ledger(
         session,
         row.id,
@@ -214,25 +139,51 @@ def _write_version(
         base_body=raw.body,
         sent_body=row.sent_body if raw.etag == row.upstream_etag else None,
         state=state,
-        reason=GUESTS if guests else None if state == "pushed" else row.reason,
+        reason=decision.park or (None if state == "pushed" else row.reason),
     )
-    for kind, dropped, body in verdict.conflicts:
-        record_conflict(session, row, kind=kind, dropped=dropped, body=body, now=now)
-    if verdict.emptied:
-        _cancel(session, row.id, now=now)
+    record_lost(session, row, decision, now=now)
+    if decision.cancel:
+        _cancel(session, own, now=now)
         return True
-    if verdict.prepared is not None and local is not None:
-        _save_adopted(session, local, verdict.prepared, now=now)
-    if verdict.put_back and not guests and not own.waiting:
+    if own.local is not None and decision.body is not None and decision.expansion is not None:
+        _save_adopted(session, own.local, decision.body, decision.expansion, now=now)
+    if decision.send:
         outbox.enqueue(
             session, ledger_id=row.id, connection_id=connection_id, action="put", now=now
         )
     return True
 
 
+def _is_still(own: OwnObject, current: OwnObject) -> bool:
+    """Whether an own object is what it was, as far as a decision hangs on it."""
+    etags = [one.local.etag if one.local is not None else None for one in (own, current)]
+    return (
+        etags[0] == etags[1]
+        and current.row.upstream_etag == own.row.upstream_etag
+        and current.waiting == own.waiting
+        and (current.zone, current.addresses) == (own.zone, own.addresses)
+    )
+
+
+def record_lost(session: Session, row: LedgerRow, decision: Decision, *, now: int) -> None:
+    """Keep what either side loses by a decision, for a person to look at."""
+    for lost in decision.conflicts:
+        record_conflict(session, row, kind=lost.kind, dropped=lost.side, body=lost.body, now=now)
+
+
 def _save_adopted(
-    session: Session, local: StoredObject, prepared: PreparedObject, *, now: int
+    session: Session, local: StoredObject, body: bytes, expansion: Expansion, *, now: int
 ) -> None:
+    parsed = parse_calendar_object(body)
+    prepared = PreparedObject(
+        name=local.name,
+        uid=parsed.uid,
+        kind=local.kind,
+        component=parsed.component,
+        etag=parsed.etag,
+        body=parsed.body,
+        expansion=expansion,
+    )
     collection = collections.lock_collection(session, local.collection_id)
     stored = objects.save_object(session, collection, prepared, now=now)
     appointment = bookings.find_appointment_by_object(session, stored.id)
@@ -253,7 +204,7 @@ async def take_deletion(
     ledger_id: str,
 ) -> None:
     """An own object is gone from where it was: follow it if it moved, else cancel (R17)."""
-    own = await context.store.read(_load_own, ledger_id, context.now())
+    own = await context.store.read(load_own, ledger_id, context.now())
     if own.row.state == "deleted" or own.row.upstream_etag is None:
         return
     found = await find_moved(context, connection, client, own.row, own.local)
@@ -261,7 +212,7 @@ async def take_deletion(
         calendar, raw = found
         await take_version(context, connection, calendar, own.row.id, raw)
         return
-    await context.store.write(_cancel, own.row.id, now=context.now())
+    await context.store.write(_apply_deletion, own.row, now=context.now())
 
 
 async def find_moved(
@@ -332,26 +283,26 @@ async def _find_by_uid(client: UpstreamClient, path: str, uid: str, start: int) 
     return None
 
 
-def _cancel(session: Session, ledger_id: str, *, now: int) -> None:
-    """It is really gone: cancel the appointment, free the time, drop what was to be sent."""
-    row = outbox.get_ledger_row(session, ledger_id)
+def _apply_deletion(session: Session, row: LedgerRow, *, now: int) -> None:
+    """Decide about what is here now, and write it: it is gone there, whatever happens here."""
     lock_principal(session, row.principal_id)
-    own = _load_own(session, ledger_id, now)
-    local = own.local
-    if local is not None and own.waiting:
-        record_conflict(
-            session, own.row, kind="deleted-upstream", dropped="local", body=local.body, now=now
-        )
-    outbox.drop_errands(session, ledger_id)
+    own = load_own(session, row.id, now)
+    record_lost(session, own.row, own.decide(None, now=now), now=now)
+    _cancel(session, own, now=now)
+
+
+def _cancel(session: Session, own: OwnObject, *, now: int) -> None:
+    """Cancel the appointment, free its time, drop what was to be sent."""
+    outbox.drop_errands(session, own.row.id)
     outbox.update_ledger(
-        session, ledger_id, now=now, state="deleted", object_id=None, reason="deleted-upstream"
+        session, own.row.id, now=now, state="deleted", object_id=None, reason="deleted-upstream"
     )
-    if local is None:
+    if own.local is None:
         return
-    appointment = bookings.find_appointment_by_object(session, local.id)
+    appointment = bookings.find_appointment_by_object(session, own.local.id)
     if appointment is not None:
         bookings.update_appointment(
             session, appointment.id, now=now, status="cancelled", object_id=None
         )
-    collection = collections.lock_collection(session, local.collection_id)
-    objects.delete_objects(session, collection, [local.name], now=now)
+    collection = collections.lock_collection(session, own.local.collection_id)
+    objects.delete_objects(session, collection, [own.local.name], now=now)

@@ -6,13 +6,14 @@ looks (GET) before it repeats: what arrived is not sent twice, what did not is n
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from gateway.core.appointments.meaning import same_meaning
-from gateway.core.appointments.upstream_body import build_upstream_body, has_guests
+from gateway.core.appointments.reconcile import GUESTS, parks
+from gateway.core.appointments.upstream_body import build_upstream_body
 from gateway.core.errors import (
     CredentialRejected,
     InvalidCalendarData,
@@ -26,7 +27,6 @@ from gateway.expansion.prepare import RawObject
 from gateway.isolation import EVERYBODYS
 from gateway.store.accounts import calendars
 from gateway.store.accounts.accounts import Connection
-from gateway.store.booking.conflicts import record_conflict
 from gateway.store.engine import Session
 from gateway.store.objects import objects
 from gateway.store.objects.objects import StoredObject
@@ -34,9 +34,10 @@ from gateway.store.outbox import outbox
 from gateway.store.outbox.outbox import Errand, LedgerRow
 from gateway.sync.context import SyncContext
 from gateway.sync.push.incoming import (
-    GUESTS,
     check_unlisted,
     find_moved,
+    load_own,
+    record_lost,
     take_deletion,
     take_version,
 )
@@ -234,8 +235,9 @@ async def _put(pusher: Pusher, job: _Job) -> None:
     if job.local is None:
         await pusher.context.store.write(outbox.finish, job.errand.id)
         return
-    if job.ledger.reason == GUESTS or has_guests(job.ledger.base_body or b""):
+    if job.ledger.reason == GUESTS:
         raise Parked(GUESTS)
+    _check_parked(job.ledger.base_body)
     if job.errand.in_doubt:
         job = await _take_theirs(pusher, job, await _look(pusher, job))
         if job.local is None:
@@ -255,6 +257,11 @@ async def _put(pusher: Pusher, job: _Job) -> None:
             raise
         _park_after(job, error)
         raise
+
+
+def _check_parked(theirs: bytes | None) -> None:
+    if reason := parks(theirs):
+        raise Parked(reason)
 
 
 def _build(pusher: Pusher, job: _Job) -> bytes:
@@ -366,8 +373,7 @@ async def _take_theirs(pusher: Pusher, job: _Job, there: Fetched) -> _Job:
         if job.ledger.upstream_etag is not None:
             await take_deletion(context, pusher.connection, pusher.client, job.ledger.id)
     else:
-        if has_guests(there.body):
-            raise Parked(GUESTS)
+        _check_parked(there.body)
         found = await context.store.read(
             calendars.get_calendar, job.ledger.upstream_calendar_id or ""
         )
@@ -413,8 +419,7 @@ async def _delete(pusher: Pusher, job: _Job) -> None:
                 job = await pusher.context.store.read(_load_job, job.errand.id)
                 continue
             break
-        if has_guests(there.body):
-            raise Parked(GUESTS)
+        _check_parked(there.body)
         await pusher.context.store.write(_mark_deleted, job, there, now=pusher.context.now())
         try:
             await write_upstream(pusher.client, job.ledger, None, if_match=there.etag)
@@ -441,11 +446,9 @@ async def _follow(pusher: Pusher, job: _Job) -> bool:
 def _mark_deleted(session: Session, job: _Job, there: Fetched, *, now: int) -> None:
     """Before deleting: what was edited in iCloud in the meantime is kept as a conflict."""
     outbox.mark_in_doubt(session, job.errand.id)
-    base = outbox.get_ledger_row(session, job.ledger.id).base_body
-    if base is not None and there.body is not None and not same_meaning(base, there.body):
-        record_conflict(
-            session, job.ledger, kind="deleted-here", dropped="upstream", body=there.body, now=now
-        )
+    own = replace(load_own(session, job.ledger.id, now), local=None)
+    theirs = RawObject(job.ledger.upstream_name, there.etag, there.body or b"")
+    record_lost(session, job.ledger, own.decide(theirs, now=now), now=now)
     outbox.update_ledger(
         session, job.ledger.id, now=now, base_body=there.body, upstream_etag=there.etag
     )

@@ -1,5 +1,6 @@
 """Why a push waits for a person: the reasons that stand in the ledger, and their texts."""
 
+from gateway.core.appointments.reconcile import GUESTS
 from gateway.core.errors import (
     GatewayError,
     UpstreamError,
@@ -7,7 +8,6 @@ from gateway.core.errors import (
     UpstreamPrecondition,
 )
 from gateway.store.outbox.outbox import Errand
-from gateway.sync.push.incoming import GUESTS
 
 REFUSALS_BEFORE_PARKING = 3
 """So often a body may be refused without a reason before a person has to look."""
