@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gateway.core.availability.slot_reasons import missed_hours, missed_window, reached_limits
 from gateway.core.availability.slots import SlotRules
 from gateway.core.intervals import Interval
-from gateway.services.slots import Question, booked_in, own_rules, taken_time
+from gateway.services.slots import SlotQuestion, booked_in, own_rules, taken_time
 from gateway.store.access.principals import Principal, find_principals
 from gateway.store.booking.schedules import Schedule
 from gateway.store.engine import Session
@@ -39,7 +39,9 @@ class SlotVerdict:
     complete: bool
 
 
-def judge_slot(session: Session, schedule: Schedule, start: int, question: Question) -> SlotVerdict:
+def judge_slot(
+    session: Session, schedule: Schedule, start: int, question: SlotQuestion
+) -> SlotVerdict:
     """Tell whether a schedule offers a slot at ``start``, and everything that speaks against it."""
     offer, rules = schedule.offer, schedule.offer.rules
     known = find_principals(session, offer.principal_ids, subaccount_id=schedule.subaccount_id)
@@ -64,7 +66,7 @@ def _judge_people(
     people: Sequence[Principal],
     start: int,
     looked_at: Interval,
-    question: Question,
+    question: SlotQuestion,
 ) -> tuple[tuple[PersonVerdict, ...], bool]:
     offer, rules = schedule.offer, schedule.offer.rules
     own = own_rules(session, people, rules) if offer.personal_hours else {}

@@ -48,7 +48,7 @@ class Slots:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SlotQuestion:
     """How unknown and tentative time count, and what is known without asking the database.
 
     ``timelines`` are current ones by principal id; whoever is not in it is read.
@@ -64,7 +64,7 @@ def find_common_slots(
     people: Sequence[Principal],
     rules: SlotRules,
     window: Interval,
-    question: Question,
+    question: SlotQuestion,
     *,
     at_least: int | None = None,
     personal_hours: bool = False,
@@ -120,7 +120,7 @@ def own_rules(
 
 
 def taken_time(
-    session: Session, person: Principal, window: Interval, question: Question
+    session: Session, person: Principal, window: Interval, question: SlotQuestion
 ) -> tuple[list[Interval], bool]:
     """Return what is taken in ``window`` under the policy, and whether all of it is known.
 
@@ -159,7 +159,7 @@ def booked_in(
 
 
 def find_schedule_slots(
-    session: Session, schedule: Schedule, window: Interval, question: Question
+    session: Session, schedule: Schedule, window: Interval, question: SlotQuestion
 ) -> Slots:
     """Return the slots of a schedule; the policies are those of the question."""
     offer = schedule.offer

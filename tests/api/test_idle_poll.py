@@ -10,7 +10,7 @@ import orjson
 import pytest
 import sqlalchemy
 
-from gateway.api.process.timelines import Rendered, TimelineCache
+from gateway.api.process.timelines import KeptTimeline, TimelineCache
 from gateway.services.availability import free_busy
 from gateway.store.accounts import calendars
 from gateway.store.accounts.accounts import Keyring, find_connection
@@ -63,7 +63,7 @@ class Quiet:
         self.reader.refresh()
         return self.reader.verified_at(self.principal_id)
 
-    async def timeline(self) -> Rendered:
+    async def timeline(self) -> KeptTimeline:
         now = int(self.live.place.clock())
         async with asyncio.timeout(10):
             while True:
@@ -77,7 +77,7 @@ class Quiet:
         with self.database.read() as session:
             return objects.get_generation(session, self.principal_id)
 
-    def check(self, rendered: Rendered) -> dict:
+    def check(self, rendered: KeptTimeline) -> dict:
         """Hold the kept answer against the one that is computed anew; returns it."""
         now = int(self.live.place.clock())
         window = (now, now + DAY)
@@ -226,7 +226,7 @@ async def test_a_poll_makes_no_calendar_younger_that_it_does_not_speak_for(quiet
     assert chosen["Family"]["role"] == "conflict"
 
 
-def _etag(kept: Rendered, window: tuple[int, int], now: int) -> str:
+def _etag(kept: KeptTimeline, window: tuple[int, int], now: int) -> str:
     answer = kept.answer(window, now=now)
     assert answer is not None
     return answer[0]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.api.process.timelines import Rendered, TimelineCache
+from gateway.api.process.timelines import KeptTimeline, TimelineCache
 from gateway.core.availability.timeline import FreeBusy
 from gateway.core.intervals import Interval
 from gateway.core.status import FBType
@@ -54,9 +54,9 @@ def _long_way(place: Place, window: Interval, now: int) -> FreeBusy:
         return free_busy(session, place.principal, window, now=now)
 
 
-def _rendered(place: Place, now: int) -> Rendered:
+def _rendered(place: Place, now: int) -> KeptTimeline:
     with place.database.read() as session:
-        return Rendered(*load_to_keep(session, place.principal.id, now=now), (0, 0))
+        return KeptTimeline(*load_to_keep(session, place.principal.id, now=now), (0, 0))
 
 
 SPANS = st.lists(

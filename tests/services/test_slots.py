@@ -12,7 +12,7 @@ from gateway.core.errors import Conflict
 from gateway.core.intervals import merge
 from gateway.services.accounts.roles import set_calendar_roles
 from gateway.services.availability import load_to_keep
-from gateway.services.slots import Question, Slots, find_common_slots
+from gateway.services.slots import SlotQuestion, Slots, find_common_slots
 from gateway.store.access import principals
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.booking import bookings, schedules
@@ -62,7 +62,7 @@ def ask(
         if from_memory:
             who = person.principal.id
             timelines = {who: load_to_keep(session, who, now=now)[1]}
-        question = Question(now=now, policy=Policy(**policy), timelines=timelines)
+        question = SlotQuestion(now=now, policy=Policy(**policy), timelines=timelines)
         return find_common_slots(session, [person.principal], rules, window, question)
 
 
@@ -96,11 +96,11 @@ def test_memory_that_cannot_be_believed_any_more_is_not(ann: Person) -> None:
         old = load_to_keep(session, ann.principal.id, now=NOW)[1]
     later = NOW + 3 * DAY
     with ann.database.read() as session:
-        question = Question(now=later, timelines={ann.principal.id: old})
+        question = SlotQuestion(now=later, timelines={ann.principal.id: old})
         found = find_common_slots(session, [ann.principal], HALF_HOURS, WEEK, question)
     assert found == Slots((), False)
     with ann.database.read() as session, pytest.raises(Conflict) as refused:
-        question = Question(later, Policy("fail"), {ann.principal.id: old})
+        question = SlotQuestion(later, Policy("fail"), {ann.principal.id: old})
         find_common_slots(session, [ann.principal], HALF_HOURS, WEEK, question)
     assert refused.value.code == "availability-unknown"
 
@@ -129,7 +129,7 @@ def test_too_few_people_have_no_slots(ann: Person) -> None:
     with ann.database.read() as session:
         for people, at_least in (([], None), ([], 1), ([ann.principal], 2)):
             found = find_common_slots(
-                session, people, HALF_HOURS, WEEK, Question(now=NOW), at_least=at_least
+                session, people, HALF_HOURS, WEEK, SlotQuestion(now=NOW), at_least=at_least
             )
             assert found == Slots((), True)
 
@@ -181,7 +181,7 @@ def test_people_in_other_zones_share_the_hours_of_the_schedule(ann: Person) -> N
     rules = SlotRules(BERLIN, HOUR, HOUR, weekdays=(((9 * 60, 10 * 60),),) + ((),) * 6)
     with ann.database.read() as session:
         found = find_common_slots(
-            session, [kim, ann.principal], rules, WEEK, Question(now=NOW), at_least=1
+            session, [kim, ann.principal], rules, WEEK, SlotQuestion(now=NOW), at_least=1
         )
     assert [(slot.start, slot.principals) for slot in found.slots] == [
         (MONDAY + 8 * HOUR, (kim.id, ann.principal.id))

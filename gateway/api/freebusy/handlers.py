@@ -21,7 +21,7 @@ from gateway.api.http.pieces import (
 )
 from gateway.api.http.routing import AnyCall, Call, Result, json_body
 from gateway.api.http.state import ApiState
-from gateway.api.process.timelines import Rendered
+from gateway.api.process.timelines import KeptTimeline
 from gateway.api.wire.etags import has_etag
 from gateway.api.wire.freebusy import (
     END,
@@ -88,7 +88,7 @@ def _from_memory(
     key: ApiKey,
     asked: FreeBusyQuery | FreeBusyRequest,
     now: int,
-    entry: Rendered | None,
+    entry: KeptTimeline | None,
 ) -> tuple[str, bytes] | None:
     """Return the ETag and the JSON of a plain question; None when ``entry`` cannot tell."""
     if entry is None or not asked.is_plain or asked.time_zone not in (None, entry.zone.key):
@@ -100,7 +100,7 @@ def _from_memory(
 
 async def _from_timeline(
     call: Call[Any, Any], principal_id: str, window: Interval
-) -> tuple[Rendered | None, tuple[str, bytes] | None]:
+) -> tuple[KeptTimeline | None, tuple[str, bytes] | None]:
     """Like :func:`_from_memory`, for a plain question that may wait until a timeline is built."""
     entry = await call.api.timelines.find(principal_id, window, now=call.now)
     if entry is not None:

@@ -21,7 +21,7 @@ MAX_PERIODS = 100_000
 """So many periods one answer may hold, days counted too: some ten megabytes."""
 PIECE = 200
 PIECE_BYTES = 16 * 1024
-"""Some 200 periods, or 10 days of 20 periods each: about a millisecond."""
+"""Some 200 periods: about a millisecond of rendering."""
 _FLUSH = 64 * 1024
 DAY_S = 86_400
 

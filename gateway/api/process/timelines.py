@@ -45,7 +45,7 @@ _AT_ONCE = 200
 _UNKNOWN = STRENGTH.index("unknown")
 
 
-class Rendered:
+class KeptTimeline:
     """One timeline with the JSON of the periods that were asked for.
 
     ``size`` is its bytes in memory, roughly; ``on_growth`` is told how many more they become.
@@ -246,13 +246,13 @@ class TimelineCache:
         self._threads = threads
         self._policy = policy
         self._capacity = capacity
-        self._entries: OrderedDict[str, Rendered] = OrderedDict()
+        self._entries: OrderedDict[str, KeptTimeline] = OrderedDict()
         self._too_large: dict[tuple[str, bool], StateVersion] = {}
-        self._building: dict[tuple[str, bool], asyncio.Future[Rendered | None]] = {}
+        self._building: dict[tuple[str, bool], asyncio.Future[KeptTimeline | None]] = {}
         self.bytes = 0
         metrics().timeline_bytes.set_function(lambda: self.bytes)
 
-    async def find(self, principal_id: str, window: Interval, *, now: int) -> Rendered | None:
+    async def find(self, principal_id: str, window: Interval, *, now: int) -> KeptTimeline | None:
         """Return a timeline that is current as of the last ``refresh``, built if need be.
 
         It holds ``window`` as far as that is expanded. None when none can be trusted, or when
@@ -268,7 +268,7 @@ class TimelineCache:
             usual = entry is None or entry.version != version or entry.timeline.covers(window)
         return await self._build_once(principal_id, version, now, usual)
 
-    def peek(self, principal_id: str, window: Interval, now: int) -> Rendered | None:
+    def peek(self, principal_id: str, window: Interval, now: int) -> KeptTimeline | None:
         """Return what :meth:`find` would return without building anything."""
         entry = self._entries.get(principal_id)
         if entry is None:
@@ -288,7 +288,7 @@ class TimelineCache:
 
     async def _build_once(
         self, principal_id: str, version: StateVersion, now: int, usual: bool
-    ) -> Rendered | None:
+    ) -> KeptTimeline | None:
         if self._too_large.get((principal_id, usual)) == version:
             return None
         running = self._building.get((principal_id, usual))
@@ -301,7 +301,7 @@ class TimelineCache:
 
     async def _build(
         self, principal_id: str, version: StateVersion, now: int, usual: bool
-    ) -> Rendered | None:
+    ) -> KeptTimeline | None:
         """Build under one version; if it moved meanwhile, nothing is kept."""
         try:
             found = await self._threads.read(load_to_keep, principal_id, now=now, usual=usual)
@@ -316,7 +316,7 @@ class TimelineCache:
         self._signals.refresh()
         if self._signals.version(principal_id) != version:
             return None
-        entry = Rendered(*found, version, self._policy)
+        entry = KeptTimeline(*found, version, self._policy)
         self._drop(principal_id)
         self._entries[principal_id] = entry
         entry.on_growth = self._grow

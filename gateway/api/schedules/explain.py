@@ -18,7 +18,7 @@ from gateway.core.availability.merge import STATUS_OF
 from gateway.core.intervals import clip, merge
 from gateway.services.availability import Explanation, explain, policy_of
 from gateway.services.slot_reasons import judge_slot
-from gateway.services.slots import Question
+from gateway.services.slots import SlotQuestion
 from gateway.store.engine import Session
 
 EXPLAIN_WINDOW_S = 31 * DAY_S
@@ -47,7 +47,7 @@ async def explain_slot(call: Call[SlotExplainQuery, None]) -> Result:
     window = check_window(query.start, query.start + rules.duration_s, now=call.now)
     before, after = rules.buffer_before_s, rules.buffer_after_s
     await call.reach(offer.principal_ids, (window[0] - before, window[1] + after))
-    question = Question(now=call.now, policy=policy_for(call, query, offer))
+    question = SlotQuestion(now=call.now, policy=policy_for(call, query, offer))
     zone = ZoneInfo(query.time_zone or rules.zone.key)
     plain = policy_of(call.api.settings)
 

@@ -21,8 +21,8 @@ from gateway.services import schedules as use_cases
 from gateway.services.availability import policy_of
 from gateway.services.schedules import find_named_people
 from gateway.services.slots import (
-    Question,
     Slot,
+    SlotQuestion,
     Slots,
     find_common_slots,
     find_schedule_slots,
@@ -261,7 +261,7 @@ def policy_for(
 
 async def _question(
     call: AnyCall, principal_ids: Sequence[str], window: Interval, policy: Policy
-) -> Question:
+) -> SlotQuestion:
     """Gather what is in memory already, or belongs there, for the window and a day around it."""
     around = (window[0] - DAY_S, window[1] + DAY_S)
     await call.reach(principal_ids, window)
@@ -270,7 +270,7 @@ async def _question(
         entry = await call.api.timelines.find(principal_id, around, now=call.now)
         if entry is not None:
             timelines[principal_id] = entry.timeline
-    return Question(now=call.now, policy=policy, timelines=timelines)
+    return SlotQuestion(now=call.now, policy=policy, timelines=timelines)
 
 
 def _note_viewed(call: AnyCall, principal_ids: Iterable[str]) -> None:
