@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.api.freebusy.handlers import free_busy_pieces
-from gateway.api.http.pieces import MAX_PERIODS, PIECE, join_pieces
+from gateway.api.http.pieces import PIECE, join_pieces
 from gateway.core.availability.merge import combine
 from gateway.core.availability.policy import Policy
 from gateway.core.availability.sources import SourceState
 from gateway.core.availability.timeline import FreeBusy
+from gateway.services.questions import MAX_PERIODS
 from gateway.store.access import principals
 from tests.api.conftest import Place
 from tests.api.doors import Line, ask, request, served
@@ -201,6 +202,6 @@ async def test_the_google_shape_is_bounded_and_yields_too(
     status, found = await crowded.platform.post(f"/v1/compat/google/{path}", body)
     assert (status, len(found["calendars"][crowded.ann.id]["busy"])) == (200, 365 * 24)
     assert found["calendars"]["nobody"]["busy"] == []
-    monkeypatch.setattr("gateway.api.http.pieces.MAX_PERIODS", 5_000)
+    monkeypatch.setattr("gateway.services.questions.MAX_PERIODS", 5_000)
     status, problem = await crowded.platform.post(f"/v1/compat/google/{path}", body)
     assert (status, problem["code"]) == (400, "answer-too-large")

@@ -184,7 +184,7 @@ async def test_a_long_answer_is_rendered_in_turns_from_memory(crowded: Place) ->
 async def test_whoever_has_too_much_is_not_remembered_and_told_the_bound(
     crowded: Place, group_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.api.http.pieces.MAX_PERIODS", 5_000)
+    monkeypatch.setattr("gateway.services.questions.MAX_PERIODS", 5_000)
     monkeypatch.setattr("gateway.services.availability.MOST_ROWS", 5_000)
     path = f"/v1/principals/{crowded.ann.id}/freebusy"
     week: dict[str, Any] = {**YEAR, "end": "2026-11-09T00:00:00Z"}

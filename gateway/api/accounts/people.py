@@ -1,23 +1,17 @@
 """Handlers: principals and their logins."""
 
-from gateway.api.http.routing import AnyCall, Call, Result, json_answer
+from gateway.api.http.routing import Call, Result, json_answer
 from gateway.api.wire import shapes as schemas
 from gateway.api.wire.paging import cut_page, link_next
 from gateway.api.wire.times import render_instant, render_known
 from gateway.services.access import logins, people
 from gateway.store.access.principals import Login, Principal
-from gateway.store.engine import Session
 from gateway.store.operations.erasing import erase_some
 
 
 def home_path(principal_id: str, collection_name: str | None = None) -> str:
     """Return the CalDAV path of a calendar home or of a collection in it."""
     return f"/{principal_id}/" if collection_name is None else f"/{principal_id}/{collection_name}/"
-
-
-def find_own(session: Session, call: AnyCall) -> Principal:
-    """Return the principal of the path; one of a foreign subaccount is not there."""
-    return people.find_person(session, call.person)
 
 
 def _show_principal(found: Principal) -> schemas.PrincipalOut:

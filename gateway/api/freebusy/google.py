@@ -13,15 +13,14 @@ import orjson
 
 from gateway.api.freebusy.google_shapes import GoogleQuery, GoogleRequest
 from gateway.api.freebusy.handlers import check_window
-from gateway.api.http.pieces import check_size, in_pieces, join_pieces, object_in_pieces, whole
+from gateway.api.http.pieces import in_pieces, join_pieces, object_in_pieces, whole
 from gateway.api.http.routing import Call, Result, json_body
 from gateway.api.wire.times import render_instant
 from gateway.core.errors import InvalidInput
-from gateway.core.intervals import Interval, merge
-from gateway.services.availability import free_busy, policy_of
+from gateway.core.intervals import Interval
+from gateway.services.availability import policy_of
+from gateway.services.questions import ask_names
 from gateway.store.access.directory import find_by_names
-from gateway.store.access.principals import find_principals
-from gateway.store.engine import Session
 
 _POINTERS = {"/start": "/timeMin", "/end": "/timeMax"}
 _NOT_FOUND = [{"domain": "global", "reason": "notFound"}]
@@ -34,24 +33,11 @@ async def query_google_freebusy(call: Call[GoogleQuery, GoogleRequest]) -> Resul
     zone = ZoneInfo(body.time_zone)
     names = list(dict.fromkeys(item.id for item in body.items))
 
-    subaccount_id = call.key.subaccount_id
-    ids = await call.read(find_by_names, names, subaccount_id=subaccount_id)
+    ids = await call.read(find_by_names, names, subaccount_id=call.bound)
     await call.reach(list(ids.values()), window)
 
-    def unit(session: Session) -> dict[str, list[Interval]]:
-        people = find_principals(session, list(ids.values()))
-        check_size(session, list(people), window, pointer="/items")
-        policy = policy_of(call.api.settings)
-        busy: dict[str, list[Interval]] = {}
-        for name, principal_id in ids.items():
-            person = people.get(principal_id)
-            if person is None:
-                continue  # deleted a moment ago
-            found = free_busy(session, person, window, policy, now=call.now)
-            busy[name] = merge((start, end) for start, end, _status in found.busy)
-        return busy
-
-    found = await call.read(unit)
+    policy = policy_of(call.api.settings)
+    found = await call.read(ask_names, ids, window, policy, now=call.now)
     head = {
         "kind": "calendar#freeBusy",
         "timeMin": _milliseconds(window[0]),

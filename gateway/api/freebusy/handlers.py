@@ -8,11 +8,9 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from gateway.api.accounts.people import find_own
 from gateway.api.freebusy.shapes import FreeBusyQuery, FreeBusyRequest
 from gateway.api.http.pieces import (
     PIECE,
-    check_size,
     in_pieces,
     join_pieces,
     object_in_pieces,
@@ -34,13 +32,16 @@ from gateway.api.wire.freebusy import (
 )
 from gateway.api.wire.ready import ReadyAnswer
 from gateway.api.wire.shapes import NoQuery
+from gateway.core.availability.policy import Policy
 from gateway.core.availability.timeline import FreeBusy
 from gateway.core.errors import GatewayError, InvalidInput
 from gateway.core.intervals import Interval
-from gateway.services.availability import free_busy, policy_of
+from gateway.services import questions
+from gateway.services.access.people import find_person
+from gateway.services.availability import policy_of
 from gateway.store.access.keys import ApiKey
-from gateway.store.access.principals import Principal, find_principals
-from gateway.store.engine import Session, chunks
+from gateway.store.access.principals import Principal
+from gateway.store.engine import chunks
 
 DAY_S = 86_400
 MAX_WINDOW_S = 366 * DAY_S
@@ -138,24 +139,15 @@ class Recalled:
         yield self.json
 
 
-def _compute(
-    session: Session,
-    call: AnyCall,
-    asked: FreeBusyQuery | FreeBusyRequest,
-    principal: Principal,
-    window: Interval,
-) -> Computed:
-    """Compute one answer the long way; raises what :func:`free_busy` raises."""
-    policy = policy_of(call.api.settings, asked.on_unknown, asked.on_tentative)
-    found = free_busy(session, principal, window, policy, now=call.now)
-    return Computed(found, ZoneInfo(asked.time_zone or principal.time_zone))
+def _policy(call: AnyCall, asked: FreeBusyQuery | FreeBusyRequest) -> Policy:
+    return policy_of(call.api.settings, asked.on_unknown, asked.on_tentative)
 
 
 async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
     """Return merged busy time of one principal, or 304 when it is what the caller has."""
     query = call.query
     window = check_window(query.start, query.end, now=call.now)
-    await call.read(find_own, call)  # whose it is comes before anything is done about it
+    await call.read(find_person, call.person)  # whose it is comes before anything is done about it
     call.api.activity.note(call.path("principal"))
     await call.reach([call.path("principal")], window)
     if query.is_plain:
@@ -163,13 +155,15 @@ async def get_freebusy(call: Call[FreeBusyQuery, None]) -> Result:
         if fast is not None:
             return _conditional(call.request, *fast)
 
-    def unit(session: Session) -> Computed:
-        principal = find_own(session, call)
-        by_day = query.group_by == "day"
-        check_size(session, [principal.id], window, by_day=by_day, pointer="/end")
-        return _compute(session, call, query, principal, window)
-
-    answer = await call.read(unit)
+    principal, found = await call.read(
+        questions.ask_person,
+        call.person,
+        window,
+        _policy(call, query),
+        by_day=query.group_by == "day",
+        now=call.now,
+    )
+    answer = Computed(found, ZoneInfo(query.time_zone or principal.time_zone))
     etag = etag_of(answer.found, answer.zone, query.group_by)
     return _conditional(call.request, etag, await join_pieces(answer.pieces(query.group_by)))
 
@@ -192,27 +186,23 @@ async def post_freebusy(call: Call[NoQuery, FreeBusyRequest]) -> Result:
     window = check_window(body.start, body.end, now=call.now)
     wanted = list(dict.fromkeys(body.principals))
     await call.reach(wanted, window)
-    known = await call.read(_find_all, call, wanted, window)
+    known = await call.read(
+        questions.people_to_ask,
+        wanted,
+        window,
+        bound=call.bound,
+        by_day=body.group_by == "day",
+    )
     found: Results = dict.fromkeys(wanted)
     if body.is_plain:
         found |= await _recall_all(call, list(known), window)
     rest = [one for one in known if found[one] is None]
     for some in chunks(rest, PEOPLE_AT_ONCE):  # so that others are read in between
-        found |= await call.read(_answer_all, call, [known[one] for one in some], window)
+        found |= await _answer_all(call, [known[one] for one in some], window)
     pieces = _answers_in_pieces(found, body)
     if call.is_replayable or sum(map(_size, found.values())) <= PIECE:
         return json_body(await join_pieces(pieces))
     return await stream_pieces(call.request, pieces)
-
-
-def _find_all(
-    session: Session, call: Call[NoQuery, FreeBusyRequest], wanted: list[str], window: Interval
-) -> dict[str, Principal]:
-    """Return those whom the caller may ask about, once the answer is known to be small enough."""
-    known = find_principals(session, wanted, subaccount_id=call.key.subaccount_id)
-    by_day = call.body.group_by == "day"
-    check_size(session, list(known), window, by_day=by_day, pointer="/principals")
-    return known
 
 
 async def _recall_all(
@@ -229,21 +219,16 @@ async def _recall_all(
     return answers
 
 
-def _answer_all(
-    session: Session,
-    call: Call[NoQuery, FreeBusyRequest],
-    people: list[Principal],
-    window: Interval,
+async def _answer_all(
+    call: Call[NoQuery, FreeBusyRequest], people: list[Principal], window: Interval
 ) -> Results:
-    answers: Results = {}
-    for principal in people:
-        try:
-            answers[principal.id] = _compute(session, call, call.body, principal, window)
-        except GatewayError as error:
-            if error.code != "availability-unknown":
-                raise
-            answers[principal.id] = error
-    return answers
+    policy = _policy(call, call.body)
+    found = await call.read(questions.ask_people, people, window, policy, now=call.now)
+    zones = {one.id: ZoneInfo(call.body.time_zone or one.time_zone) for one in people}
+    return {
+        name: answer if isinstance(answer, GatewayError) else Computed(answer, zones[name])
+        for name, answer in found.items()
+    }
 
 
 def _answers_in_pieces(found: Results, body: FreeBusyRequest) -> Iterator[bytes]:

@@ -16,14 +16,14 @@ import hashlib
 import re
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
 
 from gateway.api.freebusy import public_shapes as shapes
 from gateway.api.freebusy.handlers import check_window
-from gateway.api.http.pieces import check_size, in_pieces, join_pieces, object_in_pieces, whole
+from gateway.api.http.pieces import in_pieces, join_pieces, object_in_pieces, whole
 from gateway.api.http.routing import JSON, AnyCall, Call, Result
 from gateway.api.wire.etags import has_etag
 from gateway.api.wire.freebusy import render_period
@@ -31,19 +31,17 @@ from gateway.api.wire.shapes import NoQuery
 from gateway.api.wire.times import render_instant, render_known
 from gateway.core.availability.merge import BusyRow
 from gateway.core.availability.vfreebusy import render_vfreebusy
-from gateway.core.errors import InvalidInput, NotFound
-from gateway.core.intervals import Interval, clip, merge
+from gateway.core.errors import InvalidInput
+from gateway.core.intervals import Interval
 from gateway.services.access import tokens
-from gateway.services.availability import free_busy, policy_of
-from gateway.store.access.principals import Principal, get_principal
-from gateway.store.booking import schedules
-from gateway.store.booking.schedules import FreeBusyToken
-from gateway.store.engine import Session
+from gateway.services.availability import policy_of
+from gateway.services.questions import ask_public, no_address
+from gateway.store.booking.schedules import FreeBusyToken, find_token
 from gateway.store.objects.horizons import is_beyond
 
-COARSE_S = 1_800
 DAY_S = 86_400
 CALENDAR = "text/calendar"
+T = TypeVar("T")
 
 
 async def get_public_freebusy(call: Call[shapes.FreeBusyUrlQuery, None]) -> Result:
@@ -52,16 +50,14 @@ async def get_public_freebusy(call: Call[shapes.FreeBusyUrlQuery, None]) -> Resu
     window = _window(query, call.now)
     media = query.format or _preferred(call.request.headers.get("Accept", ""))
 
-    def unit(session: Session) -> tuple[FreeBusyToken, list[BusyRow], bool]:
-        token = _find_token(session, call)
-        principal = get_principal(session, token.principal_id)
-        _check_user(query.user, principal)
-        check_size(session, [principal.id], window, pointer="/end")
-        return (token, *_busy(session, call, principal, window, token.detail))
-
+    secret = call.path("token")
     if is_beyond(window, call.now):
-        await call.reach([(await call.read(_find_token, call)).principal_id], window)
-    token, rows, complete = await call.read(unit)
+        owner_id = _known(call, await call.read(find_token, secret)).principal_id
+        await call.reach([owner_id], window)
+    policy = policy_of(call.api.settings)
+    answer = await call.read(ask_public, secret, window, policy, user=query.user, now=call.now)
+    found = _known(call, answer)
+    token, rows, complete = found.token, found.busy, found.complete
     digest = hashlib.blake2b(orjson.dumps((media, window, rows, complete)), digest_size=15)
     headers = {
         "ETag": f'W/"{digest.hexdigest()}"',
@@ -85,14 +81,14 @@ async def get_public_freebusy(call: Call[shapes.FreeBusyUrlQuery, None]) -> Resu
     return web.Response(body=body, content_type=CALENDAR, charset="utf-8", headers=headers)
 
 
-def _find_token(session: Session, call: AnyCall) -> FreeBusyToken:
+def _known(call: AnyCall, found: T | None) -> T:
+    """Return what an address led to, and count it as a guess when that was nothing."""
     secret = call.path("token")
-    token = schedules.find_token(session, secret)
-    if token is None:
+    if found is None:
         call.api.guesses.wrong(call.request, secret)
-        raise NotFound("There is no such free/busy address.")
+        raise no_address()
     call.api.guesses.right(secret)
-    return token
+    return found
 
 
 def _window(query: shapes.FreeBusyUrlQuery, now: int) -> Interval:
@@ -103,36 +99,6 @@ def _window(query: shapes.FreeBusyUrlQuery, now: int) -> Interval:
     start = now - now % DAY_S if query.start is None else query.start
     length = shapes.DEFAULT_PERIOD_S if query.period is None else query.period
     return check_window(start, start + length if query.end is None else query.end, now=now)
-
-
-def _check_user(user: str | None, principal: Principal) -> None:
-    """A ``user`` that is not the person of the token gets no answer instead of a wrong one."""
-    names = (principal.id, principal.external_id, principal.email)
-    if user is None or user in names:
-        return
-    if principal.email is None or user.lower() != principal.email.lower():
-        raise NotFound("There is no such free/busy address.")
-
-
-def _busy(
-    session: Session,
-    call: Call[shapes.FreeBusyUrlQuery, None],
-    principal: Principal,
-    window: Interval,
-    detail: schedules.TokenDetail,
-) -> tuple[list[BusyRow], bool]:
-    asked = window if detail == "exact" else _outwards(window)
-    policy = policy_of(call.api.settings)
-    found = free_busy(session, principal, asked, policy, now=call.now)
-    if detail == "exact":
-        return list(found.busy), found.complete
-    rounded = merge(_outwards((start, end)) for start, end, _status in found.busy)
-    return [(start, end, "busy") for start, end in clip(rounded, window)], found.complete
-
-
-def _outwards(interval: Interval) -> Interval:
-    start, end = interval
-    return (start - start % COARSE_S, end + -end % COARSE_S)
 
 
 def _preferred(accept: str) -> str:

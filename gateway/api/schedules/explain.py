@@ -6,20 +6,18 @@ Rule, source, role, age and object id; never a title, place or person.
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from gateway.api.accounts.people import find_own
 from gateway.api.freebusy.handlers import DAY_S, check_window
 from gateway.api.freebusy.shapes import ExplainQuery
 from gateway.api.http.routing import Call, Result
-from gateway.api.schedules.handlers import find_own_schedule, policy_for
+from gateway.api.schedules.handlers import own_schedule, policy_for
 from gateway.api.schedules.shapes import SlotExplainQuery
 from gateway.api.wire.freebusy import render_source
 from gateway.api.wire.times import render_instant
 from gateway.core.availability.merge import STATUS_OF
 from gateway.core.intervals import clip, merge
-from gateway.services.availability import Explanation, explain, policy_of
-from gateway.services.slot_reasons import judge_slot
+from gateway.services import questions
+from gateway.services.availability import Explanation, policy_of
 from gateway.services.slots import SlotQuestion
-from gateway.store.engine import Session
 
 EXPLAIN_WINDOW_S = 31 * DAY_S
 
@@ -31,52 +29,41 @@ async def get_explanation(call: Call[ExplainQuery, None]) -> Result:
     policy = policy_of(call.api.settings)
     await call.reach([call.path("principal")], window)
 
-    def unit(session: Session) -> dict[str, Any]:
-        principal = find_own(session, call)
-        zone = ZoneInfo(query.time_zone or principal.time_zone)
-        return render_explanation(explain(session, principal, window, policy, now=call.now), zone)
-
-    return await call.read(unit)
+    principal, found = await call.read(
+        questions.explain_person, call.person, window, policy, now=call.now
+    )
+    return render_explanation(found, ZoneInfo(query.time_zone or principal.time_zone))
 
 
 async def explain_slot(call: Call[SlotExplainQuery, None]) -> Result:
     """Say why a schedule offers the slot at `start` or not: its rules, and each person's time."""
     query = call.query
-    schedule = await call.read(find_own_schedule, call)
+    schedule = await own_schedule(call)
     offer, rules = schedule.offer, schedule.offer.rules
     window = check_window(query.start, query.start + rules.duration_s, now=call.now)
     before, after = rules.buffer_before_s, rules.buffer_after_s
     await call.reach(offer.principal_ids, (window[0] - before, window[1] + after))
     question = SlotQuestion(now=call.now, policy=policy_for(call, query, offer))
     zone = ZoneInfo(query.time_zone or rules.zone.key)
-    plain = policy_of(call.api.settings)
-
-    def unit(session: Session) -> dict[str, Any]:
-        verdict = judge_slot(session, schedule, query.start, question)
-        explained = {
-            one.principal.id: explain(
-                session, one.principal, verdict.looked_at, plain, now=call.now
-            )
+    verdict, explained = await call.read(
+        questions.explain_slot, schedule, query.start, question, policy_of(call.api.settings)
+    )
+    return {
+        "start": render_instant(verdict.start, zone),
+        "end": render_instant(verdict.end, zone),
+        "time_zone": zone.key,
+        "offered": verdict.offered,
+        "complete": verdict.complete,
+        "against": list(verdict.against),
+        "people": [
+            {
+                "principal": one.principal.id,
+                "against": list(one.against),
+                "explanation": render_explanation(explained[one.principal.id], zone),
+            }
             for one in verdict.people
-        }
-        return {
-            "start": render_instant(verdict.start, zone),
-            "end": render_instant(verdict.end, zone),
-            "time_zone": zone.key,
-            "offered": verdict.offered,
-            "complete": verdict.complete,
-            "against": list(verdict.against),
-            "people": [
-                {
-                    "principal": one.principal.id,
-                    "against": list(one.against),
-                    "explanation": render_explanation(explained[one.principal.id], zone),
-                }
-                for one in verdict.people
-            ],
-        }
-
-    return await call.read(unit)
+        ],
+    }
 
 
 def render_explanation(found: Explanation, zone: ZoneInfo) -> dict[str, Any]:

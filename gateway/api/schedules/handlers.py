@@ -19,18 +19,17 @@ from gateway.core.errors import InvalidInput
 from gateway.core.intervals import Interval
 from gateway.services import schedules as use_cases
 from gateway.services.availability import policy_of
+from gateway.services.questions import ask_slots
 from gateway.services.schedules import find_named_people
 from gateway.services.slots import (
     Slot,
     SlotQuestion,
     Slots,
-    find_common_slots,
     find_schedule_slots,
 )
 from gateway.store.access.principals import Principal
 from gateway.store.booking import schedules
 from gateway.store.booking.schedules import Offer, Schedule
-from gateway.store.engine import Session
 
 MAX_SLOTS = 50_000
 MAX_WORK = 1_000_000
@@ -45,7 +44,7 @@ async def list_schedules(call: Call[shapes.ScheduleQuery, None]) -> Result:
     query = call.query
     rows = await call.read(
         schedules.list_schedules,
-        subaccount_id=call.key.subaccount_id,
+        subaccount_id=call.bound,
         principal_id=query.principal,
         after=query.cursor,
         limit=query.limit + 1,
@@ -69,7 +68,7 @@ async def create_schedule(call: Call[NoQuery, shapes.ScheduleFields]) -> Result:
 
 async def get_schedule(call: Call[NoQuery, None]) -> Result:
     """Return one schedule."""
-    return _show(await call.read(find_own_schedule, call))
+    return _show(await own_schedule(call))
 
 
 async def replace_schedule(call: Call[NoQuery, shapes.ScheduleFields]) -> Result:
@@ -91,11 +90,9 @@ async def delete_schedule(call: Call[NoQuery, None]) -> Result:
     return None
 
 
-def find_own_schedule(session: Session, call: AnyCall) -> Schedule:
+async def own_schedule(call: AnyCall) -> Schedule:
     """Return the schedule the path names, if this key can see it."""
-    return schedules.get_schedule(
-        session, call.path("schedule"), subaccount_id=call.key.subaccount_id
-    )
+    return await call.read(schedules.get_schedule, call.path("schedule"), subaccount_id=call.bound)
 
 
 def _named(body: shapes.ScheduleFields) -> dict[str, str]:
@@ -203,7 +200,7 @@ async def list_slots(call: Call[shapes.SlotQuery, None]) -> Result:
     """Return what can be booked in a window: slots that lie wholly in it, by start."""
     query = call.query
     window = check_window(query.start, query.end, now=call.now)
-    schedule = await call.read(find_own_schedule, call)
+    schedule = await own_schedule(call)
     offer = schedule.offer
     _check_work(offer.rules.interval_s, window, len(offer.principal_ids))
     policy = policy_for(call, query, offer)
@@ -227,25 +224,24 @@ async def find_availability(call: Call[NoQuery, shapes.AvailabilityRequest]) -> 
     policy = policy_of(call.api.settings, body.on_unknown, body.on_tentative)
     question = await _question(call, wanted, window, policy)
 
-    def unit(session: Session) -> tuple[Slots, SlotRules]:
-        people = find_named_people(session, named, bound=call.bound)
-        rules = _rules(body, people[0].time_zone)
-        at_least = _at_least(body.require, people)
-        found = find_common_slots(
-            session,
-            people,
-            rules,
-            window,
-            question,
-            at_least=at_least,
-            personal_hours=body.personal_hours,
-        )
-        return found, rules
-
-    found, rules = await call.read(unit)
+    found, rules = await call.read(
+        ask_slots,
+        named,
+        partial(_rules_for, body),
+        window,
+        question,
+        personal_hours=body.personal_hours,
+        bound=call.bound,
+    )
     _note_viewed(call, wanted)
     zone = ZoneInfo(body.visitor_time_zone or rules.zone.key)
     return render_slots(found, window, zone, several=True, by_day=body.group_by == "day")
+
+
+def _rules_for(
+    body: shapes.AvailabilityRequest, people: Sequence[Principal]
+) -> tuple[SlotRules, int | None]:
+    return _rules(body, people[0].time_zone), _at_least(body.require, people)
 
 
 def policy_for(
