@@ -2,13 +2,13 @@
 
 import pytest
 
-from gateway.api.operations.sweeps import sweep
 from gateway.store.access import idempotency, keys
 from gateway.store.booking import bookings
 from gateway.store.booking_tables import holds
 from gateway.store.booking_tables import horizons as wanted
 from gateway.store.booking_tables import idempotency as answers
 from gateway.store.objects import horizons
+from gateway.store.operations.retention import sweep
 from tests.api.conftest import NOW, Place
 from tests.services.people import DAY, HOUR, MONDAY
 

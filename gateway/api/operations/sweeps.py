@@ -6,10 +6,7 @@ from collections.abc import Callable
 
 from gateway.core.errors import StoreError
 from gateway.observe import logger
-from gateway.store.access.idempotency import forget_expired
-from gateway.store.booking.bookings import delete_expired_holds
-from gateway.store.engine import Session
-from gateway.store.objects.horizons import forget_horizons
+from gateway.store.operations.retention import sweep
 from gateway.store.threads import StoreThreads
 
 SWEEP_EVERY_S = 600.0
@@ -17,15 +14,6 @@ PAUSE_S = 0.05
 """Between two pieces: others want to write too."""
 
 _log = logger("sweeps")
-
-
-def sweep(session: Session, *, now: int) -> tuple[int, int, int]:
-    """Erase a piece of what has expired; returns how many answers, holds and horizons it were."""
-    return (
-        forget_expired(session, now=now),
-        delete_expired_holds(session, now=now),
-        forget_horizons(session, now=now),
-    )
 
 
 async def run_sweeps(threads: StoreThreads, clock: Callable[[], float]) -> None:
