@@ -98,7 +98,7 @@ def _no_long_way() -> Iterator[None]:
         raise AssertionError("the long way was asked")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gateway.api.freebusy.handlers.free_busy", refuse)
+        patch.setattr("gateway.services.questions.free_busy", refuse)
         yield
 
 
