@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def _is_top(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return node.col_offset == 0
 
 
+def mutant_problems() -> Iterator[str]:
+    """Yield the patches of ``tests/mutants`` whose text to replace is not there exactly once."""
+    for path in sorted((ROOT / "tests" / "mutants").glob("*.toml")):
+        patch = tomllib.loads(path.read_text(encoding="utf-8"))
+        target = ROOT / patch["file"]
+        found = target.read_text(encoding="utf-8").count(patch["old"]) if target.is_file() else 0
+        if found != 1:
+            yield f"tests/mutants/{path.name}: its text occurs {found} times in {patch['file']}"
+
+
 def problems() -> list[str]:
     """Return everything that breaks the house rules."""
     found: list[str] = []
@@ -71,7 +82,7 @@ def problems() -> list[str]:
             found.append(f"{name}: a helper lives beside its caller")
         if path.parent.name == "requirements" and re.search(r"https?://", path.read_text()):
             found.append(f"{name}: names a host")
-    return found + rules.problems()
+    return [*found, *mutant_problems(), *rules.problems()]
 
 
 def main() -> int:
