@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from benchmarks.events import OWNER, ZONE, Mix, make_events
-from gateway.services.objects import prepare_draft, read_draft
+from benchmarks.events import ZONE, Mix, make_events
+from benchmarks.fill import blocked_slot
 from gateway.settings import Settings
 from gateway.store.access import principals
 from gateway.store.access.principals import Principal
@@ -37,18 +37,7 @@ def main(folder: Path, principal_id: str) -> None:
             for number in range(OTHERS)
         ]
     made = make_events(Mix(count=200, days=60, open_ended=0), today=datetime.now(UTC).date())
-    bodies = [
-        prepare_draft(
-            read_draft(one.body),
-            name=one.name,
-            kind="blocked-slot",
-            principal=own,
-            addresses=frozenset({OWNER}),
-            now=now,
-        )
-        for one in made
-        if b"RRULE" not in one.body
-    ]
+    bodies = [blocked_slot(one, own, now) for one in made if b"RRULE" not in one.body]
     places = {one.id: _place(database, one) for one in (own, *others)}
     print(json.dumps({"ready": ""}), flush=True)
     step = 1 / (OTHERS_A_SECOND + OWN_A_SECOND)

@@ -12,12 +12,14 @@ from gateway.core.recurrence.expand import default_window
 from gateway.core.recurrence.model import BusyRules
 from gateway.expansion.prepare import MirrorRules, RawObject, prepare_mirrored
 from gateway.services.accounts.roles import set_calendar_roles
-from gateway.services.objects import prepare_draft, read_draft
+from gateway.services.objects import parse
+from gateway.services.objects import prepare as expand_object
 from gateway.settings import Settings
 from gateway.store.access import keys, principals
 from gateway.store.access.principals import Principal
 from gateway.store.accounts import accounts, calendars
 from gateway.store.accounts.accounts import Credential, Keyring
+from gateway.store.booking.loading import Owner
 from gateway.store.engine import Database, Session
 from gateway.store.objects import collections
 from gateway.store.objects.objects import PreparedObject, save_objects
@@ -188,18 +190,20 @@ def _as_mirrored(now: int) -> Prepare:
     return prepare
 
 
-def _as_blocked_slot(principal: Principal, now: int) -> Prepare:
-    def prepare(made: Made) -> PreparedObject:
-        return prepare_draft(
-            read_draft(made.body),
-            name=made.name,
-            kind="blocked-slot",
-            principal=principal,
-            addresses=frozenset({OWNER}),
-            now=now,
-        )
+def blocked_slot(made: Made, principal: Principal, now: int) -> PreparedObject:
+    """Expand a made event as a person's own Blocked Slot."""
+    owner = Owner(
+        principal_id=principal.id,
+        subaccount_id=principal.subaccount_id,
+        time_zone=principal.time_zone,
+        addresses=frozenset({OWNER}),
+        window=default_window(now),
+    )
+    return expand_object(parse(made.body), owner, name=made.name, kind="blocked-slot")
 
-    return prepare
+
+def _as_blocked_slot(principal: Principal, now: int) -> Prepare:
+    return lambda made: blocked_slot(made, principal, now)
 
 
 def _save(

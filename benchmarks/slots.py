@@ -16,12 +16,12 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from benchmarks.events import OWNER, ZONE, Made, Mix, make_events
+from benchmarks.events import ZONE, Mix, make_events
+from benchmarks.fill import blocked_slot
 from benchmarks.load import Connection, Refused, request_bytes
 from benchmarks.measure import Ratio, in_turns, median_ratio
 from benchmarks.servers import Server, gateway_part
 from gateway.cli.commands.setup import initialise
-from gateway.services.objects import prepare_draft, read_draft
 from gateway.settings import Settings
 from gateway.store.access import keys, principals
 from gateway.store.access.principals import Principal
@@ -154,22 +154,11 @@ def _fill(folder: Path, count: int) -> People:
             )
             for number in range(count)
         ]
-    prepared = [_prepare(one, people[0], now) for one in made]
+    prepared = [blocked_slot(one, people[0], now) for one in made]
     for person in people:
         with database.write() as session:
             _calendars(session, person, prepared, now)
     return People(database, tuple(person.id for person in people), key)
-
-
-def _prepare(made: Made, person: Principal, now: int) -> PreparedObject:
-    return prepare_draft(
-        read_draft(made.body),
-        name=made.name,
-        kind="blocked-slot",
-        principal=person,
-        addresses=frozenset({OWNER}),
-        now=now,
-    )
 
 
 def _calendars(

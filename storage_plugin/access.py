@@ -38,8 +38,8 @@ class Auth(BaseAuth):
     def _login_ext(self, login: str, password: str, context: AuthContext) -> str:
         address = context.remote_addr or ""
         self._throttle.check(address, login)
-        with self._gateway.database.read() as session:
-            found = verify_login(session, login, password)
+        session = current_state().read(self._gateway.database)
+        found = verify_login(session, login, password)
         if found is None:
             # No name: people type passwords where names belong. What fail2ban looks for.
             _log.warning(f"Failed login attempt from {address}")
@@ -54,6 +54,7 @@ class Auth(BaseAuth):
         agent, now = current_state().user_agent, int(time.time())
         if not is_seen_stale(login, user_agent=agent, now=now):
             return
+        current_state().end_reading()
         with (
             suppress(StoreError),
             self._gateway.database.write(wait_ms=WAIT_MS, repeatable=True) as session,

@@ -26,8 +26,9 @@ from storage_plugin.http.errors import DavError
 from storage_plugin.http.gate import Gate
 from storage_plugin.http.handlers import Address, Answer, as_refusal, dav, not_yours, nothing_here
 from storage_plugin.http.middleware import IS_GONE
-from storage_plugin.http.state import Gateway, fresh_state
-from storage_plugin.objects.writing import WritingMethods
+from storage_plugin.http.requests import Request
+from storage_plugin.http.state import Gateway, current_state, fresh_state
+from storage_plugin.objects import writing
 from storage_plugin.reports import freebusy, reach, scheduling
 from storage_plugin.reports import report as reports
 from storage_plugin.resources import propfind, proppatch, setup
@@ -45,7 +46,7 @@ _CARDDAV = "/.well-known/carddav"
 _MAKING = ("{DAV:}mkcol", "{urn:ietf:params:xml:ns:caldav}mkcalendar")
 
 
-class GatewayApplication(WritingMethods, Application):
+class GatewayApplication(Application):
     """A thread-safe WSGI callable; see :func:`storage_plugin.server.build_application`."""
 
     _storage: Storage
@@ -228,6 +229,65 @@ class GatewayApplication(WritingMethods, Application):
             if root is not None and root.tag == freebusy.QUERY:
                 return freebusy.answer_query(self._storage, address, root)
             return reports.answer(self._storage, environ, base_prefix, path, root)
+
+    # --- objects ---
+
+    @dav
+    def do_PUT(
+        self,
+        environ: types.WSGIEnviron,
+        base_prefix: str,
+        path: str,
+        user: str,
+        user_groups: set[str],
+        request_info: dict[str, Any],
+    ) -> Answer:
+        """Create or replace a calendar object."""
+        return writing.put(self._request(environ, base_prefix, path, user))
+
+    @dav
+    def do_DELETE(
+        self,
+        environ: types.WSGIEnviron,
+        base_prefix: str,
+        path: str,
+        user: str,
+        user_groups: set[str],
+        request_info: dict[str, Any],
+    ) -> Answer:
+        """Delete an object or a local calendar."""
+        return writing.delete(self._request(environ, base_prefix, path, user))
+
+    @dav
+    def do_MOVE(
+        self,
+        environ: types.WSGIEnviron,
+        base_prefix: str,
+        path: str,
+        user: str,
+        user_groups: set[str],
+        request_info: dict[str, Any],
+    ) -> Answer:
+        """Move an object, inside its calendar or into another one."""
+        return writing.move(self._request(environ, base_prefix, path, user))
+
+    @dav
+    def do_COPY(
+        self,
+        environ: types.WSGIEnviron,
+        base_prefix: str,
+        path: str,
+        user: str,
+        user_groups: set[str],
+        request_info: dict[str, Any],
+    ) -> Answer:
+        """Copy an object into another calendar."""
+        return writing.copy(self._request(environ, base_prefix, path, user))
+
+    def _request(
+        self, environ: types.WSGIEnviron, base_prefix: str, path: str, user: str
+    ) -> Request:
+        return Request(self.gateway, current_state(), environ, base_prefix, path, user)
 
     # --- calendars and properties ---
 

@@ -42,10 +42,17 @@ class Storage(BaseStorage):
 
     @contextmanager
     def acquire_lock(self, mode: str, user: str = "", *args: Any, **kwargs: Any) -> Iterator[None]:
-        """Open a unit of work for this thread, lazily; commit or roll back at the end."""
+        """Open a write unit for this thread, lazily; commit or roll back at the end.
+
+        What is read is read in the request's own unit.
+        """
         state = current_state()
         state.user = user or state.user
-        before, unit = state.unit, Unit(self.gateway.database, writes=mode == "w")
+        if mode != "w":
+            yield
+            return
+        state.end_reading()
+        before, unit = state.unit, Unit(self.gateway.database)
         state.unit = unit
         try:
             with unit.running():
@@ -54,21 +61,14 @@ class Storage(BaseStorage):
             state.unit = before
 
     def session(self) -> Session:
-        """Return the session of the unit that is open."""
-        unit = current_state().unit
-        if unit is None:
-            raise RuntimeError("the storage was used outside a lock")
-        return unit.session()
+        """Return the session of the write unit that is open, else of the read unit."""
+        state = current_state()
+        return state.unit.session() if state.unit else state.read(self.gateway.database)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Use the open unit, or a short one of its own: Radicale reads after unlocking too."""
-        unit = current_state().unit
-        if unit is not None:
-            yield unit.session()
-            return
-        with self.gateway.database.read() as session:
-            yield session
+        """Use the open unit."""
+        yield self.session()
 
     def now(self) -> int:
         """Return the time in UTC epoch seconds."""
@@ -136,14 +136,6 @@ class Storage(BaseStorage):
         made = find_collection(self.session(), parts[0], parts[1])
         assert made is not None
         return CalendarCollection(self, made), {}, []
-
-    def move(self, item: Item, to_collection: BaseCollection, to_href: str) -> None:
-        """Move an object; its kind goes with it (R19)."""
-        if not isinstance(item.collection, CalendarCollection) or not isinstance(
-            to_collection, CalendarCollection
-        ):
-            raise DavError(HTTPStatus.FORBIDDEN, "", "Only calendar objects can be moved.")
-        item.collection.move_to(str(item.href), to_collection, to_href)
 
     def verify(self) -> bool:
         """Tell that the database answers."""

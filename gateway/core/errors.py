@@ -15,7 +15,8 @@ and the CalDAV face translate, each in one place.
     │   ├── NotFound                  no such thing for this caller
     │   │   └── ReferenceNotFound     the body names it (pointer says where)
     │   └── Conflict                  collides with what is already there
-    │       └── SlotTaken             the time is busy or held
+    │       ├── SlotTaken             the time is busy or held
+    │       └── UidTaken              another object of the calendar has this UID
     ├── UpstreamError                 iCloud did not do what was asked
     │   ├── VerificationFailed        what blocks could not be read before booking
     │   ├── UpstreamUnreachable       no answer, broken answer, 5xx      (retryable)
@@ -129,6 +130,18 @@ class ExternalIdTaken(Conflict):
     def __init__(self, detail: str, *, appointment_id: str) -> None:
         super().__init__(detail)
         self.appointment_id = appointment_id
+
+
+class UidTaken(Conflict):
+    """A calendar holds a UID once (RFC 4791 5.3.2.1); the member that has it is named."""
+
+    default_code = "no-uid-conflict"
+
+    def __init__(self, detail: str, *, principal_id: str, calendar: str, name: str) -> None:
+        super().__init__(detail)
+        self.principal_id = principal_id
+        self.calendar = calendar
+        self.name = name
 
 
 class TooManyRequests(Refused):

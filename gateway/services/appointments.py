@@ -1,45 +1,38 @@
 """Booking by API: hold a time, make, change and cancel an appointment, block a time by hand.
 
-The rules of writing are those of :mod:`gateway.services.objects`: one unit that locks the
-principal, checks, and writes object, row, ledger and errand together (R13, R27).
+Each function is one use case in one write unit; what is written goes the one write path of
+:mod:`gateway.services.objects` (R13, R27). ``scope`` is what the caller's key may see.
 """
 
 from dataclasses import dataclass
 from uuid import uuid4
 
 from gateway.core.appointments.body import change_event, write_event
+from gateway.core.availability.sources import oldest_age
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.intervals import Interval
+from gateway.services import objects
 from gateway.services.availability import check_span_free
-from gateway.services.objects import (
-    KIND_PROPERTY,
-    delete_platform_object,
-    prepare_draft,
-    put_platform_object,
-    read_draft,
-)
-from gateway.services.pushes import push_appointment
-from gateway.store.access.principals import LoginKind, Principal, get_principal
-from gateway.store.booking import bookings
+from gateway.services.objects import KIND_PROPERTY, Place, Write, Written
+from gateway.services.pushes import push_new
+from gateway.store.access.principals import LoginKind
+from gateway.store.booking import agenda, bookings
 from gateway.store.booking.bookings import Appointment, Hold
+from gateway.store.booking.loading import Loaded, load, load_by_id
 from gateway.store.engine import Session, lock_principal
-from gateway.store.objects.collections import (
-    PLATFORM_NAME,
-    Collection,
-    find_collection,
-    get_collection,
-)
-from gateway.store.objects.horizons import window_of
-from gateway.store.objects.objects import StoredObject, get_object_by_id
+from gateway.store.objects.collections import PLATFORM_NAME
+from gateway.store.objects.instances import list_sources
 from gateway.store.outbox.outbox import find_ledger_by_object
+from gateway.store.outbox.overview import Scope
 
 BLOCKED_SLOT = f"{KIND_PROPERTY}:BLOCKED-SLOT"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a caller wants booked; ``span`` is UTC epoch seconds, half-open."""
+class BookingRequest:
+    """What a caller wants booked for a principal; ``span`` is UTC epoch seconds, half-open."""
 
+    principal_id: str
     span: Interval
     title: str
     description: str = ""
@@ -49,85 +42,77 @@ class Wish:
     allow_overlap: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """An appointment just made.
+
+    ``is_pushed`` tells whether it goes to iCloud; ``age_s`` is how old what was known of the
+    calendars that block is, in seconds (R28).
+    """
+
+    appointment: Appointment
+    is_pushed: bool
+    age_s: int | None
+
+
+# --- holds ---
+
+
 def hold_time(
-    session: Session, principal: Principal, span: Interval, *, ttl_s: int, now: int
+    session: Session, scope: Scope, principal_id: str, span: Interval, *, ttl_s: int, now: int
 ) -> Hold:
     """Reserve a free time for ``ttl_s`` seconds (R30); raises what :func:`check_span_free` does."""
-    lock_principal(session, principal.id)
-    check_span_free(session, principal.id, [span], now=now)
-    return bookings.create_hold(session, principal.id, span, expires_at=now + ttl_s, now=now)
+    lock_principal(session, principal_id, subaccount_id=scope.subaccount_id)
+    check_span_free(session, principal_id, [span], now=now)
+    return bookings.create_hold(session, principal_id, span, expires_at=now + ttl_s, now=now)
 
 
-def book(session: Session, principal: Principal, wish: Wish, *, now: int) -> Appointment:
+def release_hold(session: Session, scope: Scope, hold_id: str, *, now: int) -> None:
+    """Give a reserved time back before it expires; raises :class:`NotFound`."""
+    held = agenda.hold_in(session, scope, hold_id)
+    lock_principal(session, held.principal_id)
+    if bookings.take_hold(session, held.principal_id, hold_id, now=now) is None:
+        raise NotFound("There is no such hold, or it has expired.")
+
+
+# --- appointments ---
+
+
+def book(session: Session, scope: Scope, request: BookingRequest, *, now: int) -> Booked:
     """Make an appointment, consuming the hold it names (R27, R30).
 
     Raises :class:`SlotTaken`, :class:`ExternalIdTaken` (asked first: the time may be taken by
     that very appointment), and :class:`Conflict` ``hold-expired`` or ``availability-unknown``.
     """
-    lock_principal(session, principal.id)
-    if wish.external_id is not None:
-        bookings.claim_external_id(session, principal.id, wish.external_id, None)
-    if wish.hold_id is not None:
-        _consume_hold(session, principal.id, wish, now=now)
-    stored = _put(session, principal, wish, "platform", now=now)
-    row = _row_of(session, stored)
-    if wish.external_id is not None:
-        bookings.claim_external_id(session, principal.id, wish.external_id, row.id)
-        bookings.update_appointment(session, row.id, now=now, external_id=wish.external_id)
-    return bookings.get_appointment(session, principal.id, row.id)
+    principal_id, external_id = request.principal_id, request.external_id
+    place = _new_place(principal_id)
+    loaded = _locked(session, scope, principal_id, place.name, now=now)
+    if external_id is not None:
+        bookings.claim_external_id(session, principal_id, external_id, None)
+    if request.hold_id is not None:
+        _consume_hold(session, request, now=now)
+    written = _write_new(session, request, place, loaded, "platform", now=now)
+    row = _appointment_of(written)
+    if external_id is not None:
+        bookings.claim_external_id(session, principal_id, external_id, row.id)
+    read = written.timeline
+    sources = list_sources(session, principal_id) if read is None else read.sources
+    return Booked(row, written.is_pushed, oldest_age(sources, now=now))
 
 
-def _consume_hold(session: Session, principal_id: str, wish: Wish, *, now: int) -> None:
-    held = bookings.find_hold(session, principal_id, wish.hold_id or "", now=now)
-    if held is None:
-        raise Conflict(
-            "The hold has expired, was used already, or is somebody else's.", code="hold-expired"
-        )
-    if wish.span[0] < held.start or wish.span[1] > held.end:
-        raise Conflict("The appointment does not lie within the hold.", code="hold-mismatch")
-    bookings.delete_hold(session, held.id)
-
-
-def block(session: Session, principal: Principal, wish: Wish, *, now: int) -> StoredObject:
+def block(
+    session: Session, scope: Scope, request: BookingRequest, *, now: int
+) -> agenda.BlockedSlot:
     """Block a time by hand: never upstream, never refused for an overlap (R14, R27)."""
-    lock_principal(session, principal.id)
-    return _put(session, principal, wish, "device", now=now)
-
-
-def _put(
-    session: Session, principal: Principal, wish: Wish, login_kind: LoginKind, *, now: int
-) -> StoredObject:
-    """Write a new object of ``platform/`` as the login kind would (R19)."""
-    uid = str(uuid4())
-    is_appointment = login_kind == "platform"
-    texts = {"DESCRIPTION": wish.description, "LOCATION": wish.location}
-    extra = () if is_appointment else (BLOCKED_SLOT,)
-    body = write_event(uid, wish.span, wish.title, now=now, texts=texts, extra=extra)
-    draft = read_draft(body)
-    prepared = prepare_draft(
-        draft,
-        name=f"{uid}.ics",
-        kind="appointment" if is_appointment else "blocked-slot",
-        principal=principal,
-        addresses=frozenset(),
-        now=now,
-        window=window_of(session, principal.id, now=now),
-    )
-    return put_platform_object(
-        session,
-        principal=principal,
-        login_kind=login_kind,
-        collection=_platform(session, principal.id),
-        draft=draft,
-        prepared=prepared,
-        now=now,
-        allow_overlap=wish.allow_overlap,
-    )
+    place = _new_place(request.principal_id)
+    loaded = _locked(session, scope, request.principal_id, place.name, now=now)
+    stored = _write_new(session, request, place, loaded, "device", now=now).stored
+    return agenda.blocked_slot_in(session, scope, stored.id)
 
 
 def change(
     session: Session,
-    principal: Principal,
+    scope: Scope,
     appointment_id: str,
     *,
     span: Interval | None = None,
@@ -139,117 +124,134 @@ def change(
 
     A new title alone takes no time, so nothing is refused for it.
     """
-    lock_principal(session, principal.id)
-    row, stored = _living(session, principal.id, appointment_id)
-    if span is None and title is None:
+    row, loaded = _living(session, scope, appointment_id, now=now)
+    if loaded.member is None or (span is None and title is None):
         return row
-    body = change_event(stored.body, now=now, span=span, title=title)
+    body = change_event(loaded.member.body, now=now, span=span, title=title)
     keeps_time = span is None
-    replace_body(
-        session, principal, stored, body, allow_overlap=allow_overlap or keeps_time, now=now
-    )
-    return bookings.get_appointment(session, principal.id, row.id)
+    return replace_body(session, loaded, body, allow_overlap=allow_overlap or keeps_time, now=now)
 
 
 def replace_body(
-    session: Session,
-    principal: Principal,
-    stored: StoredObject,
-    body: bytes,
-    *,
-    allow_overlap: bool,
-    now: int,
-) -> None:
+    session: Session, loaded: Loaded, body: bytes, *, allow_overlap: bool, now: int
+) -> Appointment:
     """Write an appointment's object anew as the platform does; raises like :func:`book`.
 
-    The principal is locked by now; the zone is read here, one read earlier may be the old one.
+    The principal is locked by now, and ``loaded`` was read under that lock.
     """
-    draft = read_draft(body)
-    principal = get_principal(session, principal.id)
-    prepared = prepare_draft(
-        draft,
-        name=stored.name,
-        kind="appointment",
-        principal=principal,
-        addresses=bookings.owner_addresses(session, principal.id),
-        now=now,
-        window=window_of(session, principal.id, now=now),
-    )
-    put_platform_object(
-        session,
-        principal=principal,
-        login_kind="platform",
-        collection=get_collection(session, stored.collection_id),
-        draft=draft,
-        prepared=prepared,
-        now=now,
-        allow_overlap=allow_overlap,
-    )
+    if loaded.collection is None or loaded.member is None:
+        raise NotFound("There is no such appointment.")
+    place = Place(loaded.owner.principal_id, loaded.collection.name, loaded.member.name)
+    write = Write(place, objects.parse(body), "platform", allow_overlap)
+    return _appointment_of(objects.put_loaded(session, write, loaded, None, now=now))
 
 
-def cancel(session: Session, principal: Principal, appointment_id: str, *, now: int) -> None:
+def cancel(session: Session, scope: Scope, appointment_id: str, *, now: int) -> None:
     """Cancel an appointment: its object goes, upstream too; doing it twice is no error."""
-    lock_principal(session, principal.id)
-    row = bookings.get_appointment(session, principal.id, appointment_id)
-    if row.object_id is not None:
-        stored = get_object_by_id(session, row.object_id)
-        _delete(session, principal, stored, now=now)
+    row, loaded = _loaded_row(session, scope, appointment_id, now=now)
+    if loaded is not None and loaded.member is not None:
+        objects.delete_loaded(session, loaded, now=now)
     elif row.status != "cancelled":
         bookings.update_appointment(session, row.id, now=now, status="cancelled")
 
 
-def push(session: Session, principal: Principal, appointment_id: str, *, now: int) -> Appointment:
+def push(session: Session, scope: Scope, appointment_id: str, *, now: int) -> Appointment:
     """Send an appointment upstream that was made while nothing was linked (R7).
 
     One that has its place upstream already is left alone. Raises :class:`Conflict`
     ``nothing-linked``.
     """
-    lock_principal(session, principal.id)
-    row, stored = _living(session, principal.id, appointment_id)
-    if find_ledger_by_object(session, stored.id) is None:
-        push_appointment(session, stored, is_new=True, now=now)
-        if find_ledger_by_object(session, stored.id) is None:
-            raise Conflict("No calendar is linked, so there is nowhere to.", code="nothing-linked")
+    row, loaded = _living(session, scope, appointment_id, now=now)
+    stored = loaded.member
+    if stored is None or find_ledger_by_object(session, stored.id) is not None:
+        return row
+    if not push_new(session, stored, loaded.push_target, now=now):
+        raise Conflict("No calendar is linked, so there is nowhere to.", code="nothing-linked")
     return row
 
 
-def unblock(session: Session, principal: Principal, object_id: str, *, now: int) -> None:
+# --- Blocked Slots ---
+
+
+def unblock(session: Session, scope: Scope, object_id: str, *, now: int) -> None:
     """Delete a Blocked Slot made here; raises :class:`NotFound` for everything else."""
-    lock_principal(session, principal.id)
-    stored = get_object_by_id(session, object_id)
-    if stored.principal_id != principal.id or stored.kind != "blocked-slot":
+    slot = agenda.blocked_slot_in(session, scope, object_id)
+    lock_principal(session, slot.principal_id)
+    loaded = load_by_id(session, slot.principal_id, slot.id, now=now)
+    if loaded.member is None or loaded.member.kind != "blocked-slot":
         raise NotFound("There is no such Blocked Slot.")
-    _delete(session, principal, stored, now=now)
+    objects.delete_loaded(session, loaded, now=now)
 
 
-def _delete(session: Session, principal: Principal, stored: StoredObject, *, now: int) -> None:
-    delete_platform_object(
-        session,
-        principal=principal,
-        collection=get_collection(session, stored.collection_id),
-        name=stored.name,
-        now=now,
+# --- parts ---
+
+
+def _new_place(principal_id: str) -> Place:
+    return Place(principal_id, PLATFORM_NAME, f"{uuid4()}.ics")
+
+
+def _locked(session: Session, scope: Scope, principal_id: str, name: str, *, now: int) -> Loaded:
+    """Lock a principal in scope and load what is known; raises :class:`NotFound` for others."""
+    lock_principal(session, principal_id, subaccount_id=scope.subaccount_id)
+    return load(session, principal_id, PLATFORM_NAME, name, now=now)
+
+
+def _consume_hold(session: Session, request: BookingRequest, *, now: int) -> None:
+    held = bookings.take_hold(session, request.principal_id, request.hold_id or "", now=now)
+    if held is None:
+        raise Conflict(
+            "The hold has expired, was used already, or is somebody else's.", code="hold-expired"
+        )
+    if request.span[0] < held.start or request.span[1] > held.end:
+        raise Conflict("The appointment does not lie within the hold.", code="hold-mismatch")
+
+
+def _write_new(
+    session: Session,
+    request: BookingRequest,
+    place: Place,
+    loaded: Loaded,
+    login_kind: LoginKind,
+    *,
+    now: int,
+) -> Written:
+    """Write a new object of ``platform/`` as the login kind would (R19)."""
+    texts = {"DESCRIPTION": request.description, "LOCATION": request.location}
+    extra = () if login_kind == "platform" else (BLOCKED_SLOT,)
+    uid = place.name.removesuffix(".ics")
+    body = write_event(uid, request.span, request.title, now=now, texts=texts, extra=extra)
+    write = Write(
+        place,
+        objects.parse(body),
+        login_kind,
+        allow_overlap=request.allow_overlap,
+        external_id=request.external_id,
     )
+    return objects.put_loaded(session, write, loaded, None, now=now)
+
+
+def _loaded_row(
+    session: Session, scope: Scope, appointment_id: str, *, now: int
+) -> tuple[Appointment, Loaded | None]:
+    """Lock the principal of an appointment in scope; return its row, and its object if any."""
+    principal_id = agenda.appointment_in(session, scope, appointment_id).principal_id
+    lock_principal(session, principal_id)
+    row = bookings.get_appointment(session, principal_id, appointment_id)
+    if row.object_id is None:
+        return row, None
+    return row, load_by_id(session, principal_id, row.object_id, now=now)
 
 
 def _living(
-    session: Session, principal_id: str, appointment_id: str
-) -> tuple[Appointment, StoredObject]:
-    row = bookings.get_appointment(session, principal_id, appointment_id)
-    if row.object_id is None or row.status == "cancelled":
+    session: Session, scope: Scope, appointment_id: str, *, now: int
+) -> tuple[Appointment, Loaded]:
+    row, loaded = _loaded_row(session, scope, appointment_id, now=now)
+    if loaded is None or loaded.member is None or row.status == "cancelled":
         raise Conflict("This appointment is cancelled.", code="appointment-cancelled")
-    return row, get_object_by_id(session, row.object_id)
+    return row, loaded
 
 
-def _row_of(session: Session, stored: StoredObject) -> Appointment:
-    row = bookings.find_appointment_by_object(session, stored.id)
-    if row is None:
+def _appointment_of(written: Written) -> Appointment:
+    if written.appointment is None:
         raise NotFound("There is no such appointment.")
-    return row
-
-
-def _platform(session: Session, principal_id: str) -> Collection:
-    found = find_collection(session, principal_id, PLATFORM_NAME)
-    if found is None:
-        raise NotFound("There is no such principal.")
-    return found
+    return written.appointment

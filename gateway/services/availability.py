@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from gateway.core.availability.policy import OnTentative, OnUnknown, Policy
-from gateway.core.availability.sources import Source, SourceState, oldest_age
+from gateway.core.availability.sources import Source, SourceState
 from gateway.core.availability.timeline import (
     ALWAYS,
     PLAIN,
@@ -26,7 +26,7 @@ from gateway.store.access.principals import Principal, get_principal
 from gateway.store.booking.bookings import holds_in
 from gateway.store.engine import Session
 from gateway.store.objects.instances import Reason, busy_spans, list_sources, reasons_in
-from gateway.store.objects.objects import StoredObject, get_extent
+from gateway.store.objects.objects import Extent, StoredObject, get_extent
 
 MOST_ROWS = 100_000
 """Whoever has more at once is not kept in memory; no answer holds more periods either."""
@@ -53,19 +53,20 @@ def load(
     *,
     now: int,
     without_object: str | None = None,
-    without_hold: str | None = None,
+    extent: Extent | None = None,
 ) -> Timeline:
-    """Read what blocks a person in ``window``; one object and one hold can be left out.
+    """Read what blocks a person in ``window``; one object can be left out.
 
     Five statements, each by an index, linear in the person's rows in the window. Whoever is about
-    to write calls it after :func:`lock_principal`. ``now`` and the window are UTC epoch seconds.
+    to write calls it after :func:`lock_principal`, with the extent if that is known by then.
+    ``now`` and the window are UTC epoch seconds.
     """
     sources = list_sources(session, principal_id)
-    revision, coverage = get_extent(session, principal_id)
+    revision, coverage = extent or get_extent(session, principal_id)
     return build_timeline(
         busy_spans(session, principal_id, window, _ids(sources), without_object=without_object),
         window,
-        holds=_living(session, principal_id, window, now, without_hold),
+        holds=_living(session, principal_id, window, now),
         sources=sources,
         coverage=coverage,
         revision=revision,
@@ -149,13 +150,10 @@ def _ids(sources: Sequence[Source]) -> list[str]:
     return [source.collection_id for source in sources]
 
 
-def _living(
-    session: Session, principal_id: str, window: Interval, now: int, without: str | None = None
-) -> list[HeldTime]:
+def _living(session: Session, principal_id: str, window: Interval, now: int) -> list[HeldTime]:
     return [
         HeldTime(hold.start, hold.end, hold.id, hold.expires_at)
         for hold in holds_in(session, principal_id, window, now=now)
-        if hold.id != without
     ]
 
 
@@ -178,14 +176,6 @@ def free_busy(
     return load(session, principal.id, window, now=now).answer(window, policy, now=now)
 
 
-def oldest_source_age(session: Session, principal_id: str, *, now: int) -> int | None:
-    """Return the age in seconds of the calendar that blocks and is furthest behind (R28).
-
-    None when one of them was never read, or none of iCloud's blocks.
-    """
-    return oldest_age(list_sources(session, principal_id), now=now)
-
-
 # --- is it free ---
 
 
@@ -196,23 +186,19 @@ def check_span_free(
     *,
     now: int,
     without_object: str | None = None,
-    without_hold: str | None = None,
-) -> None:
+    extent: Extent | None = None,
+) -> Timeline | None:
     """Raise :class:`SlotTaken` when a span touches busy or held time, and :class:`Conflict`
     ``availability-unknown`` when it touches time of which a source says nothing (R25, R27).
 
-    Call it inside the unit that writes, after :func:`lock_principal`. ``spans`` are merged.
+    Call it inside the unit that writes, after :func:`lock_principal`. ``spans`` are merged; without
+    any nothing is asked. Returns what was read.
     """
     if not spans:
-        return
+        return None
     window = (spans[0][0], spans[-1][1])
     timeline = load(
-        session,
-        principal_id,
-        window,
-        now=now,
-        without_object=without_object,
-        without_hold=without_hold,
+        session, principal_id, window, now=now, without_object=without_object, extent=extent
     )
     if intersect(spans, timeline.taken(window)):
         length = spans[0][1] - spans[0][0]
@@ -226,6 +212,7 @@ def check_span_free(
             "time is farther ahead than the gateway looks.",
             code="availability-unknown",
         )
+    return timeline
 
 
 def next_free(

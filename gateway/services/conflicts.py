@@ -13,6 +13,7 @@ from gateway.services.appointments import replace_body
 from gateway.store.access.principals import Principal, get_principal
 from gateway.store.booking import conflicts
 from gateway.store.booking.conflicts import ConflictRecord, Resolution
+from gateway.store.booking.loading import load_by_id
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects.objects import StoredObject, find_object_by_id
 from gateway.store.outbox.overview import Scope
@@ -118,27 +119,25 @@ def resolve(
     ``conflict-not-restorable``.
     """
     known, _ = conflicts.conflict_in(session, scope, conflict_id)
-    principal = get_principal(session, known.principal_id)
-    lock_principal(session, principal.id)
+    lock_principal(session, known.principal_id)
     record = conflicts.get_conflict(session, conflict_id)
     if record.resolved_at is None:
         if resolution == "restored":
-            _restore(session, principal, record, allow_overlap=allow_overlap, now=now)
+            _restore(session, record, allow_overlap=allow_overlap, now=now)
         conflicts.resolve_conflict(session, record.id, resolution=resolution, now=now)
     elif record.resolution != resolution:
         raise Conflict("This conflict was resolved already.", code="conflict-resolved")
     return conflicts.conflict_in(session, scope, conflict_id)
 
 
-def _restore(
-    session: Session, principal: Principal, record: ConflictRecord, *, allow_overlap: bool, now: int
-) -> None:
-    stored = kept_object(session, record)
-    if record.dropped != "local" or stored is None:
+def _restore(session: Session, record: ConflictRecord, *, allow_overlap: bool, now: int) -> None:
+    object_id = record.object_id if record.dropped == "local" else None
+    loaded = load_by_id(session, record.principal_id, object_id, now=now) if object_id else None
+    if loaded is None or loaded.member is None:
         raise Conflict(
             "Only a change made here can be restored, and only while its appointment stands; "
             "change the appointment, or make a new one.",
             code="conflict-not-restorable",
         )
     body = change_event(record.dropped_body, now=now)
-    replace_body(session, principal, stored, body, allow_overlap=allow_overlap, now=now)
+    replace_body(session, loaded, body, allow_overlap=allow_overlap, now=now)

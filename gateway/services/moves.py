@@ -5,20 +5,20 @@ the deletion beside it, before or after, does not count. Everything runs in the 
 with the principal locked.
 """
 
-from gateway.services.objects import prepare_draft, read_draft
-from gateway.services.pushes import push_appointment, restore_push
-from gateway.store.access.principals import get_principal
+from gateway.core.errors import NotAllowed
+from gateway.services import objects
+from gateway.services.objects import Check, Place
+from gateway.services.pushes import push_new, restore_push
 from gateway.store.booking import moves
 from gateway.store.booking.bookings import (
     find_appointment_by_object,
     get_appointment,
-    owner_addresses,
     update_appointment,
 )
-from gateway.store.engine import Session
+from gateway.store.booking.loading import Loaded
+from gateway.store.engine import Session, lock_principal
 from gateway.store.objects.collections import PLATFORM_NAME, find_collection
-from gateway.store.objects.horizons import window_of
-from gateway.store.objects.objects import StoredObject, find_by_uid, find_object, save_object
+from gateway.store.objects.objects import StoredObject, find_by_uid, write_object
 from gateway.store.outbox.outbox import find_ledger_by_object
 
 WITHIN_S = 120
@@ -40,6 +40,7 @@ def refuses_copy(session: Session, principal_id: str, uid: str, *, now: int) -> 
     It is noted, so that the deletion that follows is refused; one that went before is undone.
     Whoever refuses commits this unit all the same.
     """
+    lock_principal(session, principal_id)
     platform = find_collection(session, principal_id, PLATFORM_NAME)
     found = find_by_uid(session, platform.id, uid) if platform is not None else None
     if found is not None and found.kind == "appointment":
@@ -53,18 +54,37 @@ def refuses_copy(session: Session, principal_id: str, uid: str, *, now: int) -> 
     return True
 
 
-def was_copied(session: Session, found: StoredObject, *, now: int) -> bool:
-    """Tell whether a copy of this appointment was refused lately: its deletion is the rest."""
-    if found.kind != "appointment":
-        return False
+def delete_by_device(session: Session, place: Place, *, check: Check, now: int) -> None:
+    """Delete as a device does: not the rest of a move, and what goes can come back.
+
+    Raises what :func:`gateway.services.objects.delete` does, and what :func:`appointment_stays`
+    returns when a copy of this appointment was refused lately.
+    """
+
+    def check_and_note(loaded: Loaded) -> None:
+        check(loaded)
+        if loaded.member is not None and loaded.member.kind == "appointment":
+            _note_deletion(session, loaded.member, now=now)
+
+    objects.delete(session, place, check=check_and_note, now=now, with_body=True)
+
+
+def appointment_stays() -> NotAllowed:
+    """Return the refusal of an appointment's way out of ``platform/`` (R19)."""
+    return NotAllowed(
+        "This appointment was booked here and cannot be moved to another calendar. It stays where "
+        "it is; to cancel it, delete it again in two minutes.",
+        code="appointment-stays",
+    )
+
+
+def _note_deletion(session: Session, found: StoredObject, *, now: int) -> None:
+    """Keep what it takes to undo the deletion of an appointment; refuse the rest of a move."""
     left = moves.find_move(session, found.principal_id, found.uid, since=now - WITHIN_S)
-    return left is not None and left.done == "copied"
-
-
-def note_deletion(session: Session, found: StoredObject, *, now: int) -> None:
-    """Keep what it takes to undo the deletion of an appointment; call it before it is deleted."""
+    if left is not None and left.done == "copied":
+        raise appointment_stays()
     row = find_appointment_by_object(session, found.id)
-    if found.kind != "appointment" or row is None or row.status != "confirmed":
+    if row is None or row.status != "confirmed":
         return
     ledger = find_ledger_by_object(session, found.id)
     moves.note_deletion(
@@ -78,22 +98,18 @@ def note_deletion(session: Session, found: StoredObject, *, now: int) -> None:
 
 def _restore(session: Session, principal_id: str, left: moves.Move, *, now: int) -> None:
     """Bring an appointment back as it was; it may overlap what was booked meanwhile (R27)."""
-    platform = find_collection(session, principal_id, PLATFORM_NAME)
-    if platform is None or left.name is None or left.body is None or left.appointment_id is None:
+    if left.name is None or left.body is None or left.appointment_id is None:
         return
-    if find_object(session, platform.id, left.name) is not None:
+    place = Place(principal_id, PLATFORM_NAME, left.name)
+    loaded = objects.load_place(session, place, now=now)
+    if loaded.collection is None or loaded.member is not None:
         return
-    prepared = prepare_draft(
-        read_draft(left.body),
-        name=left.name,
-        kind="appointment",
-        principal=get_principal(session, principal_id),
-        addresses=owner_addresses(session, principal_id),
-        now=now,
-        window=window_of(session, principal_id, now=now),
+    content = objects.prepare(
+        objects.parse(left.body), loaded.owner, name=left.name, kind="appointment"
     )
-    stored = save_object(session, platform, prepared, now=now)
+    stored = write_object(session, loaded.collection, content, None, now=now)
     row = get_appointment(session, principal_id, left.appointment_id)
     update_appointment(session, row.id, now=now, status="confirmed", object_id=stored.id)
-    if left.ledger_id is None or not restore_push(session, left.ledger_id, stored, now=now):
-        push_appointment(session, stored, is_new=left.ledger_id is not None, now=now)
+    target = loaded.push_target
+    if left.ledger_id and not restore_push(session, left.ledger_id, stored, target, now=now):
+        push_new(session, stored, target, now=now)

@@ -1,45 +1,49 @@
-"""Putting and deleting objects of ``platform/`` and of local calendars (R13, R14, R19, R27).
+"""The one write path of objects of ``platform/`` and of local calendars (R13, R14, R19, R27).
 
-Both faces come through here: the CalDAV server and the API. A body is parsed and expanded before
-any lock (:func:`read_draft`, :func:`prepare_draft`); the functions that take a ``Session`` lock
-the principal, decide, and write object, appointment row, ledger and errand in that one unit.
+PUT, DELETE, MOVE and COPY of the CalDAV server and every booking of the API come through here::
+
+    load (one read unit) -> parse, prepare -> put, delete, move, copy (one write unit)
+
+A body is parsed once and expanded once, before any lock. The functions that take a ``Session``
+lock the principal once, load once more what is there by then, let the caller check its conditions
+against it, and write object, instances, revision, appointment row, ledger row and push message
+in that one unit. Whatever they raise leaves the unit, so nothing of a refused write is kept.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
-from gateway.core.errors import InvalidCalendarData, NotAllowed
-from gateway.core.ical.lines import join_folds, unescape_text, unfold
+from gateway.core.availability.timeline import Timeline
+from gateway.core.errors import InvalidCalendarData, NotAllowed, NotFound, UidTaken
+from gateway.core.ical.lines import join_folds, unescape_text
 from gateway.core.ical.objects import CalendarObject, parse_calendar_object
-from gateway.core.ical.reader import Component, read_calendar
 from gateway.core.intervals import DAY, Interval, clip, merge, subtract
-from gateway.core.recurrence.expand import default_window, expand
-from gateway.core.recurrence.model import BusyRules
+from gateway.core.recurrence.expand import expand_components
+from gateway.core.recurrence.model import BusyRules, Expansion
 from gateway.core.status import FBType
 from gateway.services.availability import check_span_free, time_of_object
-from gateway.services.pushes import push_appointment, withdraw_appointment
-from gateway.store.access.principals import LoginKind, Principal, get_principal
+from gateway.services.pushes import push_changed, push_new, withdraw_appointment
+from gateway.store.access.principals import LoginKind
 from gateway.store.booking.bookings import (
+    Appointment,
     AppointmentStatus,
+    change_appointment_of,
     create_appointment,
     find_appointment_by_object,
-    owner_addresses,
-    span_of_object,
-    update_appointment,
 )
+from gateway.store.booking.loading import Loaded, Owner, load
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects.collections import Collection
-from gateway.store.objects.horizons import FARTHEST_S, last_end_known, window_of
+from gateway.store.objects.horizons import FARTHEST_S, last_end_known
 from gateway.store.objects.objects import (
     ObjectKind,
     PreparedObject,
     StoredObject,
-    delete_objects,
-    find_object,
-    get_coverage,
-    get_object,
+    find_by_uid,
+    remove_object,
     rename_object,
-    save_object,
+    uid_key,
+    write_object,
 )
 
 KIND_PROPERTY = "X-GATEWAY-KIND"
@@ -49,68 +53,114 @@ _FOREVER = 2**40
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """A client's body, parsed; what booking has to know of its texts is read out."""
+class Place:
+    """Where an object is or is to be: whose, and the last two segments of its path."""
 
-    calendar_object: CalendarObject
+    principal_id: str
+    calendar: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedObject:
+    """A body, parsed; what booking has to know of its texts is read out."""
+
+    content: CalendarObject
     title: str
     cancelled: bool
     is_blocked_slot: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One object to be written: what, where, by which kind of login, and whether it may overlap.
+
+    ``external_id`` is that of a new appointment.
+    """
+
+    place: Place
+    parsed: ParsedObject
+    login_kind: LoginKind
+    allow_overlap: bool = False
+    external_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An object expanded before the lock, and for whom: zone, addresses or window may change."""
+
+    owner: Owner
+    content: PreparedObject
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write made: for an appointment its row, and whether it goes upstream.
+
+    ``timeline`` is what was read to see whether its time is free, None when nothing was.
+    """
+
+    stored: StoredObject
+    is_new: bool
+    appointment: Appointment | None = None
+    is_pushed: bool = False
+    timeline: Timeline | None = None
+
+
+Check = Callable[[Loaded], None]
+"""Raises what a caller refuses of what is there under the lock: conditions, missing things."""
+
+
 # --- before the lock ---
 
 
-def read_draft(body: bytes) -> Draft:
+def parse(body: bytes) -> ParsedObject:
     """Parse a client's body; raises :class:`InvalidCalendarData`."""
     try:
         join_folds(body).decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidCalendarData("The body is not UTF-8 (RFC 5545 3.1.4).") from None
-    parsed = parse_calendar_object(body)
-    master = _master(body, parsed.component)
-    return Draft(
-        calendar_object=parsed,
+    content = parse_calendar_object(body)
+    master = content.master
+    return ParsedObject(
+        content=content,
         title=unescape_text(master.text("SUMMARY")),
         cancelled=master.text("STATUS").upper() == "CANCELLED",
         is_blocked_slot=master.text(KIND_PROPERTY).upper() == "BLOCKED-SLOT",
     )
 
 
-def prepare_draft(
-    draft: Draft,
-    *,
-    name: str,
-    kind: ObjectKind,
-    principal: Principal,
-    addresses: frozenset[str],
-    now: int,
-    window: Interval | None = None,
-) -> PreparedObject:
-    """Expand a draft under the rules of its kind: an appointment always blocks (R17).
-
-    ``window`` is that of the person (:func:`window_of`), by default the rolling one.
-    """
-    parsed = draft.calendar_object
+def prepare(parsed: ParsedObject, owner: Owner, *, name: str, kind: ObjectKind) -> PreparedObject:
+    """Expand a parsed object under the rules of its kind: an appointment always blocks (R17)."""
+    content = parsed.content
     rules = BusyRules(
-        zone=ZoneInfo(principal.time_zone),
-        owner_addresses=addresses,
-        always_busy=kind == "appointment",
+        zone=owner.zone, owner_addresses=owner.addresses, always_busy=kind == "appointment"
     )
     return PreparedObject(
         name=name,
-        uid=parsed.uid,
+        uid=content.uid,
         kind=kind,
-        component=parsed.component,
-        etag=parsed.etag,
-        body=parsed.body,
-        expansion=expand(parsed.body, window or default_window(now), rules),
+        component=content.component,
+        etag=content.etag,
+        body=content.body,
+        expansion=expand_components(content.calendar, owner.window, rules),
     )
 
 
-def kind_of_new(login_kind: LoginKind, draft: Draft) -> ObjectKind:
-    """Decide what a new object of ``platform/`` becomes (R19)."""
-    if login_kind == "platform" and not draft.is_blocked_slot:
+def prepare_write(write: Write, loaded: Loaded) -> Prepared:
+    """Expand what is to be written for the kind that it has, or will have, at its place."""
+    kind = kind_at(write, loaded)
+    content = prepare(write.parsed, loaded.owner, name=write.place.name, kind=kind)
+    return Prepared(loaded.owner, content)
+
+
+def kind_at(write: Write, loaded: Loaded) -> ObjectKind:
+    """Decide what an object becomes (R19): a known one stays what it is, local ones never book."""
+    if loaded.collection is not None and loaded.collection.kind == "local":
+        return "blocked-slot"
+    if loaded.member is not None:
+        return loaded.member.kind
+    if write.login_kind == "platform" and not write.parsed.is_blocked_slot:
         return "appointment"
     return "blocked-slot"
 
@@ -118,149 +168,242 @@ def kind_of_new(login_kind: LoginKind, draft: Draft) -> ObjectKind:
 # --- inside the unit ---
 
 
-def put_platform_object(
-    session: Session,
-    *,
-    principal: Principal,
-    login_kind: LoginKind,
-    collection: Collection,
-    draft: Draft,
-    prepared: PreparedObject,
-    addresses: frozenset[str] = frozenset(),
-    now: int,
-    allow_overlap: bool = False,
-) -> StoredObject:
-    """Create or replace an object of ``platform/``, with its push where it has one.
+def put(
+    session: Session, write: Write, prepared: Prepared | None, *, check: Check, now: int
+) -> Written:
+    """Create or replace an object, with its push where it has one.
 
-    ``prepared`` is the draft expanded for the kind the caller expects; should the object turn
-    out to be of the other kind it is expanded again. Raises :class:`Conflict` ``slot-taken``
-    when a platform login's appointment would land on busy time (R27).
+    What was not prepared, or for an owner or a kind that changed meanwhile, is expanded here.
+    Raises what ``check`` does, :class:`UidTaken`, and :class:`SlotTaken` or
+    ``availability-unknown`` when a platform login's appointment would land on busy or unknown
+    time (R25, R27).
     """
-    lock_principal(session, principal.id)
-    known = find_object(session, collection.id, prepared.name)
-    kind = known.kind if known is not None else kind_of_new(login_kind, draft)
-    if prepared.kind != kind:
-        prepared = prepare_draft(
-            draft,
-            name=prepared.name,
-            kind=kind,
-            principal=principal,
-            addresses=addresses,
-            now=now,
-            window=window_of(session, principal.id, now=now),
-        )
+    lock_principal(session, write.place.principal_id)
+    loaded = load_place(session, write.place, now=now)
+    check(loaded)
+    _check_uid(session, loaded, write.place.name, write.parsed.content.uid)
+    return put_loaded(session, write, loaded, prepared, now=now)
+
+
+def put_loaded(
+    session: Session, write: Write, loaded: Loaded, prepared: Prepared | None, *, now: int
+) -> Written:
+    """Like :func:`put`, with the principal locked, ``loaded`` under that lock, the UID unused."""
+    collection = _calendar_of(loaded)
+    kind = kind_at(write, loaded)
+    if prepared is None or prepared.owner != loaded.owner or prepared.content.kind != kind:
+        prepared = prepare_write(write, loaded)
+    content = prepared.content
     is_appointment = kind == "appointment"
-    takes_time = prepared.expansion.recurring or not draft.cancelled
-    if is_appointment and takes_time and login_kind == "platform" and not allow_overlap:
-        _check_free(session, principal.id, prepared, known, now=now)
-    stored = save_object(session, collection, prepared, now=now)
-    if is_appointment:
-        _note_appointment(session, draft, stored, now=now)
-        push_appointment(session, stored, is_new=known is None, now=now)
-    return stored
+    takes_time = content.expansion.recurring or not write.parsed.cancelled
+    checks = is_appointment and takes_time and write.login_kind == "platform"
+    timeline = None
+    if checks and not write.allow_overlap:
+        timeline = _check_free(session, loaded, content, now=now)
+    stored = write_object(session, collection, content, loaded.member, now=now)
+    is_new = loaded.member is None
+    if not is_appointment:
+        return Written(stored, is_new)
+    row = _note_appointment(session, write, stored, content.expansion, is_new=is_new, now=now)
+    if is_new:
+        is_pushed = push_new(session, stored, loaded.push_target, now=now)
+    else:
+        is_pushed = push_changed(session, stored, loaded.push_target, now=now)
+    return Written(stored, is_new, row, is_pushed, timeline)
 
 
-def put_local_object(
-    session: Session,
-    *,
-    principal: Principal,
-    collection: Collection,
-    prepared: PreparedObject,
-    now: int,
-) -> StoredObject:
-    """Create or replace an object of a local calendar: a Blocked Slot, never pushed (R14, R18)."""
-    lock_principal(session, principal.id)
-    return save_object(session, collection, prepared, now=now)
-
-
-def delete_local_object(
-    session: Session, *, principal: Principal, collection: Collection, name: str, now: int
+def delete(
+    session: Session, place: Place, *, check: Check, now: int, with_body: bool = False
 ) -> None:
     """Delete an object of ``platform/`` or of a local calendar, upstream too if it was pushed.
 
-    Raises :class:`NotFound`. The ledger row stays (R3, R13), and so does the appointment row.
+    Raises what ``check`` does, and :class:`NotFound`; ``with_body`` shows it the body. The ledger
+    row stays (R3, R13), and so does the appointment row.
     """
-    lock_principal(session, principal.id)
-    found = get_object(session, collection.id, name)
-    delete_objects(session, collection, [name], now=now)
-    if found.kind == "appointment":
-        row = find_appointment_by_object(session, found.id)
-        if row is not None:
-            update_appointment(session, row.id, now=now, status="cancelled", object_id=None)
-        withdraw_appointment(session, found, now=now)
+    lock_principal(session, place.principal_id)
+    loaded = load_place(session, place, now=now, with_body=with_body)
+    check(loaded)
+    delete_loaded(session, loaded, now=now)
 
 
-delete_platform_object = delete_local_object
+def delete_loaded(session: Session, loaded: Loaded, *, now: int) -> None:
+    """Like :func:`delete`, with the principal locked and ``loaded`` under that lock."""
+    member = _member_of(loaded)
+    remove_object(session, _calendar_of(loaded), member, now=now)
+    if member.kind == "appointment":
+        change_appointment_of(session, member.id, now=now, status="cancelled", object_id=None)
+        withdraw_appointment(session, member, loaded.push_target, now=now)
 
 
-def move_object(
+def move(
     session: Session,
+    source: Place,
+    target: Place,
     *,
-    source: Collection,
-    name: str,
-    target: Collection,
-    new_name: str,
+    check: Callable[[Loaded, Loaded], None],
     now: int,
-) -> None:
+) -> bool:
     """Move an object under another name or into another calendar; its kind goes with it.
 
-    An appointment stays in ``platform/`` (its kind never changes, R19): raises
-    :class:`NotAllowed`. An object already at the destination is replaced.
+    Tells whether something at the destination was replaced. An appointment stays in ``platform/``
+    (its kind never changes, R19): raises :class:`NotAllowed`; and what ``check`` does.
     """
-    lock_principal(session, source.principal_id)
-    found = get_object(session, source.id, name)
-    if source.id == target.id:
-        rename_object(session, source, name, new_name, now=now)
-        return
+    here, there = _load_both(session, source, target, now=now)
+    check(here, there)
+    found, origin, collection = _member_of(here), _calendar_of(here), _calendar_of(there)
+    is_inside = origin.id == collection.id
+    _check_uid(session, there, target.name, found.uid, moved=source.name if is_inside else None)
+    if is_inside:
+        rename_object(session, origin, source.name, target.name, now=now)
+        return there.member is not None
     if found.kind != "blocked-slot":
         raise NotAllowed("An appointment cannot leave its calendar.", code="appointment-stays")
-    principal = get_principal(session, source.principal_id)
-    prepared = prepare_draft(
-        read_draft(found.body),
-        name=new_name,
-        kind="blocked-slot",
-        principal=principal,
-        addresses=owner_addresses(session, principal.id),
-        now=now,
-        window=window_of(session, principal.id, now=now),
-    )
-    there = find_object(session, target.id, new_name)
-    if there is not None and there.kind != "blocked-slot":
+    if there.member is not None and there.member.kind != "blocked-slot":
         raise NotAllowed("An appointment cannot be replaced so.", code="appointment-stays")
-    delete_objects(session, source, [name], now=now)
-    save_object(session, target, prepared, now=now)
+    content = prepare(parse(found.body), there.owner, name=target.name, kind="blocked-slot")
+    remove_object(session, origin, found, now=now)
+    write_object(session, collection, content, there.member, now=now)
+    return there.member is not None
+
+
+def copy(
+    session: Session,
+    source: Place,
+    target: Place,
+    *,
+    login_kind: LoginKind,
+    check: Callable[[Loaded, Loaded], None],
+    now: int,
+) -> bool:
+    """Copy an object, which becomes what a PUT there makes of it; raises like :func:`put`.
+
+    Tells whether something at the destination was replaced.
+    """
+    here, there = _load_both(session, source, target, now=now)
+    check(here, there)
+    found = _member_of(here)
+    _check_uid(session, there, target.name, found.uid)
+    put_loaded(session, Write(target, parse(found.body), login_kind), there, None, now=now)
+    return there.member is not None
+
+
+def load_place(session: Session, place: Place, *, now: int, with_body: bool = False) -> Loaded:
+    """Return what is at a place; raises :class:`NotFound` when the principal is gone."""
+    return load(
+        session, place.principal_id, place.calendar, place.name, now=now, with_body=with_body
+    )
+
+
+def _load_both(
+    session: Session, source: Place, target: Place, *, now: int
+) -> tuple[Loaded, Loaded]:
+    lock_principal(session, source.principal_id)
+    here = load_place(session, source, now=now, with_body=True)
+    return here, load_place(session, target, now=now)
+
+
+def _calendar_of(loaded: Loaded) -> Collection:
+    if loaded.collection is None:
+        raise NotFound("There is no such calendar.")
+    return loaded.collection
+
+
+def _member_of(loaded: Loaded) -> StoredObject:
+    if loaded.member is None:
+        raise NotFound("There is no such calendar object.")
+    return loaded.member
+
+
+def _check_uid(
+    session: Session, loaded: Loaded, name: str, uid: str, *, moved: str | None = None
+) -> None:
+    """Refuse a UID that another member has, and a change of UID (RFC 4791 5.3.2.1)."""
+    collection = _calendar_of(loaded)
+    same = find_by_uid(session, collection.id, uid)
+    taken = None
+    if same is not None and same.name not in (name, moved):
+        taken = same
+    elif loaded.member is not None and loaded.member.uid != uid_key(uid):
+        taken = loaded.member
+    if taken is not None:
+        raise UidTaken(
+            "This UID is used by another event of this calendar.",
+            principal_id=collection.principal_id,
+            calendar=collection.name,
+            name=taken.name,
+        )
+
+
+def _note_appointment(
+    session: Session,
+    write: Write,
+    stored: StoredObject,
+    expansion: Expansion,
+    *,
+    is_new: bool,
+    now: int,
+) -> Appointment:
+    """Keep the row the API lists in step with the object."""
+    span = _first_span(stored, expansion, now)
+    status: AppointmentStatus = "cancelled" if write.parsed.cancelled else "confirmed"
+    title = write.parsed.title
+    if not is_new:
+        changes = {"title": title, "start": span[0], "end": span[1], "status": status}
+        row = change_appointment_of(session, stored.id, now=now, **changes)
+        if row is not None:
+            return row
+    return create_appointment(
+        session,
+        principal_id=stored.principal_id,
+        object_id=stored.id,
+        title=title,
+        span=span,
+        status=status,
+        external_id=write.external_id,
+        now=now,
+    )
+
+
+def _first_span(stored: StoredObject, expansion: Expansion, now: int) -> Interval:
+    """Return the first instance in the window, else the bounds as far as they are known."""
+    spans = [(instance.start, instance.end) for instance in expansion.instances]
+    start = stored.first_start or now
+    return min(spans, default=(start, stored.last_end or start))
+
+
+# --- whether the time is free ---
 
 
 def _check_free(
-    session: Session,
-    principal_id: str,
-    prepared: PreparedObject,
-    known: StoredObject | None,
-    *,
-    now: int,
-) -> None:
-    """Refuse time the object did not have before and somebody else has."""
-    if known is not None and _keeps_far_time(session, prepared, known):
-        return
-    wanted = _blocking_spans(session, principal_id, prepared, now)
+    session: Session, loaded: Loaded, prepared: PreparedObject, *, now: int
+) -> Timeline | None:
+    """Refuse time the object did not have before and somebody else has; return what was read."""
+    principal_id, known = loaded.owner.principal_id, loaded.member
+    if known is not None and _keeps_far_time(session, prepared, known, loaded.coverage):
+        return None
+    wanted = _blocking_spans(session, principal_id, prepared, loaded.coverage, now)
     if known is not None and wanted:
         window = (wanted[0][0], wanted[-1][1])
-        own = time_of_object(session, known, window)
-        wanted = subtract(wanted, own)
+        wanted = subtract(wanted, time_of_object(session, known, window))
         keeps_end = known.last_end == prepared.expansion.last_end
         if keeps_end and all(start >= prepared.expansion.window[1] for start, _ in wanted):
-            return  # a series that keeps its times as far as can be seen
-    check_span_free(
+            return None  # a series that keeps its times as far as can be seen
+    return check_span_free(
         session,
         principal_id,
         wanted,
         now=now,
         without_object=known.id if known is not None else None,
+        extent=loaded.extent,
     )
 
 
 def _blocking_spans(
-    session: Session, principal_id: str, prepared: PreparedObject, now: int
+    session: Session,
+    principal_id: str,
+    prepared: PreparedObject,
+    coverage: Interval | None,
+    now: int,
 ) -> list[Interval]:
     """Return the time an object would take; of a series only what can be compared.
 
@@ -274,7 +417,6 @@ def _blocking_spans(
         if instance.fbtype != FBType.FREE
     )
     if expansion.recurring:
-        coverage = get_coverage(session, principal_id)
         is_ahead = coverage is not None and coverage[1] > expansion.window[0]
         spans = clip(spans, coverage) if coverage is not None and is_ahead else spans
         spans += _unknown_ahead(session, principal_id, prepared, coverage, now)
@@ -306,6 +448,13 @@ def _unknown_ahead(
     return [(known_until, known_until + 1)]
 
 
+def time_to_know(session: Session, write: Write, prepared: Prepared) -> Interval | None:
+    """Return the time that must be known before this is written; None for what may overlap."""
+    if prepared.content.kind != "appointment" or write.login_kind != "platform":
+        return None
+    return span_to_know(session, prepared.owner.principal_id, prepared.content)
+
+
 def span_to_know(session: Session, principal_id: str, prepared: PreparedObject) -> Interval | None:
     """Return the time that must be known before an appointment is booked; None without a time.
 
@@ -321,11 +470,12 @@ def span_to_know(session: Session, principal_id: str, prepared: PreparedObject) 
     return (start, max(start + 1, end)) if end is not None else None
 
 
-def _keeps_far_time(session: Session, prepared: PreparedObject, known: StoredObject) -> bool:
+def _keeps_far_time(
+    session: Session, prepared: PreparedObject, known: StoredObject, coverage: Interval | None
+) -> bool:
     """Tell whether an appointment beyond what is expanded stays where it is, and blocks there."""
     expansion = prepared.expansion
     before, after = (known.first_start, known.last_end), (expansion.first_start, expansion.last_end)
-    coverage = get_coverage(session, known.principal_id)
     start = expansion.first_start
     # An extension that was asked for and is not done yet expands this object farther than others.
     is_far = coverage is not None and start is not None and start >= coverage[1]
@@ -333,39 +483,3 @@ def _keeps_far_time(session: Session, prepared: PreparedObject, known: StoredObj
         return False
     row = find_appointment_by_object(session, known.id)
     return row is not None and row.status == "confirmed"
-
-
-def _note_appointment(session: Session, draft: Draft, stored: StoredObject, *, now: int) -> None:
-    """Keep the row the API lists in step with the object."""
-    span = span_of_object(session, stored.id)
-    if span is None:
-        span = (stored.first_start or now, stored.last_end or stored.first_start or now)
-    status: AppointmentStatus = "cancelled" if draft.cancelled else "confirmed"
-    row = find_appointment_by_object(session, stored.id)
-    if row is None:
-        create_appointment(
-            session,
-            principal_id=stored.principal_id,
-            object_id=stored.id,
-            title=draft.title,
-            span=span,
-            status=status,
-            now=now,
-        )
-    else:
-        update_appointment(
-            session,
-            row.id,
-            now=now,
-            title=draft.title,
-            start=span[0],
-            end=span[1],
-            status=status,
-        )
-
-
-def _master(body: bytes, component: str) -> Component:
-    """Return the master component of a body, or its first when it has overrides only."""
-    found = [c for c in read_calendar(unfold(body), full=True).components if c.name == component]
-    masters = [c for c in found if c.first("RECURRENCE-ID") is None]
-    return (masters or found or [Component(component)])[0]

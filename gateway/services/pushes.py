@@ -7,7 +7,7 @@ outbox and builds the body when the errand runs.
 from uuid import uuid4
 
 from gateway.core.errors import Conflict
-from gateway.store.booking.bookings import PushTarget, drop_errands, find_push_target, was_tried
+from gateway.store.booking.bookings import PushTarget
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects.objects import StoredObject
 from gateway.store.outbox.outbox import (
@@ -15,8 +15,10 @@ from gateway.store.outbox.outbox import (
     Errand,
     LedgerRow,
     create_ledger_row,
+    drop_errands,
     enqueue,
     find_ledger_by_object,
+    find_tried_ledger,
     get_ledger_row,
     is_being_deleted,
     park_all,
@@ -26,26 +28,15 @@ from gateway.store.outbox.outbox import (
 from gateway.store.outbox.overview import Scope, drop_errand, errand_in
 
 
-def push_appointment(session: Session, stored: StoredObject, *, is_new: bool, now: int) -> None:
-    """Allow a new appointment upstream when a calendar is linked; send a known one again."""
-    target = find_push_target(session, stored.principal_id)
-    ledger = find_ledger_by_object(session, stored.id)
-    if ledger is None:
-        if not is_new or target is None:
-            return
-        ledger = _allow(session, stored, target, now=now)
-    if ledger is not None and ledger.state != "deleted":
-        _send(session, ledger, target, "put", now=now)
-
-
-def _allow(
-    session: Session, stored: StoredObject, target: PushTarget, *, now: int
-) -> LedgerRow | None:
-    if target.calendar_id is None or target.calendar_path is None:
-        return None
+def push_new(
+    session: Session, stored: StoredObject, target: PushTarget | None, *, now: int
+) -> bool:
+    """Allow an appointment upstream that has no ledger row, when a calendar is linked; tell so."""
+    if target is None or target.calendar_id is None or target.calendar_path is None:
+        return False
     if target.state == "disconnected":
-        return None
-    return create_ledger_row(
+        return False
+    ledger = create_ledger_row(
         session,
         principal_id=stored.principal_id,
         object_id=stored.id,
@@ -55,25 +46,46 @@ def _allow(
         upstream_uid=str(uuid4()),
         now=now,
     )
+    _send(session, ledger, target, "put", is_first=True, now=now)
+    return True
 
 
-def withdraw_appointment(session: Session, gone: StoredObject, *, now: int) -> None:
+def push_changed(
+    session: Session, stored: StoredObject, target: PushTarget | None, *, now: int
+) -> bool:
+    """Send an appointment again that was allowed upstream before; no other one (R13)."""
+    ledger = find_ledger_by_object(session, stored.id)
+    if ledger is None or ledger.state == "deleted":
+        return False
+    _send(session, ledger, target, "put", now=now)
+    return True
+
+
+def withdraw_appointment(
+    session: Session, gone: StoredObject, target: PushTarget | None, *, now: int
+) -> None:
     """Take a deleted appointment back from iCloud, unless it never got there."""
-    ledger = find_ledger_by_object(session, gone.id)
-    if ledger is None:
+    found = find_tried_ledger(session, gone.id)
+    if found is None:
         return
-    update_ledger(session, ledger.id, now=now, object_id=None)
-    may_be_there = ledger.state == "pushed" or ledger.upstream_etag or ledger.sent_body
-    if may_be_there or was_tried(session, ledger.id):
+    ledger, was_tried = found
+    if ledger.state == "pushed" or ledger.upstream_etag or ledger.sent_body or was_tried:
+        update_ledger(session, ledger.id, now=now, object_id=None)
         if ledger.state != "deleted":
-            target = find_push_target(session, gone.principal_id)
             _send(session, ledger, target, "delete", now=now)
     else:
         drop_errands(session, ledger.id)
-        update_ledger(session, ledger.id, now=now, state="deleted")
+        update_ledger(session, ledger.id, now=now, object_id=None, state="deleted")
 
 
-def restore_push(session: Session, ledger_id: str, stored: StoredObject, *, now: int) -> bool:
+def restore_push(
+    session: Session,
+    ledger_id: str,
+    stored: StoredObject,
+    target: PushTarget | None,
+    *,
+    now: int,
+) -> bool:
     """Go on with the ledger row of an appointment whose deletion is undone.
 
     False when the deletion was begun upstream: the appointment then goes there anew.
@@ -82,17 +94,30 @@ def restore_push(session: Session, ledger_id: str, stored: StoredObject, *, now:
     if ledger.state == "deleted" or is_being_deleted(session, ledger_id):
         return False
     update_ledger(session, ledger_id, now=now, object_id=stored.id)
-    _send(session, ledger, find_push_target(session, stored.principal_id), "put", now=now)
+    _send(session, ledger, target, "put", now=now)
     return True
 
 
 def _send(
-    session: Session, ledger: LedgerRow, target: PushTarget | None, action: Action, *, now: int
+    session: Session,
+    ledger: LedgerRow,
+    target: PushTarget | None,
+    action: Action,
+    *,
+    now: int,
+    is_first: bool = False,
 ) -> None:
     """Write the errand; only the account the object lives in may run it (R3)."""
     same = target is not None and target.account_index == ledger.account_index
     connection_id = target.connection_id if target is not None and same else None
-    enqueue(session, ledger_id=ledger.id, connection_id=connection_id, action=action, now=now)
+    enqueue(
+        session,
+        ledger_id=ledger.id,
+        connection_id=connection_id,
+        action=action,
+        now=now,
+        is_first=is_first,
+    )
     if target is not None and target.state == "disconnected":
         park_all(
             session,

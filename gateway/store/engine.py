@@ -206,12 +206,24 @@ _LOCK = (
 )
 
 
-def lock_principal(session: Session, principal_id: str) -> None:
+_LOCK_WITHIN = _LOCK.where(principals.c.subaccount_id == bindparam("b_subaccount"))
+
+
+def lock_principal(
+    session: Session, principal_id: str, *, subaccount_id: str | None = None
+) -> None:
     """Lock the principal's row until the unit ends: the first lock of every unit that writes.
 
-    Raises :class:`NotFound` when the principal is gone, or on its way (``store.erasing``).
+    Raises :class:`NotFound` when the principal is gone, or on its way (``store.erasing``), or is
+    not in the subaccount named.
     """
-    if session.execute(_LOCK, {"b_id": principal_id}).first() is None:
+    if subaccount_id is None:
+        locked = session.execute(_LOCK, {"b_id": principal_id})
+    else:
+        locked = session.execute(
+            _LOCK_WITHIN, {"b_id": principal_id, "b_subaccount": subaccount_id}
+        )
+    if locked.first() is None:
         raise NotFound("There is no such principal.")
     session.info.setdefault(_LOCKED, set()).add(principal_id)
 

@@ -6,6 +6,7 @@ the lock, which would commit half of the work. Ours leave the lock as exceptions
 
 import random
 from http import HTTPStatus
+from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from radicale import types
@@ -19,6 +20,7 @@ from gateway.core.errors import (
     SlotTaken,
     StoreBusy,
     StoreFull,
+    UidTaken,
 )
 from gateway.core.ical.values import format_utc
 from gateway.observe import logger
@@ -82,16 +84,6 @@ def need_privileges(href: str, privilege: str, text: str) -> DavError:
     )
 
 
-def appointment_stays() -> DavError:
-    """403: an appointment cannot leave ``platform/`` (R19)."""
-    return DavError(
-        HTTPStatus.FORBIDDEN,
-        "<G:appointment-stays/>",
-        "This appointment was booked here and cannot be moved to another calendar. It stays where "
-        "it is; to cancel it, delete it again in two minutes.",
-    )
-
-
 def calendar_subscribed() -> DavError:
     """403: subscriptions are refused everywhere (R8)."""
     return DavError(
@@ -127,6 +119,10 @@ def _translate(error: GatewayError) -> DavError:
                 for start, end in error.next_free
             )
             return DavError(HTTPStatus.CONFLICT, f"<G:slot-taken>{gaps}</G:slot-taken>", text)
+        case UidTaken():
+            link = escape(quote(f"/{error.principal_id}/{error.calendar}/{error.name}"))
+            holder = f"<C:no-uid-conflict><href>{link}</href></C:no-uid-conflict>"
+            return DavError(HTTPStatus.CONFLICT, holder, text)
         case Conflict():
             return DavError(HTTPStatus.CONFLICT, f"<G:{error.code}/>", text)
         case NotFound():

@@ -32,37 +32,41 @@ def default_gateway() -> Gateway:
 
 
 class Unit:
-    """A unit of work that opens its transaction at the first question asked."""
+    """A write unit that opens its transaction at the first question asked."""
 
-    def __init__(self, database: Database, *, writes: bool) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self.writes = writes
         self._stack = ExitStack()
         self._session: Session | None = None
 
     def session(self) -> Session:
         """Return the session, opening the unit if nobody did yet."""
         if self._session is None:
-            opened = self._database.write() if self.writes else self._database.read()
-            self._session = self._stack.enter_context(opened)
+            self._session = self._stack.enter_context(self._database.write())
         return self._session
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Commit (a write unit) on the way out, roll back when an exception passes."""
+        """Commit on the way out, roll back when an exception passes."""
         with self._stack:
             yield
 
 
 @dataclass
 class RequestState:
-    """The login and the unit of the request that this thread works on."""
+    """The login and the units of work of the request that this thread works on.
+
+    All that a request reads, its login included, it reads in one unit, opened at the first
+    question and closed before anything is written or waited for.
+    """
 
     login: Login | None = None
     user_agent: str = ""
     unit: Unit | None = None
     user: str = ""
     effort: Effort = field(default_factory=Effort)
+    _reading: ExitStack = field(default_factory=ExitStack)
+    _session: Session | None = None
 
     @property
     def principal_id(self) -> str:
@@ -73,6 +77,17 @@ class RequestState:
     def show_mirrors(self) -> bool:
         """Whether this login sees the mirrors (R18)."""
         return self.login is None or self.login.show_mirrors
+
+    def read(self, database: Database) -> Session:
+        """Return the session of the read unit."""
+        if self._session is None:
+            self._session = self._reading.enter_context(database.read())
+        return self._session
+
+    def end_reading(self) -> None:
+        """Close the read unit; the next question opens another one, which sees what is new."""
+        self._session = None
+        self._reading.close()
 
 
 _state: ContextVar[RequestState | None] = ContextVar("caldav request", default=None)
@@ -96,3 +111,4 @@ def fresh_state(effort: Effort | None = None) -> Iterator[RequestState]:
         yield state
     finally:
         _state.reset(token)
+        state.end_reading()

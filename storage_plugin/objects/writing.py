@@ -1,42 +1,27 @@
-"""PUT, DELETE, MOVE and COPY of calendar objects.
+"""PUT, DELETE, MOVE and COPY of calendar objects: callers of the one write path.
 
-No body passes through vobject. A body is read, parsed and expanded before the lock; conditions are
-checked against the row inside it: the principal is locked before anything is looked at.
+A body is read, parsed and expanded before the lock; conditions are checked under it, against what
+is there by then (:mod:`gateway.services.objects`).
 """
 
-# ruff: noqa: N802  (Radicale looks methods up by the name of the HTTP method)
-
 import re
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
-
-from radicale import types
-from radicale.app.base import ApplicationBase
 
 from gateway.core.errors import InvalidCalendarData
-from gateway.services.moves import may_be_copy, note_deletion, refuses_copy, was_copied
-from gateway.services.objects import (
-    Draft,
-    kind_of_new,
-    prepare_draft,
-    read_draft,
-    span_to_know,
-)
-from gateway.store.access.principals import get_principal
-from gateway.store.booking.bookings import owner_addresses
-from gateway.store.engine import lock_principal
-from gateway.store.objects.collections import find_collection
-from gateway.store.objects.horizons import is_beyond, window_of
-from gateway.store.objects.objects import StoredObject, find_by_uid, find_object, uid_key
-from storage_plugin.http import bodies
+from gateway.services import moves, objects
+from gateway.services.objects import ParsedObject, Place, Prepared, Write
+from gateway.store.booking.loading import Loaded
+from gateway.store.objects.collections import Collection
+from gateway.store.objects.horizons import is_beyond
+from gateway.store.objects.objects import StoredObject
 from storage_plugin.http.conditions import check_write, precondition_failed
-from storage_plugin.http.errors import DavError, appointment_stays, need_privileges
-from storage_plugin.http.handlers import Address, Answer, dav, not_yours, path_of
-from storage_plugin.http.multistatus import href
-from storage_plugin.http.state import Gateway
+from storage_plugin.http.errors import DavError, need_privileges
+from storage_plugin.http.handlers import Address, Answer, not_yours, path_of
+from storage_plugin.http.requests import Request
 from storage_plugin.reports import reach
-from storage_plugin.resources.collection import CalendarCollection, Ready, login_kind, quoted
-from storage_plugin.storage import Storage
+from storage_plugin.resources.calendars import delete_local_calendar
+from storage_plugin.resources.etags import ctag_of, quoted
 
 _CALENDAR_TYPES = ("", "text/calendar", "application/octet-stream", "text/plain")
 _METHOD = re.compile(rb"^METHOD[:;]", re.MULTILINE | re.IGNORECASE)
@@ -45,270 +30,238 @@ OVERLAP_HEADER = "HTTP_X_GATEWAY_ALLOW_OVERLAP"
 """``T``: the platform says that this appointment may lie on busy time (R27)."""
 
 
-class WritingMethods(ApplicationBase):
-    """The methods that change objects; a part of the application."""
+def put(request: Request) -> Answer:
+    """Create or replace a calendar object; the body is kept byte for byte."""
+    address = request.address
+    if not request.user or address.principal != request.user:
+        return not_yours(request.user, address.principal)
+    body = request.body()
+    if not address.name:
+        raise _whole_collection()
+    place = _place_of(address)
+    loaded = objects.load_place(request.reading(), place, now=request.now())
+    collection = _calendar_of(request, loaded)
+    if collection.kind == "mirror":
+        _refuse_copy(request, uid_of(body))
+        check_writable(collection, request.path)
+    write = Write(
+        place,
+        _parse(request, body),
+        request.login_kind,
+        allow_overlap=request.header(OVERLAP_HEADER).upper() == "T",
+    )
+    if collection.kind != "platform":
+        _refuse_copy(request, write.parsed.content.uid)
+    prepared = _prepare(request, write, loaded)
 
-    _storage: Storage
-    gateway: Gateway
+    def check(found: Loaded) -> None:
+        there = _calendar_of(request, found)
+        check_write(request.environ, request.full_path, _etag_of(found.member))
+        check_writable(there, request.path)
+        _check_component(there, write.parsed.content.component)
 
-    @dav
-    def do_PUT(
-        self,
-        environ: types.WSGIEnviron,
-        base_prefix: str,
-        path: str,
-        user: str,
-        user_groups: set[str],
-        request_info: dict[str, Any],
-    ) -> Answer:
-        """Create or replace a calendar object; the body is kept byte for byte."""
-        address = Address.parse(path)
-        if not user or address.principal != user:
-            return not_yours(user, address.principal)
-        body = bodies.read_body(environ)
+    with request.writing() as session:
+        written = objects.put(session, write, prepared, check=check, now=request.now())
+    status = HTTPStatus.CREATED if written.is_new else HTTPStatus.NO_CONTENT
+    return status, {"ETag": quoted(written.stored.etag)}, None, None
+
+
+def delete(request: Request) -> Answer:
+    """Delete an object or a local calendar."""
+    address = request.address
+    if not request.user or address.principal != request.user:
+        return not_yours(request.user, address.principal)
+    if not address.calendar:
+        raise need_privileges(request.path, "unbind", "A calendar home cannot be deleted.")
+    place = _place_of(address)
+
+    def check(found: Loaded) -> None:
+        collection = _calendar_of(request, found, missing=HTTPStatus.NOT_FOUND)
+        member = _served_member(found)
+        check_writable(collection, request.path, privilege="unbind")
+        check_write(request.environ, request.full_path, _etag_of(member))
+
+    def check_calendar(found: Collection | None) -> None:
+        collection = _check_visible(request, found, HTTPStatus.NOT_FOUND)
+        check_write(request.environ, request.full_path, ctag_of(collection))
+
+    with request.writing() as session:
         if not address.name:
-            raise _whole_collection()
-        with self._storage.acquire_lock("r", user):
-            target = self._calendar(address)
-        if target.row.kind == "mirror":
-            self._refuse_copy(user, uid_of(body))
-            target.check_writable(path)
-        draft = self._read_draft(environ, body)
-        if target.row.kind != "platform":
-            self._refuse_copy(user, draft.calendar_object.uid)
-        ready = self._prepare(address, draft)
-        if ready.takes is not None and is_beyond(ready.takes, self._storage.now()):
-            reach.wait_for(self.gateway, [user], ready.takes, now=self._storage.now())
-            ready = self._prepare(address, draft)
-        with self._storage.acquire_lock("w", user, path=path, request="PUT", actor=user):
-            lock_principal(self._storage.session(), user)
-            calendar = self._calendar(address)
-            before = find_object(self._storage.session(), calendar.row.id, address.name)
-            check_write(environ, base_prefix + path, quoted(before.etag) if before else None)
-            self._check_uid(calendar, address, draft.calendar_object.uid, before)
-            allow_overlap = environ.get(OVERLAP_HEADER, "").upper() == "T"
-            stored = calendar.put(address.name, draft, ready, allow_overlap=allow_overlap)
-        status = HTTPStatus.CREATED if before is None else HTTPStatus.NO_CONTENT
-        return status, {"ETag": quoted(stored.etag)}, None, None
+            delete_local_calendar(session, request.user, address.calendar, check_calendar)
+        elif request.login_kind == "platform":
+            objects.delete(session, place, check=check, now=request.now())
+        else:
+            moves.delete_by_device(session, place, check=check, now=request.now())
+    return HTTPStatus.NO_CONTENT, {}, None, None
 
-    @dav
-    def do_DELETE(
-        self,
-        environ: types.WSGIEnviron,
-        base_prefix: str,
-        path: str,
-        user: str,
-        user_groups: set[str],
-        request_info: dict[str, Any],
-    ) -> Answer:
-        """Delete an object or a local calendar."""
-        address = Address.parse(path)
-        if not user or address.principal != user:
-            return not_yours(user, address.principal)
-        if not address.calendar:
-            raise need_privileges(path, "unbind", "A calendar home cannot be deleted.")
-        with self._storage.acquire_lock("w", user, path=path, request="DELETE", actor=user):
-            lock_principal(self._storage.session(), user)
-            calendar = self._calendar(address, missing=HTTPStatus.NOT_FOUND)
-            if address.name:
-                found = self._member(calendar, address)
-                calendar.check_writable(path, privilege="unbind")
-                check_write(environ, base_prefix + path, quoted(found.etag))
-                self._check_is_no_move(found)
-                calendar.delete(address.name)
-            else:
-                check_write(environ, base_prefix + path, calendar.etag)
-                calendar.delete()
-        return HTTPStatus.NO_CONTENT, {}, None, None
 
-    @dav
-    def do_MOVE(
-        self,
-        environ: types.WSGIEnviron,
-        base_prefix: str,
-        path: str,
-        user: str,
-        user_groups: set[str],
-        request_info: dict[str, Any],
-    ) -> Answer:
-        """Move an object, inside its calendar or into another one."""
-        return self._transfer(environ, base_prefix, path, user, keep=False)
+def move(request: Request) -> Answer:
+    """Move an object, inside its calendar or into another one."""
 
-    @dav
-    def do_COPY(
-        self,
-        environ: types.WSGIEnviron,
-        base_prefix: str,
-        path: str,
-        user: str,
-        user_groups: set[str],
-        request_info: dict[str, Any],
-    ) -> Answer:
-        """Copy an object into another calendar, where it becomes what a PUT would make of it."""
-        return self._transfer(environ, base_prefix, path, user, keep=True)
+    def check(here: Loaded, there: Loaded, target: Address) -> None:
+        origin = _calendar_of(request, here, missing=HTTPStatus.NOT_FOUND)
+        check_writable(_calendar_of(request, there), target.path, privilege="bind")
+        check_writable(origin, request.path, privilege="unbind")
 
-    # --- parts ---
+    return _transfer(request, check, keep=False)
 
-    def _refuse_copy(self, user: str, uid: str) -> None:
-        """Refuse what a phone puts elsewhere when it moves an appointment, and keep that in mind.
 
-        Noted in a unit of its own, for a refusal keeps nothing.
-        """
-        if login_kind() == "platform" or not uid:
-            return
-        with self.gateway.database.read() as session:
-            if not may_be_copy(session, user, uid, now=self._storage.now()):
-                return
-        with self.gateway.database.write() as session:
-            lock_principal(session, user)
-            is_copy = refuses_copy(session, user, uid, now=self._storage.now())
-        if is_copy:
-            raise appointment_stays()
+def copy(request: Request) -> Answer:
+    """Copy an object into another calendar, where it becomes what a PUT would make of it."""
 
-    def _check_is_no_move(self, found: StoredObject) -> None:
-        """Refuse a device's deletion that is the rest of a move; note any other one."""
-        if login_kind() == "platform":
-            return
-        session, now = self._storage.session(), self._storage.now()
-        if was_copied(session, found, now=now):
-            raise appointment_stays()
-        note_deletion(session, found, now=now)
+    def check(_here: Loaded, there: Loaded, target: Address) -> None:
+        check_writable(_calendar_of(request, there), target.path, privilege="bind")
 
-    def _transfer(
-        self, environ: types.WSGIEnviron, base_prefix: str, path: str, user: str, *, keep: bool
-    ) -> Answer:
-        source = Address.parse(path)
-        target = Address.parse(_destination(environ, base_prefix))
-        if not user or source.principal != user:
-            return not_yours(user, source.principal)
-        if target.principal != user:
-            raise DavError(HTTPStatus.FORBIDDEN, "", "The Destination is not in your calendars.")
-        if not source.name or not target.name:
-            raise DavError(
-                HTTPStatus.FORBIDDEN, "", "Calendars cannot be moved or copied; rename them."
+    return _transfer(request, check, keep=True)
+
+
+# --- parts ---
+
+
+def _transfer(
+    request: Request, check_both: Callable[[Loaded, Loaded, Address], None], *, keep: bool
+) -> Answer:
+    source = request.address
+    target = Address.parse(_destination(request))
+    if not request.user or source.principal != request.user:
+        return not_yours(request.user, source.principal)
+    if target.principal != request.user:
+        raise _forbidden("The Destination is not in your calendars.")
+    if not source.name or not target.name:
+        raise _forbidden("Calendars cannot be moved or copied; rename them.")
+    if source == target:
+        raise _forbidden("Source and destination are the same.")
+
+    def check(here: Loaded, there: Loaded) -> None:
+        _calendar_of(request, here, missing=HTTPStatus.NOT_FOUND)
+        member = _served_member(here)
+        check_write(request.environ, request.full_path, _etag_of(member))
+        check_both(here, there, target)
+        overwrites = request.header("HTTP_OVERWRITE").strip().upper() != "F"
+        if there.member is not None and not overwrites:
+            raise precondition_failed("There is something at the destination.")
+        _check_component(_calendar_of(request, there), member.component)
+
+    places = _place_of(source), _place_of(target)
+    with request.writing() as session:
+        if keep:
+            replaced = objects.copy(
+                session, *places, login_kind=request.login_kind, check=check, now=request.now()
             )
-        if source == target:
-            raise DavError(HTTPStatus.FORBIDDEN, "", "Source and destination are the same.")
-        with self._storage.acquire_lock("w", user, path=path, request="MOVE", actor=user):
-            lock_principal(self._storage.session(), user)
-            origin = self._calendar(source, missing=HTTPStatus.NOT_FOUND)
-            found = self._member(origin, source)
-            check_write(environ, base_prefix + path, quoted(found.etag))
-            calendar = self._calendar(target)
-            calendar.check_writable(target.path, privilege="bind")
-            if not keep:
-                origin.check_writable(path, privilege="unbind")
-            there = find_object(self._storage.session(), calendar.row.id, target.name)
-            if there is not None and environ.get("HTTP_OVERWRITE", "T").strip().upper() == "F":
-                raise precondition_failed("There is something at the destination.")
-            moves_inside = not keep and origin.row.id == calendar.row.id
-            self._check_uid(
-                calendar, target, found.uid, there, moved=source.name if moves_inside else None
-            )
-            if keep:
-                calendar.put(target.name, read_draft(found.body), None)
-            else:
-                origin.move_to(source.name, calendar, target.name)
-        return (HTTPStatus.CREATED if there is None else HTTPStatus.NO_CONTENT), {}, None, None
+        else:
+            replaced = objects.move(session, *places, check=check, now=request.now())
+    return (HTTPStatus.NO_CONTENT if replaced else HTTPStatus.CREATED), {}, None, None
 
-    def _calendar(
-        self, address: Address, *, missing: HTTPStatus = HTTPStatus.CONFLICT
-    ) -> CalendarCollection:
-        """Return the calendar of an address; raises ``missing`` when there is none."""
-        found = next(iter(self._storage.discover(address.collection_path)), None)
-        if not isinstance(found, CalendarCollection):
-            raise DavError(missing, "", "There is no such calendar.")
-        return found
 
-    def _member(self, calendar: CalendarCollection, address: Address) -> StoredObject:
-        found = find_object(self._storage.session(), calendar.row.id, address.name)
-        if found is None or not found.served:
-            raise DavError(HTTPStatus.NOT_FOUND, "", "There is no such event.")
-        return found
+def _prepare(request: Request, write: Write, loaded: Loaded) -> Prepared:
+    """Expand before the lock; wait for what lies beyond the window and must be known to book."""
+    prepared = objects.prepare_write(write, loaded)
+    takes = objects.time_to_know(request.reading(), write, prepared)
+    if takes is None or not is_beyond(takes, request.now()):
+        return prepared
+    reach.wait_for(request.gateway, [request.user], takes, now=request.now())
+    loaded = objects.load_place(request.reading(), write.place, now=request.now())
+    return objects.prepare_write(write, loaded)
 
-    def _read_draft(self, environ: types.WSGIEnviron, body: bytes) -> Draft:
-        kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-        if kind not in _CALENDAR_TYPES:
-            raise DavError(
-                HTTPStatus.FORBIDDEN, "<C:supported-calendar-data/>", "Send text/calendar."
-            )
-        limit = self.gateway.settings.max_resource_size
-        if len(body) > limit:
-            raise DavError(
-                HTTPStatus.FORBIDDEN, "<C:max-resource-size/>", f"At most {limit} bytes."
-            )
-        if _METHOD.search(body):
-            raise DavError(
-                HTTPStatus.FORBIDDEN,
-                "<C:valid-calendar-object-resource/>",
-                "An event has no METHOD; only a message that is mailed has one.",
-            )
-        return read_draft(body)
 
-    def _prepare(self, address: Address, draft: Draft) -> Ready:
-        """Expand before the lock, for the kind the object has or will have."""
-        with self.gateway.database.read() as session:
-            principal = get_principal(session, address.principal)
-            row = find_collection(session, principal.id, address.calendar)
-            known = find_object(session, row.id, address.name) if row is not None else None
-            addresses = owner_addresses(session, principal.id)
-            window = window_of(session, principal.id, now=self._storage.now())
-        kind = known.kind if known is not None else kind_of_new(login_kind(), draft)
-        if row is not None and row.kind == "local":
-            kind = "blocked-slot"
-        prepared = prepare_draft(
-            draft,
-            name=address.name,
-            kind=kind,
-            principal=principal,
-            addresses=addresses,
-            now=self._storage.now(),
-            window=window,
+def _refuse_copy(request: Request, uid: str) -> None:
+    """Refuse what a phone puts elsewhere when it moves an appointment, and keep that in mind.
+
+    Noted in a unit of its own, for a refusal keeps nothing.
+    """
+    if request.login_kind == "platform" or not uid:
+        return
+    if not moves.may_be_copy(request.reading(), request.user, uid, now=request.now()):
+        return
+    with request.writing() as session:
+        is_copy = moves.refuses_copy(session, request.user, uid, now=request.now())
+    if is_copy:
+        raise moves.appointment_stays()
+
+
+def _place_of(address: Address) -> Place:
+    return Place(address.principal, address.calendar, address.name)
+
+
+def _calendar_of(
+    request: Request, loaded: Loaded, *, missing: HTTPStatus = HTTPStatus.CONFLICT
+) -> Collection:
+    """Return the calendar that was found; raises ``missing`` when this login sees none."""
+    return _check_visible(request, loaded.collection, missing)
+
+
+def _check_visible(
+    request: Request, collection: Collection | None, missing: HTTPStatus
+) -> Collection:
+    if collection is None or (collection.kind == "mirror" and not request.state.show_mirrors):
+        raise DavError(missing, "", "There is no such calendar.")
+    return collection
+
+
+def _served_member(loaded: Loaded) -> StoredObject:
+    if loaded.member is None or not loaded.member.served:
+        raise DavError(HTTPStatus.NOT_FOUND, "", "There is no such event.")
+    return loaded.member
+
+
+def check_writable(collection: Collection, path: str, *, privilege: str = "write-content") -> None:
+    """Raise the refusal of R20 for a mirror."""
+    if collection.kind == "mirror":
+        raise need_privileges(
+            path,
+            privilege,
+            "This calendar is a read-only copy of an iCloud calendar. "
+            "Change the event in iCloud; it will change here by itself.",
         )
-        takes = None
-        if kind == "appointment" and login_kind() == "platform":
-            with self.gateway.database.read() as session:
-                takes = span_to_know(session, principal.id, prepared)
-        return Ready(prepared, principal, addresses, takes)
-
-    def _check_uid(
-        self,
-        calendar: CalendarCollection,
-        address: Address,
-        uid: str,
-        here: StoredObject | None,
-        *,
-        moved: str | None = None,
-    ) -> None:
-        """Refuse a UID that another member has, and a change of UID (RFC 4791 5.3.2.1)."""
-        same = find_by_uid(self._storage.session(), calendar.row.id, uid)
-        taken = None
-        if same is not None and same.name not in (address.name, moved):
-            taken = same
-        elif here is not None and here.uid != uid_key(uid):
-            taken = here
-        if taken is not None:
-            link = href(f"{address.collection_path}{taken.name}")
-            raise DavError(
-                HTTPStatus.CONFLICT,
-                f"<C:no-uid-conflict><href>{link}</href></C:no-uid-conflict>",
-                "This UID is used by another event of this calendar.",
-            )
 
 
-def _destination(environ: types.WSGIEnviron, base_prefix: str) -> str:
+def _check_component(collection: Collection, component: str) -> None:
+    """Raise for a component this calendar does not hold (RFC 4791 5.2.3)."""
+    if component not in collection.components:
+        raise DavError(
+            HTTPStatus.FORBIDDEN,
+            "<C:supported-calendar-component/>",
+            f"This calendar holds {', '.join(collection.components)} only.",
+        )
+
+
+def _etag_of(member: StoredObject | None) -> str | None:
+    return None if member is None else quoted(member.etag)
+
+
+def _parse(request: Request, body: bytes) -> ParsedObject:
+    kind = request.header("CONTENT_TYPE").partition(";")[0].strip().lower()
+    if kind not in _CALENDAR_TYPES:
+        raise DavError(HTTPStatus.FORBIDDEN, "<C:supported-calendar-data/>", "Send text/calendar.")
+    limit = request.gateway.settings.max_resource_size
+    if len(body) > limit:
+        raise DavError(HTTPStatus.FORBIDDEN, "<C:max-resource-size/>", f"At most {limit} bytes.")
+    if _METHOD.search(body):
+        raise DavError(
+            HTTPStatus.FORBIDDEN,
+            "<C:valid-calendar-object-resource/>",
+            "An event has no METHOD; only a message that is mailed has one.",
+        )
+    return objects.parse(body)
+
+
+def _destination(request: Request) -> str:
     """Return the path a Destination header names; raises 400.
 
     The host is not compared: behind a proxy it need not be the one we see.
     """
-    raw = environ.get("HTTP_DESTINATION", "")
+    raw = request.header("HTTP_DESTINATION")
     try:
         path = path_of(raw)
     except ValueError:
         raise DavError(HTTPStatus.BAD_REQUEST, "", "The Destination is no address.") from None
-    if not raw or not (path + "/").startswith(base_prefix + "/"):
+    if not raw or not (path + "/").startswith(request.base_prefix + "/"):
         raise DavError(HTTPStatus.BAD_REQUEST, "", "The Destination is not on this server.")
-    return path.removeprefix(base_prefix) or "/"
+    return path.removeprefix(request.base_prefix) or "/"
+
+
+def _forbidden(text: str) -> DavError:
+    return DavError(HTTPStatus.FORBIDDEN, "", text)
 
 
 def _whole_collection() -> DavError:
@@ -323,6 +276,6 @@ def _whole_collection() -> DavError:
 def uid_of(body: bytes) -> str:
     """Return the UID of a body that is refused anyway; empty when it has none that can be read."""
     try:
-        return read_draft(body).calendar_object.uid
+        return objects.parse(body).content.uid
     except InvalidCalendarData:
         return ""

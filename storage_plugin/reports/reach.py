@@ -23,11 +23,13 @@ _SPANS = (f"{_C}time-range", f"{_C}expand")
 def wait_for(gateway: Gateway, principal_ids: Sequence[str], window: Interval, *, now: int) -> bool:
     """Wait at most a second until these people are expanded over a window; tell whether they are.
 
-    What lies more than five years away is never waited for. Call it outside of any unit of work.
+    What lies more than five years away is never waited for. Call it outside of any write unit;
+    the request's read unit ends, for it would not see what comes.
     Within the rolling window this returns at once, without a question to the database.
     """
     if not principal_ids or not is_beyond(window, now):
         return True
+    current_state().end_reading()
     asked = max(window[0], now - FARTHEST_S), min(window[1], now + FARTHEST_S)
     if asked[0] >= asked[1] or _is_known(gateway, principal_ids, asked):
         return True

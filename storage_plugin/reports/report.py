@@ -33,6 +33,7 @@ from storage_plugin.reports.filters import read_filters, read_time_range
 from storage_plugin.reports.query import find_matching
 from storage_plugin.resources import principals
 from storage_plugin.resources.collection import CalendarCollection, CalendarItem, to_text
+from storage_plugin.resources.etags import revision_of, token_of
 from storage_plugin.resources.properties import (
     CALENDAR_DATA,
     C,
@@ -208,7 +209,7 @@ def _sync(report: Report, root: Any, path: str) -> types.WSGIResponse:
         every = (report.response(member) for member in members)
         return multistatus(every, element(f"{D}sync-token", calendar.token()))
     try:
-        since = calendar.revision_of(token) if token else 0
+        since = revision_of(calendar.row, token) if token else 0
     except ValueError as error:
         raise DavError(
             HTTPStatus.FORBIDDEN, "<valid-sync-token/>", f"Synchronise afresh: {error}."
@@ -230,9 +231,7 @@ def _sync(report: Report, root: Any, path: str) -> types.WSGIResponse:
         reason = "<error><number-of-matches-within-limits/></error>"
         here = report.viewer.base_prefix + path
         lines.append(gone(here, HTTPStatus.INSUFFICIENT_STORAGE, reason))
-    return multistatus(
-        lines, element(f"{D}sync-token", CalendarCollection.token_of(calendar.row, last))
-    )
+    return multistatus(lines, element(f"{D}sync-token", token_of(calendar.row, last)))
 
 
 def _limit(root: Any) -> int | None:

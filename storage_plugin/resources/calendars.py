@@ -7,7 +7,7 @@ PROPPATCH is answered by a bare 403.
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -192,18 +192,21 @@ def change_calendar(session: Session, row: Collection, wanted: Wanted) -> None:
             bump_generation(session, row.principal_id)
 
 
-def delete_local_calendar(session: Session, row: Collection) -> None:
+def delete_local_calendar(
+    session: Session, principal_id: str, name: str, check: Callable[[Collection | None], None]
+) -> None:
     """Delete a local calendar with all its members; the others cannot be deleted (R18)."""
-    if row.kind != "local":
+    lock_principal(session, principal_id)
+    row = find_collection(session, principal_id, name)
+    check(row)
+    if row is None or row.kind != "local":
         raise need_privileges(
-            f"/{row.principal_id}/",
+            f"/{principal_id}/",
             "unbind",
             "This calendar belongs to the gateway and cannot be deleted; hide it in the app.",
         )
-    with session.begin_nested():
-        lock_principal(session, row.principal_id)
-        retire_collections(session, [row.id])
-        bump_generation(session, row.principal_id)
+    retire_collections(session, [row.id])
+    bump_generation(session, principal_id)
 
 
 def _check_room(session: Session, principal_id: str, name: str) -> None:

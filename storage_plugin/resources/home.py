@@ -11,7 +11,7 @@ from radicale.item import Item
 from radicale.storage import BaseCollection
 
 from storage_plugin.http.errors import DavError, need_privileges
-from storage_plugin.resources.collection import http_date
+from storage_plugin.resources.etags import http_date
 
 if TYPE_CHECKING:
     from storage_plugin.storage import Storage

@@ -19,7 +19,8 @@ from gateway.store.objects.objects import StoredObject
 from storage_plugin.http.effort import Effort
 from storage_plugin.http.multistatus import element, href, text
 from storage_plugin.resources.calendars import TRANSPARENCY
-from storage_plugin.resources.collection import CalendarCollection, clark, http_date, quoted
+from storage_plugin.resources.collection import clark
+from storage_plugin.resources.etags import ctag_of, http_date, quoted, token_of
 from storage_plugin.resources.home import OUTBOX_NAME
 from storage_plugin.resources.working_hours import TAGS, read_property
 
@@ -237,13 +238,13 @@ def _etag(resource: Resource, _viewer: Viewer) -> str | None:
 def _ctag(resource: Resource, _viewer: Viewer) -> str | None:
     if resource.kind != "calendar" or resource.row is None:
         return None
-    return f'"{resource.row.incarnation}-{resource.row.revision}"'
+    return ctag_of(resource.row)
 
 
 def _sync_token(resource: Resource, _viewer: Viewer) -> str | None:
     if resource.kind != "calendar" or resource.row is None:
         return None
-    return CalendarCollection.token_of(resource.row)
+    return token_of(resource.row)
 
 
 def _modified(resource: Resource, _viewer: Viewer) -> str | None:

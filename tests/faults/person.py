@@ -20,9 +20,9 @@ from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.lookalike.server import Lookalike
 from gateway.services import objects as booking
 from gateway.services.availability import free_busy
+from gateway.services.objects import Place, Write
 from gateway.store.access import principals
 from gateway.store.accounts import calendars
-from gateway.store.booking import bookings
 from gateway.store.engine import Database, Session
 from gateway.store.objects import collections, objects
 from gateway.store.objects.objects import StoredObject
@@ -49,6 +49,10 @@ def timed(uid: str, start: float, hours: float = 1, *more: str, summary: str = "
 def weekly(uid: str, start: float, count: int = 6) -> bytes:
     """A weekly series of one hour each."""
     return timed(uid, start, 1, f"RRULE:FREQ=WEEKLY;COUNT={count}")
+
+
+def _anything(_found) -> None:
+    """Whatever is there may be written over."""
 
 
 @dataclass
@@ -87,48 +91,20 @@ class Person(Site):
         return self.write(uid, timed(uid, start, hours, summary="Private"), "device")
 
     def write(self, uid: str, body: bytes, login_kind: principals.LoginKind) -> bool:
-        now = int(self.clock.time)
-        draft = booking.read_draft(body)
+        place = Place(self.principal_id, "platform", f"{uid}.ics")
+        write = Write(place, booking.parse(body), login_kind, allow_overlap=True)
         try:
             with self.database.write() as session:
-                self._put(session, draft, f"{uid}.ics", login_kind, now)
+                booking.put(session, write, None, check=_anything, now=int(self.clock.time))
         except GatewayError:
             return False
         return True
 
-    def _put(self, session: Session, draft, name: str, login_kind, now: int) -> None:
-        principal = principals.get_principal(session, self.principal_id)
-        addresses = bookings.owner_addresses(session, principal.id)
-        prepared = booking.prepare_draft(
-            draft,
-            name=name,
-            kind=booking.kind_of_new(login_kind, draft),
-            principal=principal,
-            addresses=addresses,
-            now=now,
-        )
-        booking.put_platform_object(
-            session,
-            principal=principal,
-            login_kind=login_kind,
-            collection=collections.find_collection(session, principal.id, "platform"),
-            draft=draft,
-            prepared=prepared,
-            addresses=addresses,
-            now=now,
-            allow_overlap=True,
-        )
-
     def withdraw(self, uid: str) -> None:
         """Cancel an appointment or free blocked time through the booking service."""
+        place = Place(self.principal_id, "platform", f"{uid}.ics")
         with self.database.write() as session:
-            booking.delete_platform_object(
-                session,
-                principal=principals.get_principal(session, self.principal_id),
-                collection=collections.find_collection(session, self.principal_id, "platform"),
-                name=f"{uid}.ics",
-                now=int(self.clock.time),
-            )
+            booking.delete(session, place, check=_anything, now=int(self.clock.time))
 
     def local_uids(self, kind: str = "appointment") -> list[str]:
         """UIDs of what is in ``platform/`` now."""

@@ -7,7 +7,7 @@ from gateway.store.booking import bookings
 from gateway.store.booking.bookings import Appointment
 from gateway.store.outbox import outbox
 from gateway.store.outbox.outbox import LedgerRow
-from storage_plugin.storage import Storage
+from storage_plugin.http.requests import Request
 from tests.storage_plugin.conftest import World, at, now
 from tests.storage_plugin.dav import G, event
 
@@ -82,9 +82,9 @@ def test_delete_then_put_brings_the_appointment_back(booked, place):
 def test_after_some_minutes_a_deletion_is_a_deletion(booked, monkeypatch):
     path, copy = f"{booked.platform_path}ap1.ics", fetched(booked)
     assert booked.device.put(elsewhere(booked)[0], copy).status == 403
-    monkeypatch.setattr(Storage, "now", lambda _: now() + WITHIN_S + 1)
+    monkeypatch.setattr(Request, "now", lambda _: now() + WITHIN_S + 1)
     assert booked.device.delete(path).status == 204
-    monkeypatch.setattr(Storage, "now", lambda _: now() + 2 * WITHIN_S + 2)
+    monkeypatch.setattr(Request, "now", lambda _: now() + 2 * WITHIN_S + 2)
     assert booked.device.put(elsewhere(booked)[0], copy).status == 201
     assert rows(booked)[0][0].status == "cancelled"
 

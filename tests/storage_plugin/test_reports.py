@@ -1,23 +1,35 @@
 """Reports: time ranges, filters, sync-collection, multiget, and the same answers as Radicale."""
 
+import re
+
 import pytest
+import radicale.config
 from radicale.app import Application
 
 from gateway.store import tables
 from gateway.store.objects.collections import get_collection
 from storage_plugin.http.middleware import Middleware
-from storage_plugin.http.state import Gateway
-from storage_plugin.server import _configuration
 from tests.storage_plugin.conftest import at
 from tests.storage_plugin.dav import C, D, Dav, event, wrap
 
+STOCK = "/anna/own/"
+DATE = b"DTSTART;VALUE=DATE:"
+
 
 @pytest.fixture
-def stock(world) -> Dav:
-    """The same storage under Radicale's own application."""
-    configuration = _configuration(Gateway(world.settings, world.database))
+def stock(tmp_path) -> Dav:
+    """Radicale as it comes, on a storage of its own, with a calendar in it."""
+    configuration = radicale.config.load([])
+    settings = {
+        "auth": {"type": "none"},
+        "storage": {"filesystem_folder": str(tmp_path / "stock")},
+        "reporting": {"max_expand_occurrence": 0},
+    }
+    configuration.update(settings, "test", privileged=True)
     application = Middleware(Application(configuration), max_body=10**7, trusted_proxies=())
-    return Dav(application, world.device.login, world.device.secret, address=world.address)
+    dav = Dav(application, "anna", "x")
+    assert dav.mkcalendar(STOCK, "<d:displayname>Own</d:displayname>").status == 201
+    return dav
 
 
 def fill(world) -> None:
@@ -39,52 +51,61 @@ def span(start: str = "", end: str = "") -> str:
 # --- the same as Radicale's ---
 
 
-def normal(answer) -> object:
-    """An answer without order, formatting and the ends of lines."""
+def normal(answer, base: str) -> object:
+    """What is said of each name below ``base``: statuses, and which object the data is of."""
     found = {}
     for response in answer.xml.iter(f"{D}response"):
         stats = {}
         for stat in response.iter(f"{D}propstat"):
             for prop in stat.find(f"{D}prop"):
-                text = (prop.text or "").replace("\r\n", "\n")
-                stats[prop.tag] = (stat.findtext(f"{D}status"), text, len(prop))
-        found[response.findtext(f"{D}href")] = stats or response.findtext(f"{D}status")
-    return found, answer.xml.findtext(f"{D}sync-token")
+                uid = re.search("UID:.*", prop.text or "")
+                stats[prop.tag] = (stat.findtext(f"{D}status"), uid and uid[0].strip(), len(prop))
+        name = response.findtext(f"{D}href").removeprefix(base)
+        found[name] = stats or response.findtext(f"{D}status")
+    return found
 
 
-def test_listings_say_what_radicale_says_of_the_same_storage(world, stock):
-    fill(world)
-    token = stock.sync(world.mirror_path).xml.findtext(f"{D}sync-token")
-    world.mirror_put("d.ics", event("d", at(9), at(10)))
-    world.mirror_delete("a.ics")
-    here = world.mirror_path
-    hrefs = [f"{here}{name}.ics" for name in ("a", "b", "c", "nowhere")]
-    questions = [
-        lambda dav: dav.propfind(here, "d:getetag", depth="1"),
-        lambda dav: dav.propfind(here, "d:getetag", "d:getcontenttype", "d:x", depth="1"),
-        lambda dav: dav.propfind(here, "cs:getctag", "d:sync-token", "d:displayname"),
-        lambda dav: dav.propfind(world.home, "d:resourcetype", "d:owner", depth="1"),
-        lambda dav: dav.sync(here),
-        lambda dav: dav.sync(here, token),
-        lambda dav: dav.multiget(here, *hrefs),
-        lambda dav: dav.query(here, span(at(8), at(13))),
-        lambda dav: dav.query(here, ""),
-    ]
-    for question in questions:
-        ours, theirs = question(world.device), question(stock)
-        assert (ours.status, normal(ours)) == (theirs.status, normal(theirs))
+BODIES = {
+    "a.ics": event("a", at(9), at(10), summary="Alpha & <one>"),
+    "b.ics": event("b", at(11), at(12), "RRULE:FREQ=WEEKLY", summary="Béta"),
+    "c.ics": event("c", f"{at(0)[:8]}", "", "X-NOTE:none").replace(b"DTSTART:", DATE),
+    "old.ics": event("old", "20190301T100000Z", "20190301T110000Z"),
+}
 
 
-def test_the_storage_alone_serves_a_stock_radicale(world, stock):
-    """PUT, GET, DELETE and MKCALENDAR through Radicale's own methods."""
-    path = f"{world.platform_path}s.ics"
-    assert stock.put(path, event("s", at(9), at(10))).status == 201
-    assert b"SUMMARY:Meeting" in stock.get(path).body
-    assert world.object("s.ics").kind == "blocked-slot"
-    assert stock.mkcalendar(f"{world.home}extra/", "<d:displayname>E</d:displayname>").status == 201
-    assert stock.delete(path).status == 200
-    assert stock.delete(f"{world.home}extra/").status == 200
-    assert stock.put(f"{world.mirror_path}s.ics", event("s", at(9), at(10))).status == 403
+def test_listings_say_what_radicale_says_of_the_same_objects(world, stock):
+    own = f"{world.home}own/"
+    assert world.device.mkcalendar(own, "<d:displayname>Own</d:displayname>").status == 201
+    sides = [(world.device, own), (stock, STOCK)]
+    tokens, first = [], []
+    for dav, here in sides:
+        for name, body in BODIES.items():
+            assert dav.put(f"{here}{name}", body).status == 201
+        answer = dav.sync(here)
+        tokens.append(answer.xml.findtext(f"{D}sync-token"))
+        first.append((answer.status, normal(answer, here)))
+        assert dav.put(f"{here}d.ics", event("d", at(9), at(10))).status == 201
+        assert dav.delete(f"{here}a.ics").status in (200, 204)
+    assert first[0] == first[1]
+    names = ("a", "b", "c", "nowhere")
+    questions = {
+        "etags": lambda dav, here, _: dav.propfind(here, "d:getetag", depth="1"),
+        "unknown": lambda dav, here, _: dav.propfind(here, "d:getetag", "d:x", depth="1"),
+        "calendar": lambda dav, here, _: dav.propfind(here, "cs:getctag", "d:displayname"),
+        "sync": lambda dav, here, token: dav.sync(here, token),
+        "multiget": lambda dav, here, _: dav.multiget(here, *(f"{here}{n}.ics" for n in names)),
+        "query": lambda dav, here, _: dav.query(here, span(at(8), at(13))),
+        "next week": lambda dav, here, _: dav.query(here, span(at(8, day=7), at(13, day=7))),
+        "long ago": lambda dav, here, _: dav.query(here, span("", "20200101T000000Z")),
+        "all": lambda dav, here, _: dav.query(here, ""),
+    }
+    for name, question in questions.items():
+        ours, theirs = (
+            (answer.status, normal(answer, here))
+            for (dav, here), token in zip(sides, tokens, strict=True)
+            for answer in [question(dav, here, token)]
+        )
+        assert (name, ours) == (name, theirs)
 
 
 # --- time ranges ---

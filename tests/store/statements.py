@@ -216,6 +216,7 @@ def special(place: Place, keyring: Keyring) -> dict[str, Arguments]:
     stored = StoredObject(
         **{
             **dict.fromkeys(StoredObject.__dataclass_fields__),
+            "id": "obj_x",
             "principal_id": person,
             "uid": "x",
             "name": "x",
@@ -239,6 +240,9 @@ def special(place: Place, keyring: Keyring) -> dict[str, Arguments]:
         "erasing.erase_piece": {"target": Target("principal", person)},
         "erasing.next_target": {"but": {person}},
         "moves.note_deletion": {"found": stored},
+        "objects.remove_object": {"known": stored},
+        "objects.write_object": {"known": stored},
+        "bookings.change_appointment_of": {"changes": {"title": "x"}},
         "outbox.postpone": {"errand": errand},
         "outbox.update_ledger": {"changes": {"reason": "x"}},
         "working_hours.put_week": {"week": Week(zone, ((),) * 7)},

@@ -21,6 +21,7 @@ from gateway.store.accounts import accounts, calendars
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.accounts.calendars import UpstreamCalendar
 from gateway.store.booking import bookings
+from gateway.store.booking.loading import load
 from gateway.store.engine import Database, lock_principal
 from gateway.store.objects import collections, objects
 from gateway.store.objects.objects import PreparedObject, StoredObject
@@ -193,7 +194,7 @@ class Site:
                     status="confirmed",
                     now=now,
                 )
-            target = bookings.find_push_target(session, self.principal_id)
+            target = load(session, self.principal_id, "platform", "", now=0).push_target
             ledger = outbox.find_ledger_by_object(session, stored.id)
             if ledger is None and push:
                 ledger = outbox.create_ledger_row(

@@ -1,8 +1,8 @@
 """Handlers: holds, appointments and Blocked Slots (R26-R30)."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeVar
 
 from gateway.api.booking.shapes import (
     AgendaQuery,
@@ -25,13 +25,12 @@ from gateway.core.errors import (
 )
 from gateway.core.intervals import Interval
 from gateway.services import appointments
-from gateway.services.appointments import Wish
-from gateway.services.availability import oldest_source_age
-from gateway.store.access.principals import Principal, get_principal
+from gateway.services.appointments import BookingRequest
+from gateway.store.access.principals import get_principal
 from gateway.store.accounts.accounts import find_connection
 from gateway.store.booking import agenda
-from gateway.store.booking.bookings import Appointment, Hold, delete_hold
-from gateway.store.engine import Session, lock_principal
+from gateway.store.booking.bookings import Appointment, Hold
+from gateway.store.engine import Session
 from gateway.store.objects.horizons import is_beyond
 from gateway.store.outbox.overview import Scope
 from gateway.sync.report import CalendarOutcome
@@ -39,16 +38,17 @@ from gateway.sync.report import CalendarOutcome
 LONGEST_S = 31 * 86_400
 VERIFY_WITHIN_S = 8.0
 Plain = Call[NoQuery, None]
+T = TypeVar("T")
 
 
 def _scope(call: AnyCall) -> Scope:
     return Scope(subaccount_id=call.key.subaccount_id)
 
 
-def _named_principal(session: Session, call: AnyCall, principal_id: str) -> Principal:
-    """Return the principal named in the body; raises with a pointer to it."""
+async def _pointing(work: Awaitable[T]) -> T:
+    """Await what finds nothing but the principal named in the body; raise with a pointer to it."""
     try:
-        return get_principal(session, principal_id, subaccount_id=call.key.subaccount_id)
+        return await work
     except NotFound as error:
         raise ReferenceNotFound(error.detail, pointer="/principal") from None
 
@@ -77,11 +77,13 @@ async def create_hold(call: Call[NoQuery, NewHold]) -> Result:
     await call.reach([body.principal], span)
 
     def unit(session: Session) -> dict[str, Any]:
-        principal = _named_principal(session, call, body.principal)
-        held = appointments.hold_time(session, principal, span, ttl_s=body.ttl_s, now=call.now)
-        return _show_hold(held)
+        return _show_hold(
+            appointments.hold_time(
+                session, _scope(call), body.principal, span, ttl_s=body.ttl_s, now=call.now
+            )
+        )
 
-    return await call.commit(unit)
+    return await _pointing(call.commit(unit))
 
 
 async def get_hold(call: Plain) -> Result:
@@ -94,14 +96,7 @@ async def get_hold(call: Plain) -> Result:
 
 async def delete_hold_early(call: Plain) -> Result:
     """Give a reserved time back before it expires."""
-
-    def unit(session: Session) -> None:
-        held = agenda.hold_in(session, _scope(call), call.path("hold"))
-        lock_principal(session, held.principal_id)
-        if held.expires_at <= call.now or not delete_hold(session, held.id):
-            raise NotFound("There is no such hold, or it has expired.")
-
-    await call.write(unit)
+    await call.write(appointments.release_hold, _scope(call), call.path("hold"), now=call.now)
     return None
 
 
@@ -134,10 +129,10 @@ async def create_appointment(call: Call[NoQuery, NewAppointment]) -> Result:
     """Make an appointment on free time; it goes to the linked calendar by itself (R27)."""
     body = call.body
     span = _span(call, body.start, body.end)
-    principal = await call.read(_named_principal, call, body.principal)
-    await call.reach([principal.id], span)
-    live = await _verify(call, principal, body.verify)
-    wish = Wish(
+    await call.reach([body.principal], span)
+    live = await _verify(call, body.principal, body.verify)
+    request = BookingRequest(
+        principal_id=body.principal,
         span=span,
         title=body.title,
         description=body.description,
@@ -148,18 +143,17 @@ async def create_appointment(call: Call[NoQuery, NewAppointment]) -> Result:
     )
 
     def unit(session: Session) -> dict[str, Any]:
-        owner = _named_principal(session, call, body.principal)
-        made = appointments.book(session, owner, wish, now=call.now)
+        made = appointments.book(session, _scope(call), request, now=call.now)
         return {
-            **_show_appointments(session, [made])[0],
+            **_show_appointment(made.appointment, "pending" if made.is_pushed else "none", None),
             "verified": "live" if live else "cached",
-            "verified_age_s": oldest_source_age(session, principal.id, now=call.now),
+            "verified_age_s": made.age_s,
         }
 
-    return await call.commit(unit)
+    return await _pointing(call.commit(unit))
 
 
-async def _verify(call: AnyCall, principal: Principal, verify: str | None) -> bool:
+async def _verify(call: AnyCall, principal_id: str, verify: str | None) -> bool:
     """Ask iCloud first when the caller wants that (R28); tell whether the answer is live.
 
     Live: every calendar that blocks was read to its end, and none of its members is catching up.
@@ -167,13 +161,15 @@ async def _verify(call: AnyCall, principal: Principal, verify: str | None) -> bo
     """
     if verify is None:
         return False
-    connection = await call.read(find_connection, principal.id)
+    subaccount_id = call.key.subaccount_id
+    await _pointing(call.read(get_principal, principal_id, subaccount_id=subaccount_id))
+    connection = await call.read(find_connection, principal_id)
     if connection is None or connection.state == "disconnected":
         return True  # everything there is to know is here
     failure: VerificationFailed | None = None
     try:
         async with asyncio.timeout(VERIFY_WITHIN_S):
-            failure = _unread(await call.api.sync.verify(principal.id))
+            failure = _unread(await call.api.sync.verify(principal_id))
     except TimeoutError:
         failure = VerificationFailed(
             "iCloud could not be read in time; nothing was booked. Try again in a moment.",
@@ -235,16 +231,12 @@ def _agenda_window(query: AgendaQuery) -> Interval | None:
     return (start, end)
 
 
-def _own_appointment(session: Session, call: AnyCall) -> tuple[Principal, Appointment]:
-    row = agenda.appointment_in(session, _scope(call), call.path("appointment"))
-    return get_principal(session, row.principal_id), row
-
-
 async def get_appointment(call: Plain) -> Result:
     """Return one appointment."""
 
     def unit(session: Session) -> dict[str, Any]:
-        return _show_appointments(session, [_own_appointment(session, call)[1]])[0]
+        row = agenda.appointment_in(session, _scope(call), call.path("appointment"))
+        return _show_appointments(session, [row])[0]
 
     return await call.read(unit)
 
@@ -258,15 +250,14 @@ async def update_appointment(call: Call[NoQuery, AppointmentChanges]) -> Result:
         raise InvalidInput("Give start and end together.", code="missing", pointer=missing)
     span = _span(call, body.start, body.end) if "start" in given else None
     if span is not None and is_beyond(span, call.now):
-        owner, _ = await call.read(_own_appointment, call)
-        await call.reach([owner.id], span)
+        row = await call.read(agenda.appointment_in, _scope(call), call.path("appointment"))
+        await call.reach([row.principal_id], span)
 
     def unit(session: Session) -> dict[str, Any]:
-        principal, row = _own_appointment(session, call)
         changed = appointments.change(
             session,
-            principal,
-            row.id,
+            _scope(call),
+            call.path("appointment"),
             span=span,
             title=body.title if "title" in given else None,
             allow_overlap=body.allow_overlap,
@@ -279,12 +270,7 @@ async def update_appointment(call: Call[NoQuery, AppointmentChanges]) -> Result:
 
 async def delete_appointment(call: Plain) -> Result:
     """Cancel an appointment, in iCloud too; it stays listed as cancelled."""
-
-    def unit(session: Session) -> None:
-        principal, row = _own_appointment(session, call)
-        appointments.cancel(session, principal, row.id, now=call.now)
-
-    await call.write(unit)
+    await call.write(appointments.cancel, _scope(call), call.path("appointment"), now=call.now)
     return None
 
 
@@ -292,8 +278,7 @@ async def push_appointment(call: Plain) -> Result:
     """Send an appointment to iCloud that was made while no calendar was linked (R7)."""
 
     def unit(session: Session) -> dict[str, Any]:
-        principal, row = _own_appointment(session, call)
-        pushed = appointments.push(session, principal, row.id, now=call.now)
+        pushed = appointments.push(session, _scope(call), call.path("appointment"), now=call.now)
         return _show_appointments(session, [pushed])[0]
 
     return await call.commit(unit)
@@ -318,13 +303,12 @@ async def create_blocked_slot(call: Call[NoQuery, NewBlockedSlot]) -> Result:
     body = call.body
     span = _span(call, body.start, body.end)
 
-    def unit(session: Session) -> dict[str, Any]:
-        principal = _named_principal(session, call, body.principal)
-        wish = Wish(span=span, title=body.title)
-        stored = appointments.block(session, principal, wish, now=call.now)
-        return _show_slot(agenda.blocked_slot_in(session, _scope(call), stored.id))
+    request = BookingRequest(body.principal, span, body.title)
 
-    return await call.commit(unit)
+    def unit(session: Session) -> dict[str, Any]:
+        return _show_slot(appointments.block(session, _scope(call), request, now=call.now))
+
+    return await _pointing(call.commit(unit))
 
 
 async def list_blocked_slots(call: Call[AgendaQuery, None]) -> Result:
@@ -352,11 +336,5 @@ async def get_blocked_slot(call: Plain) -> Result:
 
 async def delete_blocked_slot(call: Plain) -> Result:
     """Free a time that was blocked by hand."""
-
-    def unit(session: Session) -> None:
-        slot = agenda.blocked_slot_in(session, _scope(call), call.path("slot"))
-        principal = get_principal(session, slot.principal_id)
-        appointments.unblock(session, principal, slot.id, now=call.now)
-
-    await call.write(unit)
+    await call.write(appointments.unblock, _scope(call), call.path("slot"), now=call.now)
     return None

@@ -3,11 +3,17 @@
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.core.errors import InvalidCalendarData
 from gateway.core.ical.lines import Property, unfold
-from gateway.core.ical.reader import OBJECT_COMPONENTS, Component, RawCalendar, read_calendar
+from gateway.core.ical.reader import (
+    OBJECT_COMPONENTS,
+    TEXTS,
+    Component,
+    RawCalendar,
+    read_calendar,
+)
 from gateway.core.ical.rules import parse_rule
 from gateway.core.ical.values import moment_of, moments_of, parse_duration
 
@@ -30,12 +36,22 @@ _READERS: dict[str, Callable[[Property], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class CalendarObject:
-    """A checked calendar object: ``component`` is VEVENT, VTODO, ...; ``etag`` is quoted."""
+    """A checked calendar object: ``component`` is VEVENT, VTODO, ...; ``etag`` is quoted.
+
+    ``calendar`` is what was read of it: times, and the texts a write looks at.
+    """
 
     uid: str
     component: str
     body: bytes
     etag: str
+    calendar: RawCalendar = field(compare=False, repr=False)
+
+    @property
+    def master(self) -> Component:
+        """The component without RECURRENCE-ID, or the first when there are overrides only."""
+        parts = self.calendar.components
+        return next((part for part in parts if part.first("RECURRENCE-ID") is None), parts[0])
 
 
 def etag_of(body: bytes) -> str:
@@ -51,14 +67,13 @@ def parse_calendar_object(body: bytes) -> CalendarObject:
     """
     if len(body) > MAX_BODY:
         raise InvalidCalendarData("The calendar object is larger than 20 MB.")
-    text = unfold(body)
-    calendar = read_calendar(text)
+    calendar = read_calendar(unfold(body), texts=True)
     if not calendar.has_calendar:
         raise InvalidCalendarData("The body is not iCalendar: there is no BEGIN:VCALENDAR.")
     uid, component = _identity(calendar)
     for part in calendar.components:
         _check_component(part)
-    return CalendarObject(uid=uid, component=component, body=body, etag=etag_of(body))
+    return CalendarObject(uid, component, body, etag_of(body), calendar)
 
 
 def _identity(calendar: RawCalendar) -> tuple[str, str]:
@@ -85,8 +100,9 @@ def _identity(calendar: RawCalendar) -> tuple[str, str]:
 def _check_component(part: Component) -> None:
     if not part.closed:
         raise InvalidCalendarData(f"The body ends before END:{part.name}.")
-    if part.broken:
-        raise InvalidCalendarData(f"{min(part.broken)} is not a property line.")
+    broken = part.broken.keys() - set(TEXTS)  # those are prose, whatever their form
+    if broken:
+        raise InvalidCalendarData(f"{min(broken)} is not a property line.")
     if part.name == "VEVENT" and "DTSTART" not in part.properties:
         raise InvalidCalendarData("An event has no DTSTART.")
     for name in ("DTSTART", "DTEND", "DURATION"):  # of those that differ a mirror would keep one

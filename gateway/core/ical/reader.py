@@ -21,6 +21,7 @@ from gateway.core.ical.lines import Property, split_line, unescape_text
 
 __all__ = [
     "OBJECT_COMPONENTS",
+    "TEXTS",
     "TIME_BEARING",
     "Component",
     "RawCalendar",
@@ -52,11 +53,19 @@ TIME_BEARING = (
     "X-APPLE-TRAVEL-RETURN-DURATION",
     "X-MICROSOFT-CDO-BUSYSTATUS",
 )
+TEXTS = ("SUMMARY", "X-GATEWAY-KIND")
+"""What a write reads beside the times."""
 
-_TIME_LINES = re.compile(
-    r"^[ \t]*(BEGIN|END|" + "|".join(TIME_BEARING) + r")(?![A-Za-z0-9-])[^\n]*",
-    re.MULTILINE | re.IGNORECASE,
-)
+
+def _lines_of(*names: str) -> re.Pattern[str]:
+    return re.compile(
+        r"^[ \t]*(BEGIN|END|" + "|".join(names) + r")(?![A-Za-z0-9-])[^\n]*",
+        re.MULTILINE | re.IGNORECASE,
+    )
+
+
+_TIME_LINES = _lines_of(*TIME_BEARING)
+_WRITE_LINES = _lines_of(*TIME_BEARING, *TEXTS)
 
 
 ZoneBlock = str | Component
@@ -85,19 +94,22 @@ class RawCalendar:
         return [zone for block in self.zone_blocks.values() for zone in zone_components(block)]
 
 
-def read_calendar(text: str, *, full: bool = False) -> RawCalendar:
+def read_calendar(text: str, *, full: bool = False, texts: bool = False) -> RawCalendar:
     """Read unfolded text (see :func:`gateway.core.ical.lines.unfold`); never raises.
 
     A component begins at its BEGIN wherever that stands, so a lost END costs one component only.
+    ``texts`` keeps :data:`TEXTS` beside the times.
     """
-    return view_of(read_text(text)) if full else _read_times(text)
+    if full:
+        return view_of(read_text(text))
+    return _read_lines(text, _WRITE_LINES if texts else _TIME_LINES)
 
 
-def _read_times(text: str) -> RawCalendar:
+def _read_lines(text: str, lines: re.Pattern[str]) -> RawCalendar:
     nesting, calendar = Nesting(), RawCalendar()
     component: Component | None = None  # whose properties come now
     zone_from = 0
-    for match in _TIME_LINES.finditer(text):
+    for match in lines.finditer(text):
         name = match[1].upper()
         if name == "BEGIN":
             if nesting.begin(what := name_in(match[0])):

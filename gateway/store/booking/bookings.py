@@ -19,9 +19,7 @@ from gateway.store.stored_json import read_texts
 from gateway.store.tables import (
     connections,
     instances,
-    outbox,
     principals,
-    upstream_calendars,
 )
 
 AppointmentStatus = Literal["confirmed", "cancelled"]
@@ -91,13 +89,12 @@ def create_hold(
     return created
 
 
-def find_hold(session: Session, principal_id: str, hold_id: str, *, now: int) -> Hold | None:
-    """Return a hold that has not expired, or None."""
-    row = session.execute(
-        select(*_HOLD).where(
-            holds.c.id == hold_id, holds.c.principal_id == principal_id, holds.c.expires_at > now
-        )
-    ).first()
+def take_hold(session: Session, principal_id: str, hold_id: str, *, now: int) -> Hold | None:
+    """Remove a hold that has not expired and return it, or None: it is consumed by one alone."""
+    statement = delete(holds).where(
+        holds.c.id == hold_id, holds.c.principal_id == principal_id, holds.c.expires_at > now
+    )
+    row = session.execute(statement.returning(*_HOLD)).first()
     return Hold(*row) if row is not None else None
 
 
@@ -148,24 +145,26 @@ def create_appointment(
     status: AppointmentStatus,
     external_id: str | None = None,
     now: int,
-) -> str:
-    """Insert the row of a new appointment and return its id."""
-    appointment_id = new_id("appt")
-    session.execute(
-        insert(appointments).values(
-            id=appointment_id,
-            principal_id=principal_id,
-            object_id=object_id,
-            external_id=external_id,
-            title=title,
-            start=span[0],
-            end=span[1],
-            status=status,
-            created_at=now,
-            updated_at=now,
-        )
+) -> Appointment:
+    """Insert the row of a new appointment and return it."""
+    created = Appointment(
+        id=new_id("appt"),
+        principal_id=principal_id,
+        object_id=object_id,
+        external_id=external_id,
+        title=title,
+        start=span[0],
+        end=span[1],
+        status=status,
+        created_at=now,
+        updated_at=now,
     )
-    return appointment_id
+    session.execute(_NEW_APPOINTMENT, {n: getattr(created, n) for n in _APPOINTMENT_FIELDS})
+    return created
+
+
+_APPOINTMENT_FIELDS = tuple(Appointment.__dataclass_fields__)
+_NEW_APPOINTMENT = insert(appointments)
 
 
 def find_appointment_by_object(session: Session, object_id: str) -> Appointment | None:
@@ -173,6 +172,20 @@ def find_appointment_by_object(session: Session, object_id: str) -> Appointment 
     row = session.execute(
         select(*_APPOINTMENT).where(appointments.c.object_id == object_id)
     ).first()
+    return Appointment(*row) if row is not None else None
+
+
+def change_appointment_of(
+    session: Session, of_object: str, /, *, now: int, **changes: Any
+) -> Appointment | None:
+    """Change columns of the row of an object and return it as it is then, None without a row."""
+    statement = (
+        update(appointments)
+        .where(appointments.c.object_id == of_object)
+        .values(updated_at=now, **changes)
+        .returning(*_APPOINTMENT)
+    )
+    row = session.execute(statement).first()
     return Appointment(*row) if row is not None else None
 
 
@@ -252,33 +265,16 @@ def update_appointment(session: Session, appointment_id: str, *, now: int, **cha
 # --- what booking has to know of the iCloud side ---
 
 
-def find_push_target(session: Session, principal_id: str) -> PushTarget | None:
-    """Return the principal's connection with its linked calendar, None without connection."""
-    calendar = upstream_calendars.c
-    row = session.execute(
-        select(
-            connections.c.id,
-            connections.c.state,
-            connections.c.account_index,
-            calendar.id.label("calendar_id"),
-            calendar.path,
-        )
-        .select_from(
-            connections.outerjoin(
-                upstream_calendars,
-                (calendar.connection_id == connections.c.id) & (calendar.role == "linked"),
-            )
-        )
-        .where(connections.c.principal_id == principal_id)
-    ).first()
-    return PushTarget(*row) if row is not None else None
-
-
 def owner_addresses(session: Session, principal_id: str) -> frozenset[str]:
     """Return the addresses by which iCloud knows the owner, lower case, for own PARTSTAT."""
     value = session.execute(
         select(connections.c.addresses).where(connections.c.principal_id == principal_id)
     ).scalar()
+    return read_addresses(value, principal_id)
+
+
+def read_addresses(value: str | None, principal_id: str) -> frozenset[str]:
+    """Return the addresses of a connection's column; none without a connection."""
     return frozenset(_addresses(value, principal_id)) if value else frozenset()
 
 
@@ -308,19 +304,6 @@ def find_by_account_address(
 
 def _addresses(text: str, principal_id: str) -> tuple[str, ...]:
     return read_texts(text, column="addresses", row=f"the connection of {principal_id}")
-
-
-def was_tried(session: Session, ledger_id: str) -> bool:
-    """Tell whether an errand of this ledger row was ever started, whatever came of it."""
-    query = select(outbox.c.id).where(
-        outbox.c.ledger_id == ledger_id, or_(outbox.c.attempts > 0, outbox.c.in_doubt)
-    )
-    return session.execute(query.limit(1)).first() is not None
-
-
-def drop_errands(session: Session, ledger_id: str) -> None:
-    """Remove the errands of a ledger row: nothing of it ever went upstream."""
-    session.execute(delete(outbox).where(outbox.c.ledger_id == ledger_id))
 
 
 def span_of_object(session: Session, object_id: str) -> Interval | None:

@@ -6,7 +6,7 @@ order, and "changes since" (RFC 6578) can never skip one.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,7 +47,7 @@ class Collection:
     updated_at: int
 
 
-_COLUMNS = (
+COLUMNS = (
     collections.c.id,
     collections.c.principal_id,
     collections.c.name,
@@ -64,11 +64,15 @@ _COLUMNS = (
 )
 
 
-def _collection(row: Any) -> Collection:
-    values = row._asdict()
-    values["properties"] = read_properties(row.properties, column="properties", row=row.id)
-    values["components"] = tuple(row.components.split(","))
-    return Collection(**values)
+_PROPERTIES, _COMPONENTS = 6, 7
+
+
+def read_collection(row: Sequence[Any]) -> Collection:
+    """Make a collection of the values of :data:`COLUMNS`."""
+    values = list(row)
+    values[_PROPERTIES] = read_properties(row[_PROPERTIES], column="properties", row=row[0])
+    values[_COMPONENTS] = tuple(row[_COMPONENTS].split(","))
+    return Collection(*values)
 
 
 def ensure_platform_collection(session: Session, principal_id: str, *, now: int) -> None:
@@ -120,15 +124,15 @@ def create_collection(
 def list_collections(session: Session, principal_id: str) -> list[Collection]:
     """List a principal's collections: ``platform`` first, then by creation."""
     query = (
-        select(*_COLUMNS)
+        select(*COLUMNS)
         .where(collections.c.principal_id == principal_id, collections.c.kind != ERASED)
         .order_by(collections.c.kind != "platform", collections.c.created_at, collections.c.id)
     )
-    return [_collection(row) for row in session.execute(query)]
+    return [read_collection(row) for row in session.execute(query)]
 
 
 # Every CalDAV request asks this one: built once, it costs a third.
-_BY_NAME = select(*_COLUMNS).where(
+_BY_NAME = select(*COLUMNS).where(
     collections.c.principal_id == bindparam("owner"),
     collections.c.name == bindparam("called"),
     collections.c.kind != ERASED,
@@ -138,7 +142,7 @@ _BY_NAME = select(*_COLUMNS).where(
 def find_collection(session: Session, principal_id: str, name: str) -> Collection | None:
     """Return the collection with this path segment, or None."""
     row = session.execute(_BY_NAME, {"owner": principal_id, "called": name}).first()
-    return _collection(row) if row is not None else None
+    return read_collection(row) if row is not None else None
 
 
 def mirror_orders(session: Session, principal_id: str) -> dict[str, int]:
@@ -157,13 +161,13 @@ def mirror_orders(session: Session, principal_id: str) -> dict[str, int]:
 def find_mirror(session: Session, upstream_calendar_id: str) -> Collection | None:
     """Return the mirror of an upstream calendar, or None when it is not mirrored."""
     row = session.execute(
-        select(*_COLUMNS).where(collections.c.upstream_calendar_id == upstream_calendar_id)
+        select(*COLUMNS).where(collections.c.upstream_calendar_id == upstream_calendar_id)
     ).first()
-    return _collection(row) if row is not None else None
+    return read_collection(row) if row is not None else None
 
 
 def _by_id(collection_id: str) -> Select[Any]:
-    return select(*_COLUMNS).where(collections.c.id == collection_id, collections.c.kind != ERASED)
+    return select(*COLUMNS).where(collections.c.id == collection_id, collections.c.kind != ERASED)
 
 
 def get_collection(session: Session, collection_id: str) -> Collection:
@@ -171,7 +175,7 @@ def get_collection(session: Session, collection_id: str) -> Collection:
     row = session.execute(_by_id(collection_id)).first()
     if row is None:
         raise NotFound("There is no such collection.")
-    return _collection(row)
+    return read_collection(row)
 
 
 def lock_collection(session: Session, collection_id: str) -> Collection:
@@ -179,7 +183,7 @@ def lock_collection(session: Session, collection_id: str) -> Collection:
     row = session.execute(_by_id(collection_id).with_for_update()).first()
     if row is None:
         raise NotFound("There is no such collection.")
-    return _collection(row)
+    return read_collection(row)
 
 
 def next_revision(session: Session, collection_id: str, *, now: int) -> int:

@@ -73,20 +73,47 @@ class StoredObject:
 
 
 _UPSTREAM_NAME = func.coalesce(objects.c.upstream_long_name, objects.c.upstream_name)
-_LISTED = tuple(
+LISTED = tuple(
     _UPSTREAM_NAME.label(name) if name == "upstream_name" else objects.c[name]
     for name in StoredObject.__dataclass_fields__
     if name != "body"
 )
-_WHOLE = (*_LISTED, objects.c.body)
+WHOLE = (*LISTED, objects.c.body)
+"""The columns of a :class:`StoredObject`, without and with its body, in the order of its fields."""
 
 
 def save_object(
     session: Session, collection: Collection, prepared: PreparedObject, *, now: int
 ) -> StoredObject:
     """Insert or replace one object and return it as stored."""
-    save_objects(session, collection, [prepared], now=now)
-    return get_object(session, collection.id, prepared.name)
+    known = find_object(session, collection.id, prepared.name)
+    return write_object(session, collection, prepared, known, now=now)
+
+
+def write_object(
+    session: Session,
+    collection: Collection,
+    prepared: PreparedObject,
+    known: StoredObject | None,
+    *,
+    now: int,
+) -> StoredObject:
+    """Insert an object, or replace ``known``, which was read under the lock; return it as stored.
+
+    The kind of an existing object never changes (R19).
+    """
+    revision = next_revision(session, collection.id, now=now)
+    row = _row(collection, prepared, revision, known.id if known else None, now)
+    if known is not None:
+        row |= {"kind": known.kind, "created_at": known.created_at}
+        _delete_instances(session, [known.id])
+    _write_rows(session, [row], set() if known is None else {known.id})
+    expanded = (collection.id, row["id"], prepared.expansion)
+    insert_instances(session, collection.principal_id, [expanded])
+    _note_revisions(session, collection.id, [prepared.name], revision, False, now)
+    _count_change(session, collection.principal_id, [prepared])
+    values = {**row, "upstream_name": prepared.upstream_name}
+    return StoredObject(*[values[name] for name in StoredObject.__dataclass_fields__])
 
 
 def save_objects(
@@ -109,9 +136,18 @@ def save_objects(
     )
     insert_instances(session, collection.principal_id, expanded)
     _note_revisions(session, collection.id, [p.name for p in prepared], revision, False, now)
-    bump_generation(session, collection.principal_id)
-    _narrow_coverage(session, collection.principal_id, prepared)
+    _count_change(session, collection.principal_id, prepared)
     return revision
+
+
+def remove_object(
+    session: Session, collection: Collection, known: StoredObject, *, now: int
+) -> None:
+    """Delete a member that was read under the lock, leaving a tombstone."""
+    revision = next_revision(session, collection.id, now=now)
+    session.execute(delete(objects).where(objects.c.id == known.id))
+    _note_revisions(session, collection.id, [known.name], revision, True, now)
+    bump_generation(session, collection.principal_id)
 
 
 def delete_objects(
@@ -143,7 +179,7 @@ def rename_object(
     _note_revisions(session, collection.id, [new_name], revision, False, now)
 
 
-_BY_NAME = select(*_WHOLE).where(
+_BY_NAME = select(*WHOLE).where(
     objects.c.collection_id == bindparam("within"), objects.c.name == bindparam("called")
 )
 
@@ -164,7 +200,7 @@ def get_object(session: Session, collection_id: str, name: str) -> StoredObject:
 
 def get_object_by_id(session: Session, object_id: str) -> StoredObject:
     """Return one object with its body by id; raises :class:`NotFound`."""
-    row = session.execute(select(*_WHOLE).where(objects.c.id == object_id)).first()
+    row = session.execute(select(*WHOLE).where(objects.c.id == object_id)).first()
     if row is None:
         raise NotFound("There is no such calendar object.")
     return StoredObject(*row)
@@ -172,7 +208,7 @@ def get_object_by_id(session: Session, object_id: str) -> StoredObject:
 
 def find_object_by_id(session: Session, object_id: str) -> StoredObject | None:
     """Return one object with its body by id, or None."""
-    row = session.execute(select(*_WHOLE).where(objects.c.id == object_id)).first()
+    row = session.execute(select(*WHOLE).where(objects.c.id == object_id)).first()
     return StoredObject(*row) if row is not None else None
 
 
@@ -182,7 +218,7 @@ def find_objects(
     """Return the members named that exist and are served, by name."""
     found: dict[str, StoredObject] = {}
     for part in chunks(names):
-        query = select(*(_WHOLE if with_bodies else _LISTED)).where(
+        query = select(*(WHOLE if with_bodies else LISTED)).where(
             objects.c.collection_id == collection_id, objects.c.name.in_(part), objects.c.served
         )
         found.update((row.name, StoredObject(*row)) for row in session.execute(query))
@@ -194,7 +230,7 @@ def list_objects(
 ) -> list[StoredObject]:
     """List the served members by name; bodies only when asked for."""
     query = (
-        select(*(_WHOLE if with_bodies else _LISTED))
+        select(*(WHOLE if with_bodies else LISTED))
         .where(objects.c.collection_id == collection_id, objects.c.served)
         .order_by(objects.c.name)
     )
@@ -227,7 +263,7 @@ def _key(text: str, most: int) -> str:
 def find_by_uid(session: Session, collection_id: str, uid: str) -> StoredObject | None:
     """Return the served member with this UID, without its body, or None."""
     row = session.execute(
-        select(*_LISTED).where(
+        select(*LISTED).where(
             objects.c.collection_id == collection_id, objects.c.uid == uid_key(uid)
         )
     ).first()
@@ -273,7 +309,7 @@ def count_mirrored(session: Session, collection_id: str) -> int:
 
 def list_problems(session: Session, principal_id: str) -> list[StoredObject]:
     """List the objects that could not be understood, without bodies."""
-    query = select(*_LISTED).where(
+    query = select(*LISTED).where(
         objects.c.principal_id == principal_id,
         objects.c.problem.is_not(None),
         objects.c.collection_id.not_in(GOING),
@@ -293,12 +329,22 @@ def changes_since(session: Session, collection_id: str, revision: int) -> list[t
 
 def bump_generation(session: Session, principal_id: str) -> None:
     """Count one more change of the principal's busy time and tell other processes."""
-    session.execute(
-        update(generations)
-        .where(generations.c.principal_id == principal_id)
-        .values(generation=generations.c.generation + 1)
-    )
+    _bump(session, principal_id)
+
+
+_BUMP = (
+    update(generations)
+    .where(generations.c.principal_id == bindparam("b_principal"))
+    .values(generation=generations.c.generation + 1)
+    .returning(generations.c.covered_from, generations.c.covered_until)
+)
+
+
+def _bump(session: Session, principal_id: str) -> Interval | None:
+    """Bump the generation; return the span over which everything is expanded, None if empty."""
+    row = session.execute(_BUMP, {"b_principal": principal_id}).first()
     notify_generation(session, principal_id)
+    return None if row is None or row[0] is None else (row[0], row[1])
 
 
 def get_generation(session: Session, principal_id: str) -> int:
@@ -311,7 +357,11 @@ def get_coverage(session: Session, principal_id: str) -> Interval | None:
     return get_extent(session, principal_id)[1]
 
 
-def get_extent(session: Session, principal_id: str) -> tuple[int, Interval | None]:
+Extent = tuple[int, Interval | None]
+"""A person's generation, and the span over which all objects are expanded; None without any."""
+
+
+def get_extent(session: Session, principal_id: str) -> Extent:
     """Return what :func:`get_generation` and :func:`get_coverage` say, in one query."""
     row = session.execute(_COUNTED, {"b_principal": principal_id}).first()
     if row is None or row.covered_from is None:
@@ -328,12 +378,12 @@ def set_coverage(session: Session, principal_id: str, window: Interval) -> None:
     )
 
 
-def _narrow_coverage(session: Session, owner_id: str, made: Sequence[PreparedObject]) -> None:
-    """Cover no more than what was written is expanded over, where it reaches beyond that.
+def _count_change(session: Session, owner_id: str, made: Sequence[PreparedObject]) -> None:
+    """Bump the generation, and cover no more than what was written is expanded over.
 
     What has nothing beyond its own expansion is known everywhere, so it takes nothing back.
     """
-    known = get_coverage(session, owner_id)
+    known = _bump(session, owner_id)
     windows = [item.expansion.window for item in made]
     if known is None:
         start, end = max(low for low, _ in windows), min(high for _, high in windows)

@@ -80,23 +80,27 @@ def create_ledger_row(
     now: int,
 ) -> LedgerRow:
     """Allow one object to be written to one upstream calendar, under ``<uid>.ics``."""
-    row_id = new_id("push")
-    session.execute(
-        insert(push_ledger).values(
-            id=row_id,
-            principal_id=principal_id,
-            object_id=object_id,
-            account_index=account_index,
-            upstream_calendar_id=upstream_calendar_id,
-            upstream_path=upstream_path,
-            upstream_name=f"{upstream_uid}.ics",
-            upstream_uid=upstream_uid,
-            state="pending",
-            created_at=now,
-            updated_at=now,
-        )
+    created = LedgerRow(
+        id=new_id("push"),
+        principal_id=principal_id,
+        object_id=object_id,
+        account_index=account_index,
+        upstream_calendar_id=upstream_calendar_id,
+        upstream_path=upstream_path,
+        upstream_name=f"{upstream_uid}.ics",
+        upstream_uid=upstream_uid,
+        upstream_etag=None,
+        sent_body=None,
+        base_body=None,
+        sequence=0,
+        state="pending",
+        reason=None,
+        created_at=now,
+        updated_at=now,
     )
-    return get_ledger_row(session, row_id)
+    values = {name: getattr(created, name) for name in LedgerRow.__dataclass_fields__}
+    session.execute(insert(push_ledger), values)
+    return created
 
 
 def get_ledger_row(session: Session, ledger_id: str) -> LedgerRow:
@@ -111,6 +115,16 @@ def find_ledger_by_object(session: Session, object_id: str) -> LedgerRow | None:
     """Return the ledger row of a local object, or None when it never was to go upstream."""
     row = session.execute(select(*_LEDGER).where(push_ledger.c.object_id == object_id)).first()
     return LedgerRow(*row) if row is not None else None
+
+
+def find_tried_ledger(session: Session, object_id: str) -> tuple[LedgerRow, bool] | None:
+    """Return the ledger row of a local object, and whether an errand of it was ever started."""
+    tried = select(outbox.c.id).where(
+        outbox.c.ledger_id == push_ledger.c.id, or_(outbox.c.attempts > 0, outbox.c.in_doubt)
+    )
+    query = select(*_LEDGER, tried.exists()).where(push_ledger.c.object_id == object_id)
+    row = session.execute(query).first()
+    return (LedgerRow(*row[:-1]), bool(row[-1])) if row is not None else None
 
 
 def list_ledger(session: Session, principal_id: str) -> list[LedgerRow]:
@@ -130,20 +144,28 @@ def update_ledger(session: Session, ledger_id: str, *, now: int, **changes: Any)
 
 
 def enqueue(
-    session: Session, *, ledger_id: str, connection_id: str | None, action: Action, now: int
+    session: Session,
+    *,
+    ledger_id: str,
+    connection_id: str | None,
+    action: Action,
+    now: int,
+    is_first: bool = False,
 ) -> None:
     """Add an errand; a pending, never tried one for the same resource is replaced.
 
-    The body is built when the errand runs, so two edits in a row make one PUT.
+    The body is built when the errand runs, so two edits in a row make one PUT. ``is_first`` is
+    for a new resource, which has none to replace.
     """
-    session.execute(
-        delete(outbox).where(
-            outbox.c.ledger_id == ledger_id,
-            outbox.c.attempts == 0,
-            outbox.c.state == "pending",
-            outbox.c.in_doubt.is_(False),
+    if not is_first:
+        session.execute(
+            delete(outbox).where(
+                outbox.c.ledger_id == ledger_id,
+                outbox.c.attempts == 0,
+                outbox.c.state == "pending",
+                outbox.c.in_doubt.is_(False),
+            )
         )
-    )
     session.execute(
         insert(outbox).values(
             ledger_id=ledger_id,
