@@ -182,7 +182,7 @@ class Person:
         """Note which edits free/busy tells of."""
         if not self.pending:
             return
-        generation = objects.get_generation(session, self.principal.id)
+        generation = objects.get_extent(session, self.principal.id)[0]
         if generation == self.generation:
             return
         self.generation = generation

@@ -12,16 +12,15 @@ from gateway.core.availability.sources import oldest_age
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.intervals import Interval
 from gateway.services import objects
-from gateway.services.availability import check_span_free
+from gateway.services.availability import check_span_free, oldest_source_age
 from gateway.services.objects import KIND_PROPERTY, Place, Write, Written
 from gateway.services.pushes import push_new
 from gateway.store.access.principals import LoginKind
 from gateway.store.booking import agenda, bookings
 from gateway.store.booking.bookings import Appointment, Hold
-from gateway.store.booking.loading import Loaded, load, load_by_id
+from gateway.store.booking.loading import Loaded, load_member, load_member_by_id
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects.collections import PLATFORM_NAME
-from gateway.store.objects.instances import list_sources
 from gateway.store.outbox.outbox import find_ledger_by_object
 from gateway.store.outbox.overview import Scope
 
@@ -95,9 +94,11 @@ def book(session: Session, scope: Scope, request: BookingRequest, *, now: int) -
     row = _appointment_of(written)
     if external_id is not None:
         bookings.claim_external_id(session, principal_id, external_id, row.id)
-    read = written.timeline
-    sources = list_sources(session, principal_id) if read is None else read.sources
-    return Booked(row, written.is_pushed, oldest_age(sources, now=now))
+    if written.timeline is not None:
+        age_s = oldest_age(written.timeline.sources, now=now)
+    else:
+        age_s = oldest_source_age(session, principal_id, now=now)
+    return Booked(row, written.is_pushed, age_s)
 
 
 def block(
@@ -177,7 +178,7 @@ def unblock(session: Session, scope: Scope, object_id: str, *, now: int) -> None
     """Delete a Blocked Slot made here; raises :class:`NotFound` for everything else."""
     slot = agenda.blocked_slot_in(session, scope, object_id)
     lock_principal(session, slot.principal_id)
-    loaded = load_by_id(session, slot.principal_id, slot.id, now=now)
+    loaded = load_member_by_id(session, slot.principal_id, slot.id, now=now)
     if loaded.member is None or loaded.member.kind != "blocked-slot":
         raise NotFound("There is no such Blocked Slot.")
     objects.delete_loaded(session, loaded, now=now)
@@ -193,7 +194,7 @@ def _new_place(principal_id: str) -> Place:
 def _locked(session: Session, scope: Scope, principal_id: str, name: str, *, now: int) -> Loaded:
     """Lock a principal in scope and load what is known; raises :class:`NotFound` for others."""
     lock_principal(session, principal_id, subaccount_id=scope.subaccount_id)
-    return load(session, principal_id, PLATFORM_NAME, name, now=now)
+    return load_member(session, principal_id, PLATFORM_NAME, name, now=now)
 
 
 def _consume_hold(session: Session, request: BookingRequest, *, now: int) -> None:
@@ -239,7 +240,7 @@ def _loaded_row(
     row = bookings.get_appointment(session, principal_id, appointment_id)
     if row.object_id is None:
         return row, None
-    return row, load_by_id(session, principal_id, row.object_id, now=now)
+    return row, load_member_by_id(session, principal_id, row.object_id, now=now)
 
 
 def _living(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from gateway.core.availability.policy import OnTentative, OnUnknown, Policy
-from gateway.core.availability.sources import Source, SourceState
+from gateway.core.availability.sources import Source, SourceState, oldest_age
 from gateway.core.availability.timeline import (
     ALWAYS,
     PLAIN,
@@ -174,6 +174,14 @@ def free_busy(
     is not complete.
     """
     return load(session, principal.id, window, now=now).answer(window, policy, now=now)
+
+
+def oldest_source_age(session: Session, principal_id: str, *, now: int) -> int | None:
+    """Return the age in seconds of the calendar that blocks and is furthest behind (R28).
+
+    None when one of them was never read, or none of iCloud's blocks.
+    """
+    return oldest_age(list_sources(session, principal_id), now=now)
 
 
 # --- is it free ---

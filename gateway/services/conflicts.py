@@ -13,7 +13,7 @@ from gateway.services.appointments import replace_body
 from gateway.store.access.principals import Principal, get_principal
 from gateway.store.booking import conflicts
 from gateway.store.booking.conflicts import ConflictRecord, Resolution
-from gateway.store.booking.loading import load_by_id
+from gateway.store.booking.loading import load_member_by_id
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects.objects import StoredObject, find_object_by_id
 from gateway.store.outbox.overview import Scope
@@ -132,7 +132,9 @@ def resolve(
 
 def _restore(session: Session, record: ConflictRecord, *, allow_overlap: bool, now: int) -> None:
     object_id = record.object_id if record.dropped == "local" else None
-    loaded = load_by_id(session, record.principal_id, object_id, now=now) if object_id else None
+    loaded = (
+        load_member_by_id(session, record.principal_id, object_id, now=now) if object_id else None
+    )
     if loaded is None or loaded.member is None:
         raise Conflict(
             "Only a change made here can be restored, and only while its appointment stands; "

@@ -31,7 +31,7 @@ from gateway.store.booking.bookings import (
     create_appointment,
     find_appointment_by_object,
 )
-from gateway.store.booking.loading import Loaded, Owner, load
+from gateway.store.booking.loading import Loaded, Owner, load_member
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects.collections import Collection
 from gateway.store.objects.horizons import FARTHEST_S, last_end_known
@@ -289,7 +289,7 @@ def copy(
 
 def load_place(session: Session, place: Place, *, now: int, with_body: bool = False) -> Loaded:
     """Return what is at a place; raises :class:`NotFound` when the principal is gone."""
-    return load(
+    return load_member(
         session, place.principal_id, place.calendar, place.name, now=now, with_body=with_body
     )
 

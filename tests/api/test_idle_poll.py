@@ -75,7 +75,7 @@ class Quiet:
 
     def generation(self) -> int:
         with self.database.read() as session:
-            return objects.get_generation(session, self.principal_id)
+            return objects.get_extent(session, self.principal_id)[0]
 
     def check(self, rendered: KeptTimeline) -> dict:
         """Hold the kept answer against the one that is computed anew; returns it."""

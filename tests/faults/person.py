@@ -202,7 +202,7 @@ def id_of(calendar: calendars.UpstreamCalendar) -> str:
 def _platform_objects(session: Session, principal_id: str) -> list[StoredObject]:
     platform = collections.find_collection(session, principal_id, "platform")
     names = sorted(objects.list_names(session, platform.id))
-    return [objects.get_object(session, platform.id, name) for name in names]
+    return [objects.find_object(session, platform.id, name) for name in names]
 
 
 @lru_cache(maxsize=4096)

@@ -82,7 +82,7 @@ def state(person: Person) -> tuple[int, float]:
     """Return (generation, next sync)."""
     with person.database.read() as session:
         connection = accounts.get_connection(session, person.connection.id)
-        return objects.get_generation(session, person.principal.id), connection.next_sync_at
+        return objects.get_extent(session, person.principal.id)[0], connection.next_sync_at
 
 
 @pytest.mark.rule("R6")

@@ -21,7 +21,7 @@ from gateway.store.accounts import accounts, calendars
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.accounts.calendars import UpstreamCalendar
 from gateway.store.booking import bookings
-from gateway.store.booking.loading import load
+from gateway.store.booking.loading import load_member
 from gateway.store.engine import Database, lock_principal
 from gateway.store.objects import collections, objects
 from gateway.store.objects.objects import PreparedObject, StoredObject
@@ -142,7 +142,7 @@ class Site:
         mirror = self.read(collections.find_mirror, self.calendar(upstream_id).id)
         with self.database.read() as session:
             found = [
-                objects.get_object(session, mirror.id, name)
+                objects.find_object(session, mirror.id, name)
                 for name in objects.list_names(session, mirror.id)
             ]
         return {item.upstream_name: item for item in found}
@@ -194,7 +194,7 @@ class Site:
                     status="confirmed",
                     now=now,
                 )
-            target = load(session, self.principal_id, "platform", "", now=0).push_target
+            target = load_member(session, self.principal_id, "platform", "", now=0).push_target
             ledger = outbox.find_ledger_by_object(session, stored.id)
             if ledger is None and push:
                 ledger = outbox.create_ledger_row(
@@ -223,7 +223,7 @@ class Site:
         with self.database.write() as session:
             lock_principal(session, self.principal_id)
             platform = collections.find_collection(session, self.principal_id, "platform")
-            stored = objects.get_object(session, platform.id, f"{uid}.ics")
+            stored = objects.find_object(session, platform.id, f"{uid}.ics")
             ledger = outbox.find_ledger_by_object(session, stored.id)
             objects.delete_objects(session, platform, [stored.name], now=now)
             outbox.update_ledger(session, ledger.id, now=now, object_id=None)

@@ -304,5 +304,5 @@ async def test_a_paused_account_is_left_alone_until_resumed(site: Site) -> None:
     assert site.requests() == []
     await resume(site.context, site.connection_id)
     assert (await site.sync()).pushed == 1
-    assert site.read(objects.get_object_by_id, site.ledger()[0].object_id)
+    assert site.read(objects.find_object_by_id, site.ledger()[0].object_id)
     assert site.read(outbox.list_errands, site.principal_id) == []

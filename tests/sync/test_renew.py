@@ -49,14 +49,14 @@ async def test_what_an_earlier_engine_expanded_is_expanded_anew_and_stands_until
     revision = site.read(collections.find_mirror, site.calendar("home").id).revision
     age(site)
     old = busy_starts(site)
-    generation = site.read(objects.get_generation, site.principal_id)
+    generation = site.read(objects.get_extent, site.principal_id)[0]
     assert await renew_batch(site.context, limit=2) == 2
     half = busy_starts(site)
     assert len(half) == len(old)
     assert half not in (old, right)
     assert set(half) <= {*old, *right}
     assert site.read(objects.get_coverage, site.principal_id) == coverage  # nothing turned unknown
-    assert site.read(objects.get_generation, site.principal_id) > generation
+    assert site.read(objects.get_extent, site.principal_id)[0] > generation
     while await renew_batch(site.context, limit=2):
         pass
     assert busy_starts(site) == right

@@ -70,7 +70,7 @@ class Loaded:
         return self.extent[1]
 
 
-def load(
+def load_member(
     session: Session,
     principal_id: str,
     calendar: str,
@@ -84,12 +84,12 @@ def load(
     The member comes without its body unless that is asked for.
     """
     values = {"b_calendar": calendar, "b_name": name}
-    return _load(session, principal_id, _BY_NAME, with_body, values, now)
+    return _read(session, principal_id, _BY_NAME, with_body, values, now)
 
 
-def load_by_id(session: Session, principal_id: str, object_id: str, *, now: int) -> Loaded:
-    """Like :func:`load`, for a member named by its id, with its body."""
-    return _load(session, principal_id, _BY_ID, True, {"b_object": object_id}, now)
+def load_member_by_id(session: Session, principal_id: str, object_id: str, *, now: int) -> Loaded:
+    """Like :func:`load_member`, for a member named by its id, with its body."""
+    return _read(session, principal_id, _BY_ID, True, {"b_object": object_id}, now)
 
 
 _BY_NAME, _BY_ID = "name", "id"
@@ -97,7 +97,7 @@ _KNOWN = 14
 """How many columns come before those of the collection."""
 
 
-def _load(
+def _read(
     session: Session,
     principal_id: str,
     by: str,

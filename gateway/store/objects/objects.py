@@ -1,7 +1,6 @@
-"""Calendar objects: *the* write path. Row, etag, revision, instances and generation together.
+"""Calendar objects: row, etag, revision, instances and generation are written together.
 
-Parsing and expansion happen before the lock; what arrives here is a :class:`PreparedObject`.
-Callers lock the principal first (:func:`gateway.store.engine.lock_principal`).
+What arrives here is a :class:`PreparedObject`, and the principal is locked by then.
 """
 
 import hashlib
@@ -10,9 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import BindParameter, bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.expand import ENGINE_VERSION, Expansion, Instance
 from gateway.store.engine import Session, chunks, new_id, notify_generation, upsert
@@ -79,7 +77,7 @@ LISTED = tuple(
     if name != "body"
 )
 WHOLE = (*LISTED, objects.c.body)
-"""The columns of a :class:`StoredObject`, without and with its body, in the order of its fields."""
+"""The columns of a :class:`StoredObject`, without and with its body, in its fields' order."""
 
 
 def save_object(
@@ -108,12 +106,12 @@ def write_object(
         row |= {"kind": known.kind, "created_at": known.created_at}
         _delete_instances(session, [known.id])
     _write_rows(session, [row], set() if known is None else {known.id})
-    expanded = (collection.id, row["id"], prepared.expansion)
-    insert_instances(session, collection.principal_id, [expanded])
+    made = [(collection.id, row["id"], prepared.expansion)]
+    insert_instances(session, collection.principal_id, made)
     _note_revisions(session, collection.id, [prepared.name], revision, False, now)
     _count_change(session, collection.principal_id, [prepared])
-    values = {**row, "upstream_name": prepared.upstream_name}
-    return StoredObject(*[values[name] for name in StoredObject.__dataclass_fields__])
+    row["upstream_name"] = prepared.upstream_name
+    return StoredObject(*[row[name] for name in StoredObject.__dataclass_fields__])
 
 
 def save_objects(
@@ -190,22 +188,6 @@ def find_object(session: Session, collection_id: str, name: str) -> StoredObject
     return StoredObject(*row) if row is not None else None
 
 
-def get_object(session: Session, collection_id: str, name: str) -> StoredObject:
-    """Return one member with its body; raises :class:`NotFound`."""
-    found = find_object(session, collection_id, name)
-    if found is None:
-        raise NotFound("There is no such calendar object.")
-    return found
-
-
-def get_object_by_id(session: Session, object_id: str) -> StoredObject:
-    """Return one object with its body by id; raises :class:`NotFound`."""
-    row = session.execute(select(*WHOLE).where(objects.c.id == object_id)).first()
-    if row is None:
-        raise NotFound("There is no such calendar object.")
-    return StoredObject(*row)
-
-
 def find_object_by_id(session: Session, object_id: str) -> StoredObject | None:
     """Return one object with its body by id, or None."""
     row = session.execute(select(*WHOLE).where(objects.c.id == object_id)).first()
@@ -240,7 +222,7 @@ def list_objects(
 def list_names(session: Session, collection_id: str) -> list[str]:
     """List the names of all members, served or not."""
     query = select(objects.c.name).where(objects.c.collection_id == collection_id)
-    return [row.name for row in session.execute(query)]
+    return list(session.scalars(query))
 
 
 def uid_key(uid: str) -> str:
@@ -262,12 +244,13 @@ def _key(text: str, most: int) -> str:
 
 def find_by_uid(session: Session, collection_id: str, uid: str) -> StoredObject | None:
     """Return the served member with this UID, without its body, or None."""
-    row = session.execute(
-        select(*LISTED).where(
-            objects.c.collection_id == collection_id, objects.c.uid == uid_key(uid)
-        )
-    ).first()
+    row = session.execute(_BY_UID, {"within": collection_id, "known_as": uid_key(uid)}).first()
     return StoredObject(*row) if row is not None else None
+
+
+_BY_UID = select(*LISTED).where(
+    objects.c.collection_id == bindparam("within"), objects.c.uid == bindparam("known_as")
+)
 
 
 def upstream_etags(
@@ -304,7 +287,7 @@ def mirrored_since(session: Session, collection_id: str, since: int) -> set[str]
 def count_mirrored(session: Session, collection_id: str) -> int:
     """Return how many members a mirror has."""
     query = select(func.count()).where(objects.c.collection_id == collection_id)
-    return int(session.execute(query).scalar_one())
+    return session.scalars(query).one()
 
 
 def list_problems(session: Session, principal_id: str) -> list[StoredObject]:
@@ -347,11 +330,6 @@ def _bump(session: Session, principal_id: str) -> Interval | None:
     return None if row is None or row[0] is None else (row[0], row[1])
 
 
-def get_generation(session: Session, principal_id: str) -> int:
-    """Return how often the principal's busy time changed so far."""
-    return get_extent(session, principal_id)[0]
-
-
 def get_coverage(session: Session, principal_id: str) -> Interval | None:
     """Return the span over which all of the principal's objects are expanded, None if empty."""
     return get_extent(session, principal_id)[1]
@@ -362,7 +340,7 @@ Extent = tuple[int, Interval | None]
 
 
 def get_extent(session: Session, principal_id: str) -> Extent:
-    """Return what :func:`get_generation` and :func:`get_coverage` say, in one query."""
+    """Return how often the busy time changed so far, and what :func:`get_coverage` says."""
     row = session.execute(_COUNTED, {"b_principal": principal_id}).first()
     if row is None or row.covered_from is None:
         return (0 if row is None else row.generation), None
@@ -455,6 +433,12 @@ def _row(
 
 
 _KEPT = ("id", "principal_id", "collection_id", "name", "kind", "created_at")
+_CHANGED = tuple(column.name for column in objects.c if column.name not in _KEPT)
+_REPLACE = (
+    update(objects)
+    .where(objects.c.id == bindparam("b_id"))
+    .values({name: bindparam(f"new_{name}") for name in _CHANGED})
+)
 
 
 def _write_rows(session: Session, rows: list[dict[str, Any]], known: set[str]) -> None:
@@ -463,13 +447,8 @@ def _write_rows(session: Session, rows: list[dict[str, Any]], known: set[str]) -
     if new:
         session.execute(insert(objects), new)
     if old:
-        changed: dict[str, BindParameter[Any]] = {
-            name: bindparam(f"new_{name}") for name in old[0] if name not in _KEPT
-        }
-        session.execute(
-            update(objects).where(objects.c.id == bindparam("row_id")).values(changed),
-            [{"row_id": row["id"], **{f"new_{n}": row[n] for n in changed}} for row in old],
-        )
+        values = [{"b_id": row["id"], **{f"new_{n}": row[n] for n in _CHANGED}} for row in old]
+        session.execute(_REPLACE, values)
 
 
 def _delete_instances(session: Session, object_ids: Sequence[str]) -> None:
