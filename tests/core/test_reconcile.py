@@ -84,6 +84,7 @@ def there_body(here: str, there: str, *, guests: bool) -> bytes:
 NOW = int(datetime(2030, 10, 1, tzinfo=UTC).timestamp())
 BERLIN = ZoneInfo("Europe/Berlin")
 READING = Reading(BusyRules(BERLIN, frozenset(), always_busy=True), default_window(NOW))
+YEARS_BEFORE = Reading(READING.rules, default_window(NOW - 4 * 365 * 86_400))
 CONTESTED = Reading(READING.rules, READING.window, contested=True)
 UNUSABLE = ("no length", "unknown zone", "unreadable", "no event", "two events")
 
@@ -137,6 +138,13 @@ def test_what_is_decided_is_in_the_table(
     here: str, there: str, waiting: str, expected: str
 ) -> None:
     assert written(decided(here, there, waiting)) == expected
+
+
+@pytest.mark.rule("R17")
+def test_the_table_holds_beyond_what_is_expanded() -> None:
+    for here, there, waiting, expected in CELLS:
+        decision = decided(here, there, waiting, reading=YEARS_BEFORE)
+        assert (here, there, waiting, written(decision)) == (here, there, waiting, expected)
 
 
 @pytest.mark.rule("R17")

@@ -49,6 +49,11 @@ UNUSABLE = {
         data[data.index(b"BEGIN:VEVENT") : data.index(b"END:VCALENDAR")].replace(b"T09", b"T07")
         + b"END:VCALENDAR",
     ),
+    "two events, ours the last": lambda data: data.replace(
+        b"BEGIN:VEVENT",
+        data[data.index(b"BEGIN:VEVENT") : data.index(b"END:VCALENDAR")].replace(b"T09", b"T07")
+        + b"BEGIN:VEVENT",
+    ),
     "no calendar": lambda data: b"<html><body>Sorry</body></html>",
     "nothing": lambda data: b"",
 }

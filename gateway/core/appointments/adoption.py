@@ -38,7 +38,7 @@ def judge_times(body: bytes, window: Interval, rules: BusyRules) -> tuple[Times,
     rules = replace(rules, always_busy=True)
     expansion = expand(body, window, rules)
     seen = expansion
-    if not seen.instances and not seen.problems and seen.first_start is not None:
+    if not seen.instances and seen.first_start is not None:
         ahead = (seen.first_start - DAY, seen.first_start + LOOKED_AHEAD_S)
         seen = expand(body, ahead, rules)
     return _judge(seen, body), expansion

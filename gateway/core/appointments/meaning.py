@@ -73,7 +73,7 @@ def _zones(blocks: dict[str, ZoneBlock]) -> ZoneTable:
 
 
 def _meaning(body: bytes) -> Meaning | None:
-    """The meaning of a body; None when it holds no event that can be read."""
+    """The meaning of a body; None when it holds no event that can be read, or several."""
     calendar = read_calendar(unfold(body), full=True)
     zones = _zones(calendar.zone_blocks)
     parts = [part for part in calendar.components if part.name == "VEVENT"]
@@ -87,7 +87,10 @@ def _meaning(body: bytes) -> Meaning | None:
         except UnreadableError:
             return None
         excluded = [] if event.recurrence_id else gone
-        result[original_of(part, zones)] = (_times(event, zones, excluded), _words(part))
+        original = original_of(part, zones)
+        if original is None and None in result:
+            return None  # two events: which one is meant?
+        result[original] = (_times(event, zones, excluded), _words(part))
     return result or None
 
 
