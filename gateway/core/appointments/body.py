@@ -1,15 +1,17 @@
 """The iCalendar body of what the API makes: one event with UTC times, and changes to one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from gateway.core.errors import Conflict
-from gateway.core.ical.lines import escape_text, fold, split_line, unfold
+from gateway.core.ical.compose import Draft, compose, utc
+from gateway.core.ical.document import Component, parse, write
+from gateway.core.ical.lines import Property, escape_text
 from gateway.core.ical.values import format_utc
 from gateway.core.intervals import Interval
 
-PRODID = "-//icloud-caldav-gateway//EN"
-_REPEATS = ("RRULE", "RDATE", "RECURRENCE-ID")
-_TIMES = ("DTSTART", "DTEND", "DURATION")
+_REPEATS = frozenset(("RRULE", "RDATE", "RECURRENCE-ID"))
+_TIMES = frozenset(("DTSTART", "DTEND", "DURATION"))
+_STAMPS = frozenset(("DTSTAMP", "LAST-MODIFIED", "SEQUENCE"))
 
 
 def write_event(
@@ -23,97 +25,65 @@ def write_event(
 ) -> bytes:
     """Write a new event; ``span`` is UTC epoch seconds, ``texts`` maps property to plain text.
 
-    ``extra`` are whole content lines.
+    ``extra`` are properties without parameters as content lines.
     """
-    lines = [
-        "BEGIN:VCALENDAR",
-        "VERSION:2.0",
-        f"PRODID:{PRODID}",
-        "BEGIN:VEVENT",
-        f"UID:{uid}",
-        f"DTSTAMP:{format_utc(now)}",
-        f"CREATED:{format_utc(now)}",
-        *_span_lines(span),
-        f"SUMMARY:{escape_text(title)}",
-        *(f"{name}:{escape_text(text)}" for name, text in (texts or {}).items() if text),
-        *extra,
-        "SEQUENCE:0",
-        "END:VEVENT",
-        "END:VCALENDAR",
-    ]
-    return b"".join(map(fold, lines))
+    event = Draft(
+        "VEVENT",
+        [
+            ("UID", uid),
+            ("DTSTAMP", utc(now)),
+            ("CREATED", utc(now)),
+            ("DTSTART", utc(span[0])),
+            ("DTEND", utc(span[1])),
+            ("SUMMARY", title),
+            *((name, text) for name, text in (texts or {}).items() if text),
+            *((line.partition(":")[0], line.partition(":")[2]) for line in extra),
+            ("SEQUENCE", 0),
+        ],
+    )
+    return compose(event)
 
 
 def change_event(
     body: bytes, *, now: int, span: Interval | None = None, title: str | None = None
 ) -> bytes:
-    """Change time or title of an event and leave everything else as it is.
+    """Change time or title of an event and leave everything else as it is, byte for byte.
 
-    Raises :class:`Conflict` ``appointment-recurring`` when the time of a series is to change:
-    one start and one end do not say what becomes of the other instances.
+    A body whose line ends are not those of RFC 5545 is written anew. Raises :class:`Conflict`
+    ``appointment-recurring`` when the time of a series is to change: one start and one end do not
+    say what becomes of the other instances.
     """
-    lines = [line for line in unfold(body).split("\n") if line]
-    if span is not None and _is_series(lines):
+    document = parse(body)
+    events = [
+        part for top in document.children for part in (top, *top.children) if part.name == "VEVENT"
+    ]
+    if span is not None and any(_REPEATS & event.properties.keys() for event in events):
         raise Conflict(
             "This appointment repeats; change its times over CalDAV.", code="appointment-recurring"
         )
-    return b"".join(map(fold, _changed(lines, now, span, title)))
+    for event in events:
+        _change(event, now, span, title)
+    return write(document, strict=body.count(b"\n") != body.count(b"\r\n"))
 
 
-def _is_series(lines: list[str]) -> bool:
-    """Tell whether an event repeats; a VTIMEZONE has rules of its own."""
-    inside = False
-    for line in lines:
-        name = _name(line)
-        if name in ("BEGIN", "END") and line.partition(":")[2].strip().upper() == "VEVENT":
-            inside = name == "BEGIN"
-        elif inside and name in _REPEATS:
-            return True
-    return False
-
-
-def _changed(lines: list[str], now: int, span: Interval | None, title: str | None) -> Iterator[str]:
-    """Walk the lines; properties of a VEVENT itself are changed, those of its alarms are not."""
-    replaced = {"DTSTAMP", "LAST-MODIFIED", "SEQUENCE"}
-    replaced |= set(_TIMES) if span is not None else set()
-    replaced |= {"SUMMARY"} if title is not None else set()
-    path: list[str] = []
-    sequence = 0
-    for line in lines:
-        name = _name(line)
-        if name == "BEGIN":
-            path.append(line.partition(":")[2].strip().upper())
-            sequence = 0 if path[-1] == "VEVENT" else sequence
-        elif name == "END":
-            if path and path.pop() == "VEVENT":
-                yield from _new_lines(now, span, title, sequence + 1)
-        elif path and path[-1] == "VEVENT" and name in replaced:
-            if name == "SEQUENCE":
-                sequence = _number(line)
-            continue
-        yield line
-
-
-def _new_lines(now: int, span: Interval | None, title: str | None, sequence: int) -> Iterator[str]:
-    yield f"DTSTAMP:{format_utc(now)}"
-    yield f"LAST-MODIFIED:{format_utc(now)}"
-    yield f"SEQUENCE:{sequence}"
+def _change(event: Component, now: int, span: Interval | None, title: str | None) -> None:
+    """Change an event's own properties; its alarms have some of the same names."""
+    sequence = _number(event.text("SEQUENCE"))
+    event.drop(
+        _STAMPS | (_TIMES if span else set()) | ({"SUMMARY"} if title is not None else set())
+    )
+    event.add(
+        Property("DTSTAMP", "", format_utc(now)),
+        Property("LAST-MODIFIED", "", format_utc(now)),
+        Property("SEQUENCE", "", str(sequence + 1)),
+    )
     if span is not None:
-        yield from _span_lines(span)
+        event.add(
+            Property("DTSTART", "", format_utc(span[0])), Property("DTEND", "", format_utc(span[1]))
+        )
     if title is not None:
-        yield f"SUMMARY:{escape_text(title)}"
+        event.add(Property("SUMMARY", "", escape_text(title)))
 
 
-def _span_lines(span: Interval) -> Iterator[str]:
-    yield f"DTSTART:{format_utc(span[0])}"
-    yield f"DTEND:{format_utc(span[1])}"
-
-
-def _name(line: str) -> str:
-    found = split_line(line)
-    return found.name if found is not None else ""
-
-
-def _number(line: str) -> int:
-    text = line.rpartition(":")[2].strip()
+def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

@@ -8,14 +8,14 @@ words rather than kept half: a booking page must not offer hours nobody meant.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from gateway.core.availability.slots import MINUTES_A_DAY, Hours
 from gateway.core.errors import InvalidCalendarData
-from gateway.core.ical.document import text_of
-from gateway.core.ical.lines import Property, fold, unfold
+from gateway.core.ical.compose import Draft, compose, utc
+from gateway.core.ical.lines import Property, unfold
 from gateway.core.ical.reader import TIME_BEARING, Component, read_calendar
 from gateway.core.ical.rules import WEEKDAYS, Rule, parse_rule
 from gateway.core.ical.values import (
@@ -24,8 +24,6 @@ from gateway.core.ical.values import (
     Moment,
     Period,
     date_of,
-    format_moment,
-    format_utc,
     moment_of,
     moments_of,
     parse_duration,
@@ -225,28 +223,28 @@ def write_week(week: Week, *, uid: str, stamp: int) -> bytes:
 
     Reading it again gives the same hours; dates before 2024 and the last of all are left out.
     """
-    tzid = week.zone.key
-    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//icloud-caldav-gateway//EN"]
+    zones = []
     if week.zone != _UTC:
-        year = int(format_utc(stamp)[:4])
-        lines += text_of(write_vtimezone(week.zone, tzid, year, year + 5)).split("\n")
-    lines += ["BEGIN:VAVAILABILITY", f"UID:{uid}", f"DTSTAMP:{format_utc(stamp)}"]
-    parts = [*_weekly_parts(week), *_single_parts(week)]
-    for number, (day, span, more) in enumerate(parts):
-        lines += [
-            "BEGIN:AVAILABLE",
-            f"UID:{uid}-{number}",
-            f"DTSTAMP:{format_utc(stamp)}",
-            f"DTSTART{_time(week.zone, day, span[0])}",
-            f"DTEND{_time(week.zone, day, span[1])}",
-            *more,
-            "END:AVAILABLE",
-        ]
-    lines += ["END:VAVAILABILITY", "END:VCALENDAR"]
-    return b"".join(fold(line) for line in lines)
+        year = utc(stamp).year
+        zones.append(write_vtimezone(week.zone, week.zone.key, year, year + 5))
+    parts = [
+        Draft(
+            "AVAILABLE",
+            [
+                ("UID", f"{uid}-{number}"),
+                ("DTSTAMP", utc(stamp)),
+                ("DTSTART", _at(week.zone, day, span[0])),
+                ("DTEND", _at(week.zone, day, span[1])),
+                *more,
+            ],
+        )
+        for number, (day, span, more) in enumerate([*_weekly_parts(week), *_single_parts(week)])
+    ]
+    hours = Draft("VAVAILABILITY", [("UID", uid), ("DTSTAMP", utc(stamp))], parts)
+    return compose(hours, zones=zones)
 
 
-_Written = tuple[date, tuple[int, int], list[str]]
+_Written = tuple[date, tuple[int, int], list[tuple[str, object]]]
 
 
 def _weekly_parts(week: Week) -> Iterator[_Written]:
@@ -254,13 +252,13 @@ def _weekly_parts(week: Week) -> Iterator[_Written]:
     for span in spans:
         days = [number for number, hours in enumerate(week.weekdays) if span in hours]
         first = _MONDAY + timedelta(days=days[0])
-        more = ["RRULE:FREQ=WEEKLY;BYDAY=" + ",".join(WEEKDAYS[number] for number in days)]
-        more += [
-            f"EXDATE{_time(week.zone, day, span[0])}"
+        rule = {"FREQ": "WEEKLY", "BYDAY": [WEEKDAYS[number] for number in days]}
+        without = [
+            ("EXDATE", _at(week.zone, day, span[0]))
             for day, hours in week.overrides
             if day >= first and span in week.weekdays[day.weekday()] and span not in hours
         ]
-        yield first, span, more
+        yield first, span, [("RRULE", rule), *without]
 
 
 def _single_parts(week: Week) -> Iterator[_Written]:
@@ -270,9 +268,7 @@ def _single_parts(week: Week) -> Iterator[_Written]:
                 yield day, span, []
 
 
-def _time(zone: ZoneInfo, day: date, minutes: int) -> str:
-    """Return the tail of a time property."""
-    wall = (day.toordinal() - date(1970, 1, 1).toordinal()) * DAY + minutes * 60
-    if zone == _UTC:
-        return ":" + format_moment(wall, utc=True)
-    return f";TZID={zone.key}:{format_moment(wall)}"
+def _at(zone: ZoneInfo, day: date, minutes: int) -> datetime:
+    """A clock face of a day; the minutes may reach into the next."""
+    face = datetime.combine(day, time.min) + timedelta(minutes=minutes)
+    return face.replace(tzinfo=zone)
