@@ -11,6 +11,9 @@ from typing import Any
 OWN = {
     ("gateway/core/ical/lines.py", "unfold"): "unfold",
     ("gateway/core/ical/reader.py", "read_calendar"): "read",
+    ("gateway/core/ical/document.py", "parse"): "tree",
+    ("gateway/core/ical/document.py", "read_text"): "tree",
+    ("gateway/core/ical/document.py", "outline"): "tree",
     ("gateway/core/recurrence/expand.py", "expand_components"): "expand",
 }
 LIBRARIES = ("icalendar", "vobject", "recurring_ical_events", "dateutil")

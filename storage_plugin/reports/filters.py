@@ -7,12 +7,13 @@ answered from the stored instances, texts from the unfolded lines of the object 
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from gateway.core.ical.lines import Property, split_line, unescape_text, unfold
+from gateway.core.ical.document import Component, read_text
+from gateway.core.ical.lines import Property, unescape_text, unfold
 from storage_plugin.http.errors import DavError
 
 _C = "{urn:ietf:params:xml:ns:caldav}"
@@ -76,15 +77,6 @@ class CompFilter:
     time_range: TimeRange | None = None
     props: tuple[PropFilter, ...] = ()
     comps: tuple["CompFilter", ...] = ()
-
-
-@dataclass(slots=True)
-class Component:
-    """A component as content lines."""
-
-    name: str
-    properties: list[Property] = field(default_factory=list)
-    children: list["Component"] = field(default_factory=list)
 
 
 # --- reading filters ---
@@ -225,28 +217,8 @@ def needs_text(filters: list[CompFilter]) -> bool:
 
 def matches_text(filters: list[CompFilter], body: bytes) -> bool:
     """Decide everything but time ranges on instances, from the lines of the object."""
-    calendar = read_components(body)
-    return all(_matches([calendar], top, level=0) for top in filters)
-
-
-def read_components(body: bytes) -> Component:
-    """Read a body into a tree of components; never raises, whatever the body is."""
-    root = Component("")
-    open_components = [root]
-    for line in unfold(body).split("\n"):
-        prop = split_line(line)
-        if prop is None:
-            continue
-        if prop.name == "BEGIN":
-            child = Component(prop.value.strip().upper())
-            open_components[-1].children.append(child)
-            open_components.append(child)
-        elif prop.name == "END":
-            if len(open_components) > 1:
-                open_components.pop()
-        else:
-            open_components[-1].properties.append(prop)
-    return root.children[0] if root.children else root
+    calendars = read_text(unfold(body)).children[:1]
+    return all(_matches(calendars, top, level=0) for top in filters)
 
 
 def _matches(candidates: list[Component], wanted: CompFilter, *, level: int) -> bool:
@@ -261,7 +233,7 @@ def _matches(candidates: list[Component], wanted: CompFilter, *, level: int) -> 
 
 
 def _has_property(component: Component, wanted: PropFilter) -> bool:
-    found = [prop for prop in component.properties if prop.name == wanted.name]
+    found = component.all(wanted.name)
     if wanted.is_not_defined:
         return not found
     return any(_property_matches(prop, wanted) for prop in found)

@@ -14,13 +14,12 @@ from gateway.core.ical.values import Form, Length, moment_of, parse_duration
 from gateway.core.ical.zones import zone_of
 from gateway.core.intervals import DAY, Interval
 from gateway.core.recurrence.budget import Budget, BudgetExceededError
-from gateway.core.recurrence.expand import expand
+from gateway.core.recurrence.expand import expand_components
 from gateway.core.recurrence.model import BusyRules
 from gateway.core.recurrence.recurrence_ids import place
 from gateway.core.recurrence.vtimezone import object_zones
-from storage_plugin.reports.expansion import as_event
-from storage_plugin.reports.filters import Component as Lines
-from storage_plugin.reports.filters import TimeRange, read_components
+from storage_plugin.reports.expansion import as_events
+from storage_plugin.reports.filters import TimeRange
 
 _FAR = 400 * 366 * DAY
 _YEAR_2100 = 4_102_444_800
@@ -34,7 +33,7 @@ def is_in_range(body: bytes, span: TimeRange, zone: ZoneInfo) -> bool:
     """Tell whether a VTODO or VJOURNAL touches a range; an open end is None."""
     calendar = read_calendar(unfold(body), full=True)
     if any({"RRULE", "RDATE"} & part.properties.keys() for part in calendar.components):
-        return _series_touches(body, span, zone)
+        return _series_touches(calendar, span, zone)
     instant = _reader(calendar, zone)
     low, high = _bounds(span)
     try:
@@ -45,7 +44,8 @@ def is_in_range(body: bytes, span: TimeRange, zone: ZoneInfo) -> bool:
 
 def alarm_in_range(body: bytes, span: TimeRange, zone: ZoneInfo) -> bool:
     """Tell whether an alarm of an object goes off in a range, its repetitions included."""
-    alarms = list(_alarms(read_components(body)))
+    calendar = read_calendar(unfold(body), full=True)
+    alarms = list(_alarms(calendar))
     if not alarms:
         return False
     low, high = _bounds(span)
@@ -56,7 +56,7 @@ def alarm_in_range(body: bytes, span: TimeRange, zone: ZoneInfo) -> bool:
         return False
     reach = max(abs(alarm.offset) + alarm.repeat * alarm.every for alarm in relative)
     window = (low - reach - DAY, high + reach + DAY)
-    expansion = expand(as_event(body), window, BusyRules(zone))
+    expansion = expand_components(as_events(calendar), window, BusyRules(zone))
     return bool(expansion.problems) or any(
         low <= at < high
         for instance in expansion.instances
@@ -84,18 +84,15 @@ class _Alarm:
         yield from (first + n * self.every for n in range(self.repeat + 1))
 
 
-def _alarms(calendar: Lines) -> Iterator[_Alarm]:
-    for component in calendar.children:
+def _alarms(calendar: RawCalendar) -> Iterator[_Alarm]:
+    for component in calendar.components:
         for child in component.children:
-            if child.name != "VALARM":
+            trigger = child.first("TRIGGER")
+            if child.name != "VALARM" or trigger is None:
                 continue
-            given = {prop.name: prop for prop in reversed(child.properties)}
-            trigger = given.get("TRIGGER")
-            if trigger is None:
-                continue
-            repeat = given["REPEAT"].value.strip() if "REPEAT" in given else "0"
+            repeat = child.text("REPEAT") or "0"
             try:
-                every = _seconds(parse_duration(given["DURATION"].value)) if repeat != "0" else 0
+                every = _seconds(parse_duration(child.text("DURATION"))) if repeat != "0" else 0
                 times = min(int(repeat), 1000)
                 if (trigger.parameter("VALUE") or "").upper() == "DATE-TIME":
                     yield _Alarm(moment_of(trigger).wall, 0, False, times, every)
@@ -103,7 +100,7 @@ def _alarms(calendar: Lines) -> Iterator[_Alarm]:
                     offset = _seconds(parse_duration(trigger.value))
                     related = (trigger.parameter("RELATED") or "START").upper()
                     yield _Alarm(None, offset, related == "END", times, every)
-            except (ValueError, KeyError):
+            except ValueError:
                 continue
 
 
@@ -149,10 +146,10 @@ def _reader(calendar: RawCalendar, zone: ZoneInfo) -> Instants:
     return instant
 
 
-def _series_touches(body: bytes, span: TimeRange, zone: ZoneInfo) -> bool:
+def _series_touches(calendar: RawCalendar, span: TimeRange, zone: ZoneInfo) -> bool:
     """A recurring task recurs as an event between the same times would."""
     low, high = _bounds(span)
-    expansion = expand(as_event(body), (low, high), BusyRules(zone))
+    expansion = expand_components(as_events(calendar), (low, high), BusyRules(zone))
     return bool(expansion.problems) or any(
         instance.start < high and max(instance.end, instance.start + 1) > low
         for instance in expansion.instances

@@ -5,7 +5,6 @@ else of the protected kind is refused per property, because macOS stops syncing 
 PROPPATCH is answered by a bare 403.
 """
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from gateway.core.ical.lines import unfold
+from gateway.core.ical.document import parse
 from gateway.core.subscriptions import has_subscription_scheme
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects.collections import (
@@ -47,9 +46,6 @@ MAX_PROPERTIES = 200
 """All kept properties of one calendar: every look at a home reads them."""
 
 _SUBSCRIPTION_HOSTS = ("calendarserver.org", "apple.com")
-_COMPONENTS = re.compile(r"^(BEGIN|END):(\S+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
-_TZID = re.compile(r"^TZID[;:]", re.MULTILINE | re.IGNORECASE)
-_ZONE_PARTS = ("VCALENDAR", "VTIMEZONE")
 _OBSERVANCES = ("STANDARD", "DAYLIGHT")
 _TEXTS = (DISPLAY_NAME, f"{_C}calendar-description")
 
@@ -126,18 +122,17 @@ def _is_time_zone(element: Any) -> bool:
         return False
     if not (element.text or "").strip():
         return True
-    text = unfold(element.text.encode("utf-8", "replace"))
-    names = [(edge.upper(), name.upper()) for edge, name in _COMPONENTS.findall(text)]
-    outer = [part for part in names if part[1] in _ZONE_PARTS]
-    inner = [part for part in names if part[1] not in _ZONE_PARTS]
-    frame = [("BEGIN", "VCALENDAR"), ("END", "VCALENDAR")]
-    zone = [("BEGIN", "VTIMEZONE"), ("END", "VTIMEZONE")]
-    if outer == frame:
-        return not inner
+    document = parse(element.text.encode("utf-8", "replace"))
+    if [(top.name, top.end is None) for top in document.children] != [("VCALENDAR", False)]:
+        return False
+    parts = document.children[0].children
+    if not parts:
+        return True
     # RFC 5545 3.6.5: a zone has a name and an observance; one that is empty says nothing.
-    is_whole = bool(inner) == (_TZID.search(text) is not None)
-    has_others = any(name not in _OBSERVANCES for _edge, name in inner)
-    return outer == [frame[0], *zone, frame[1]] and is_whole and not has_others
+    zone, observances = parts[0], parts[0].children
+    is_whole = zone.end is not None and bool(observances) == ("TZID" in zone.properties)
+    known = all(part.name in _OBSERVANCES and part.end is not None for part in observances)
+    return len(parts) == 1 and zone.name == "VTIMEZONE" and is_whole and known
 
 
 def make_local_calendar(storage: "Storage", principal_id: str, name: str, wanted: Wanted) -> None:

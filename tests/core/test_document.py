@@ -30,7 +30,17 @@ PIECES = st.sampled_from(
     [
         *(f"{edge}:{name}" for edge in ("BEGIN", "end", "END") for name in ("VEVENT", "VCALENDAR")),
         *("BEGIN:VALARM", "END:VALARM", "BEGIN:VTIMEZONE", "END:VTIMEZONE", "BEGIN:A", "END:A"),
-        *("SUMMARY:x", "DTSTART;TZID=a:b", "TZID:Y", "noise", "", " folded", "\tfolded", "\ufeff"),
+        *(
+            "VERSION:2.0",
+            "SUMMARY:x",
+            "DTSTART;TZID=a:b",
+            "TZID:Y",
+            "noise",
+            "",
+            " folded",
+            "\tfolded",
+            "\ufeff",
+        ),
     ]
 )
 BODIES = st.lists(st.tuples(PIECES, st.sampled_from(["\r\n", "\n", "\r\r\n"])), max_size=25).map(
@@ -93,12 +103,22 @@ def test_our_own_lines_are_folded_and_framed_once() -> None:
     assert lines[-4:] == [b"BEGIN:VEVENT", b"END:VEVENT", b"END:VCALENDAR", b""]
 
 
-def test_an_outline_says_where_components_stand_in_folded_text() -> None:
+def test_an_outline_cuts_folded_text_into_its_components() -> None:
     text = EVENT.replace(b"\r\n", b"\n").decode("utf-8", "replace")
-    zone, event = outline(text).children[0].children
-    found = text[zone.start : zone.stop].splitlines()
-    assert (found[0], found[-1]) == ("begin:vtimezone", "END:VTIMEZONE")
-    assert text[event.start : event.stop].endswith("SUMMARY:again\nEND:VEVENT")
+    (zone, zone_text), (event, event_text) = outline(text)
+    assert (zone, event) == ("VTIMEZONE", "VEVENT")
+    assert zone_text.startswith("begin:vtimezone\nTZID:X\n")
+    assert zone_text.endswith("END:STANDARD\nEND:VTIMEZONE")
+    assert event_text.endswith("SUMMARY:again\nEND:VEVENT")
+    assert f"{zone_text}\n{event_text}\n" in text
+
+
+@given(BODIES)
+def test_an_outline_sees_what_the_tree_sees(body: bytes) -> None:
+    text = body.decode().replace("\r", "").lstrip("\ufeff")
+    tops = parse(text.encode()).children
+    parts = [p for top in tops for p in (top.children if top.name == "VCALENDAR" else [top])]
+    assert [name for name, _ in outline(text)] == [p.name for p in parts if p.end is not None]
 
 
 def test_zones_are_shared_unless_they_are_long_or_inside_an_event() -> None:

@@ -127,4 +127,4 @@ def test_expand_parses_what_it_sends_and_nothing_else(world):
         answer = expanded(world)
     assert len(answer.hrefs) == SEEN
     assert seen["expand"] == SEEN
-    assert set(seen) == {"unfold", "read", "expand"}
+    assert set(seen) == {"unfold", "tree", "expand"}

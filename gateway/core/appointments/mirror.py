@@ -109,12 +109,12 @@ def _component(
     served = new_component(component.name)
     for name, properties in component.properties.items():
         if _may_stay(name, allowed):
-            served.add(*properties[: 1 if name in _ONCE else None])
+            served.keep(*(properties[:1] if name in _ONCE else properties))
     if "DTSTAMP" not in component.properties:
-        served.add(Property("DTSTAMP", "", _some_stamp(component)))
+        served.keep(Property("DTSTAMP", "", _some_stamp(component)))
     if allowed is TIME_ONLY and component.name != "VFREEBUSY":
-        served.add(Property("SUMMARY", "", "Busy"))
-    served.add(*_own_attendance(component, owner_addresses))
+        served.keep(Property("SUMMARY", "", "Busy"))
+    served.keep(*_own_attendance(component, owner_addresses))
     return served
 
 

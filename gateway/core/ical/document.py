@@ -8,7 +8,7 @@ Reading never raises, whatever the body is, and costs no more than its length.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise, repeat
@@ -29,10 +29,10 @@ _NAME = re.compile(r"[ \t]*([A-Za-z0-9-]+)")
 MAX_SHARED = 8192
 """Characters of a VTIMEZONE that is read once for many documents."""
 
-_ZONE = re.compile(r"^BEGIN:VTIMEZONE\n(?:(?!BEGIN:V)[^\n]*+\n)*?END:VTIMEZONE$", re.MULTILINE)
-_LINE = re.compile(r"[^\n]+")
+_ZONE = re.compile(r"\nBEGIN:VTIMEZONE\n(?:(?!BEGIN:V)[^\n]*+\n)*?END:VTIMEZONE(?=\n)")
 _LINE_END = re.compile(rb"\n(?![ \t])")
-_EDGE = re.compile(r"^(BEGIN|END):([^\n]*)", re.MULTILINE | re.IGNORECASE)
+_OUTSIDE: tuple[list[str], ...] = ([], ["VCALENDAR"])
+_EDGE = re.compile(r"\n(BEGIN|END):([^\n]*)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -44,7 +44,6 @@ class Component:
     the bytes of these two lines, empty for our own; ``end`` is None when there is none.
     ``closed`` is false when its END never came, or came while a part of it was open (a truncated
     body). ``broken`` holds the lines of properties that could not be taken apart, by name.
-    ``start`` and ``stop`` are where it stands in a text that was read for its structure.
     """
 
     name: str
@@ -55,8 +54,6 @@ class Component:
     sources: list[bytes] = field(default_factory=list)
     begin: bytes = b""
     end: bytes | None = None
-    start: int = 0
-    stop: int = 0
 
     @property
     def children(self) -> list["Component"]:
@@ -172,9 +169,9 @@ class _Tree:
     def root(self) -> Component:
         return self._open[0]
 
-    def edge(self, edge: str, name: str, source: bytes = b"", at: int = 0) -> bool:
+    def edge(self, edge: str, name: str, source: bytes = b"") -> bool:
         """Let a component BEGIN or END; False when nothing does."""
-        return self._begin(name, source, at) if edge == "BEGIN" else self._end(name, source, at)
+        return self._begin(name, source) if edge == "BEGIN" else self._end(name, source)
 
     def take(self, name: str, text: str) -> bool:
         """Take a component whole, read from its text; False where it would be a part of an event.
@@ -183,27 +180,27 @@ class _Tree:
         """
         if self._nesting.object or len(text) > MAX_SHARED:
             return False
-        self._begin(name, b"", 0)
-        self._end(name, b"", 0)
+        self._begin(name, b"")
+        self._end(name, b"")
         self.current.content[-1] = _shared(text)
         return True
 
-    def _begin(self, name: str, source: bytes, start: int) -> bool:
+    def _begin(self, name: str, source: bytes) -> bool:
         if not self._nesting.begin(name):
             return False
         del self._open[len(self._nesting.open) :]
-        self.current = Component(name, begin=source, start=start)
+        self.current = Component(name, begin=source)
         self._open[-1].keep(self.current)
         self._open.append(self.current)
         return True
 
-    def _end(self, name: str, source: bytes, stop: int) -> bool:
+    def _end(self, name: str, source: bytes) -> bool:
         place = self._nesting.end(name) + 1
         if not place:
             return False
         ended = self._open[place]
         ended.closed = place == len(self._open) - 1
-        ended.end, ended.stop = source, stop
+        ended.end = source
         del self._open[place:]
         self.current = self._open[-1]
         return True
@@ -228,25 +225,26 @@ def read_text(text: str) -> Component:
     A VTIMEZONE may be one that other documents hold too, so nobody changes it.
     """
     tree = _Tree()
+    text = f"\n{text}\n"
     position = 0
     for zone in _ZONE.finditer(text):
-        _read(tree, zip(_lines(text, position, zone.start()), repeat(b""), strict=False))
+        _read(tree, _lines(text[position : zone.start()]))
         position = zone.start()
         if tree.take("VTIMEZONE", zone[0]):
             position = zone.end()
-    _read(tree, zip(_lines(text, position, len(text)), repeat(b""), strict=False))
+    _read(tree, _lines(text[position:]))
     return tree.root
 
 
-def _lines(text: str, start: int, stop: int) -> Iterator[str]:
-    return (line[0] for line in _LINE.finditer(text, start, stop))
+def _lines(text: str) -> Iterable[tuple[str, bytes]]:
+    return zip(text.split("\n"), repeat(b""), strict=False)
 
 
 @lru_cache(maxsize=64)
 def _shared(text: str) -> Component:
     """Read the text of one component; the zones of a calendar are the same again and again."""
     tree = _Tree()
-    _read(tree, zip(_lines(text, 0, len(text)), repeat(b""), strict=False))
+    _read(tree, _lines(text))
     return tree.root.children[0]
 
 
@@ -267,17 +265,23 @@ def _read(tree: _Tree, lines: Iterable[tuple[str, bytes]]) -> None:
             current.content.append(text if prop is None else prop)
 
 
-def outline(text: str) -> Component:
-    """Read the components of a body alone, each with where it starts and stops; no properties.
+def outline(text: str) -> list[tuple[str, str]]:
+    """Find what stands directly in the calendars of a body: names, and texts without line end.
 
-    The text may be folded; ``text[part.start : part.stop]`` has no line end.
+    The text may be folded, with LF as line ends; what never ends is left out.
     """
-    tree = _Tree()
+    text = f"\n{text}"
+    found: list[tuple[str, str]] = []
+    nesting = Nesting()
+    start = 0
     for edge in _EDGE.finditer(text):
-        begins = edge[1].upper() == "BEGIN"
-        at = edge.start() if begins else edge.end()
-        tree.edge("BEGIN" if begins else "END", edge[2].strip().upper(), at=at)
-    return tree.root
+        name = edge[2].strip().upper()
+        if edge[1].upper() == "BEGIN":
+            if nesting.begin(name) and nesting.open[:-1] in _OUTSIDE:
+                start = edge.start() + 1
+        elif nesting.end(name) >= 0 and nesting.open in _OUTSIDE and name != "VCALENDAR":
+            found.append((name, text[start : edge.end()]))
+    return found
 
 
 def name_in(line: str) -> str:
@@ -312,7 +316,7 @@ def write(component: Component, *, strict: bool = False) -> bytes:
     """
     pieces: list[bytes] = []
     _write(component, strict, pieces)
-    for number, piece in enumerate(pieces[:-1]):
+    for number, piece in enumerate(() if strict else pieces[:-1]):
         if piece[-1:] != b"\n":  # the last line of a body may have had no line end
             pieces[number] = piece + b"\r\n"
     return b"".join(pieces)
