@@ -1,5 +1,6 @@
 """The document tree: what was read is written again byte for byte, whatever it was."""
 
+import re
 import time
 
 import pytest
@@ -115,7 +116,7 @@ def test_an_outline_cuts_folded_text_into_its_components() -> None:
 
 @given(BODIES)
 def test_an_outline_sees_what_the_tree_sees(body: bytes) -> None:
-    text = body.decode().replace("\r", "").lstrip("\ufeff")
+    text = re.sub(r"\r|\n[ \t]folded", "", body.decode()).lstrip("\ufeff")  # no name is folded
     tops = parse(text.encode()).children
     parts = [p for top in tops for p in (top.children if top.name == "VCALENDAR" else [top])]
     assert [name for name, _ in outline(text)] == [p.name for p in parts if p.end is not None]
