@@ -54,7 +54,6 @@ OF_THE_PROCESS = ENDS_OF_RUNS | {
 }
 
 OWED = {
-    "gateway/api/booking/handlers.py": "bookings and appointments",
     "gateway/sync/push": "what comes back of our own objects, and the outbox",
     "storage_plugin": "objects and local calendars of native clients",
 }
