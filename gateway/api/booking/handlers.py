@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from gateway.api.booking.shapes import (
@@ -24,13 +25,13 @@ from gateway.core.errors import (
     VerificationFailed,
 )
 from gateway.core.intervals import Interval
-from gateway.services import appointments
-from gateway.services.appointments import BookingRequest
-from gateway.store.access.principals import get_principal
+from gateway.services import agenda, appointments
+from gateway.services.access.people import PersonRef, find_person
+from gateway.services.agenda import AppointmentView
+from gateway.services.appointments import Booked, BookingRequest
 from gateway.store.accounts.accounts import find_connection
-from gateway.store.booking import agenda
-from gateway.store.booking.bookings import Appointment, Hold
-from gateway.store.engine import Session
+from gateway.store.booking.agenda import BlockedSlot, appointment_in, blocked_slot_in, hold_in
+from gateway.store.booking.bookings import Hold
 from gateway.store.objects.horizons import is_beyond
 from gateway.store.outbox.overview import Scope
 from gateway.sync.report import CalendarOutcome
@@ -42,7 +43,7 @@ T = TypeVar("T")
 
 
 def _scope(call: AnyCall) -> Scope:
-    return Scope(subaccount_id=call.key.subaccount_id)
+    return Scope(subaccount_id=call.bound)
 
 
 async def _pointing(work: Awaitable[T]) -> T:
@@ -76,19 +77,21 @@ async def create_hold(call: Call[NoQuery, NewHold]) -> Result:
     span = _span(call, body.start, body.end)
     await call.reach([body.principal], span)
 
-    def unit(session: Session) -> dict[str, Any]:
-        return _show_hold(
-            appointments.hold_time(
-                session, _scope(call), body.principal, span, ttl_s=body.ttl_s, now=call.now
-            )
-        )
-
-    return await _pointing(call.commit(unit))
+    made = call.answer(
+        _show_hold,
+        appointments.hold_time,
+        _scope(call),
+        body.principal,
+        span,
+        ttl_s=body.ttl_s,
+        now=call.now,
+    )
+    return await _pointing(made)
 
 
 async def get_hold(call: Plain) -> Result:
     """Return a hold that still reserves its time."""
-    held = await call.read(agenda.hold_in, _scope(call), call.path("hold"))
+    held = await call.read(hold_in, _scope(call), call.path("hold"))
     if held.expires_at <= call.now:
         raise NotFound("There is no such hold, or it has expired.")
     return _show_hold(held)
@@ -103,25 +106,28 @@ async def delete_hold_early(call: Plain) -> Result:
 # --- appointments ---
 
 
-def _show_appointments(session: Session, rows: Sequence[Appointment]) -> list[dict[str, Any]]:
-    states = agenda.push_states(session, [row.object_id for row in rows if row.object_id])
-    return [
-        _show_appointment(row, *states.get(row.object_id or "", ("none", None))) for row in rows
-    ]
-
-
-def _show_appointment(row: Appointment, push: str, reason: str | None) -> dict[str, Any]:
+def _show_appointment(view: AppointmentView) -> dict[str, Any]:
+    row = view.appointment
     return {
         "id": row.id,
         "principal": row.principal_id,
         "start": render_instant(row.start),
         "end": render_instant(row.end),
         "status": row.status,
-        "push": push,
-        "push_reason": reason,
+        "push": view.push,
+        "push_reason": view.push_reason,
         "external_id": row.external_id,
         "created_at": render_instant(row.created_at),
         "updated_at": render_instant(row.updated_at),
+    }
+
+
+def _show_booked(verified: str, made: Booked) -> dict[str, Any]:
+    push = "pending" if made.is_pushed else "none"
+    return {
+        **_show_appointment(AppointmentView(made.appointment, push, None)),
+        "verified": verified,
+        "verified_age_s": made.age_s,
     }
 
 
@@ -142,15 +148,9 @@ async def create_appointment(call: Call[NoQuery, NewAppointment]) -> Result:
         allow_overlap=body.allow_overlap,
     )
 
-    def unit(session: Session) -> dict[str, Any]:
-        made = appointments.book(session, _scope(call), request, now=call.now)
-        return {
-            **_show_appointment(made.appointment, "pending" if made.is_pushed else "none", None),
-            "verified": "live" if live else "cached",
-            "verified_age_s": made.age_s,
-        }
-
-    return await _pointing(call.commit(unit))
+    show = partial(_show_booked, "live" if live else "cached")
+    made = call.answer(show, appointments.book, _scope(call), request, now=call.now)
+    return await _pointing(made)
 
 
 async def _verify(call: AnyCall, principal_id: str, verify: str | None) -> bool:
@@ -161,8 +161,7 @@ async def _verify(call: AnyCall, principal_id: str, verify: str | None) -> bool:
     """
     if verify is None:
         return False
-    subaccount_id = call.key.subaccount_id
-    await _pointing(call.read(get_principal, principal_id, subaccount_id=subaccount_id))
+    await _pointing(call.read(find_person, PersonRef(principal_id, call.bound)))
     connection = await call.read(find_connection, principal_id)
     if connection is None or connection.state == "disconnected":
         return True  # everything there is to know is here
@@ -200,25 +199,23 @@ def _unread(outcomes: Sequence[CalendarOutcome]) -> VerificationFailed | None:
 
 async def list_appointments(call: Call[AgendaQuery, None]) -> Result:
     """List appointments by start, cancelled ones included."""
-    query, scope, window = call.query, _agenda_scope(call), _agenda_window(call.query)
-
-    def unit(session: Session) -> tuple[list[dict[str, Any]], str | None]:
-        if query.principal is not None:
-            get_principal(session, query.principal, subaccount_id=call.key.subaccount_id)
-        found = agenda.appointments_in(
-            session, scope, window=window, after=query.cursor, limit=query.limit + 1
-        )
-        page = found[: query.limit]
-        more = f"{page[-1].start}-{page[-1].id}" if len(found) > query.limit else None
-        return _show_appointments(session, page), more
-
-    shown, cursor = await call.read(unit)
-    body = {"appointments": shown, "next": cursor}
+    query = call.query
+    found = await call.read(
+        agenda.list_appointments,
+        _agenda_scope(call),
+        window=_agenda_window(query),
+        after=query.cursor,
+        limit=query.limit + 1,
+    )
+    page = found[: query.limit]
+    last = page[-1].appointment if len(found) > query.limit else None
+    cursor = f"{last.start}-{last.id}" if last is not None else None
+    body = {"appointments": [_show_appointment(one) for one in page], "next": cursor}
     return json_answer(body, headers=link_next(call.request, cursor))
 
 
 def _agenda_scope(call: Call[AgendaQuery, None]) -> Scope:
-    return Scope(subaccount_id=call.key.subaccount_id, principal_id=call.query.principal)
+    return Scope(subaccount_id=call.bound, principal_id=call.query.principal)
 
 
 def _agenda_window(query: AgendaQuery) -> Interval | None:
@@ -233,12 +230,9 @@ def _agenda_window(query: AgendaQuery) -> Interval | None:
 
 async def get_appointment(call: Plain) -> Result:
     """Return one appointment."""
-
-    def unit(session: Session) -> dict[str, Any]:
-        row = agenda.appointment_in(session, _scope(call), call.path("appointment"))
-        return _show_appointments(session, [row])[0]
-
-    return await call.read(unit)
+    return _show_appointment(
+        await call.read(agenda.get_appointment, _scope(call), call.path("appointment"))
+    )
 
 
 async def update_appointment(call: Call[NoQuery, AppointmentChanges]) -> Result:
@@ -250,22 +244,19 @@ async def update_appointment(call: Call[NoQuery, AppointmentChanges]) -> Result:
         raise InvalidInput("Give start and end together.", code="missing", pointer=missing)
     span = _span(call, body.start, body.end) if "start" in given else None
     if span is not None and is_beyond(span, call.now):
-        row = await call.read(agenda.appointment_in, _scope(call), call.path("appointment"))
+        row = await call.read(appointment_in, _scope(call), call.path("appointment"))
         await call.reach([row.principal_id], span)
 
-    def unit(session: Session) -> dict[str, Any]:
-        changed = appointments.change(
-            session,
-            _scope(call),
-            call.path("appointment"),
-            span=span,
-            title=body.title if "title" in given else None,
-            allow_overlap=body.allow_overlap,
-            now=call.now,
-        )
-        return _show_appointments(session, [changed])[0]
-
-    return await call.commit(unit)
+    return await call.answer(
+        _show_appointment,
+        agenda.change_appointment,
+        _scope(call),
+        call.path("appointment"),
+        span=span,
+        title=body.title if "title" in given else None,
+        allow_overlap=body.allow_overlap,
+        now=call.now,
+    )
 
 
 async def delete_appointment(call: Plain) -> Result:
@@ -276,18 +267,19 @@ async def delete_appointment(call: Plain) -> Result:
 
 async def push_appointment(call: Plain) -> Result:
     """Send an appointment to iCloud that was made while no calendar was linked (R7)."""
-
-    def unit(session: Session) -> dict[str, Any]:
-        pushed = appointments.push(session, _scope(call), call.path("appointment"), now=call.now)
-        return _show_appointments(session, [pushed])[0]
-
-    return await call.commit(unit)
+    return await call.answer(
+        _show_appointment,
+        agenda.push_appointment,
+        _scope(call),
+        call.path("appointment"),
+        now=call.now,
+    )
 
 
 # --- Blocked Slots ---
 
 
-def _show_slot(slot: agenda.BlockedSlot) -> dict[str, Any]:
+def _show_slot(slot: BlockedSlot) -> dict[str, Any]:
     return {
         "id": slot.id,
         "principal": slot.principal_id,
@@ -302,27 +294,21 @@ async def create_blocked_slot(call: Call[NoQuery, NewBlockedSlot]) -> Result:
     """Block a time by hand; it never goes to iCloud (R14)."""
     body = call.body
     span = _span(call, body.start, body.end)
-
     request = BookingRequest(body.principal, span, body.title)
-
-    def unit(session: Session) -> dict[str, Any]:
-        return _show_slot(appointments.block(session, _scope(call), request, now=call.now))
-
-    return await _pointing(call.commit(unit))
+    made = call.answer(_show_slot, appointments.block, _scope(call), request, now=call.now)
+    return await _pointing(made)
 
 
 async def list_blocked_slots(call: Call[AgendaQuery, None]) -> Result:
     """List the Blocked Slots made here, by start; mirrored events are not among them."""
-    query, scope, window = call.query, _agenda_scope(call), _agenda_window(call.query)
-
-    def unit(session: Session) -> list[agenda.BlockedSlot]:
-        if query.principal is not None:
-            get_principal(session, query.principal, subaccount_id=call.key.subaccount_id)
-        return agenda.blocked_slots_in(
-            session, scope, window=window, after=query.cursor, limit=query.limit + 1
-        )
-
-    found = await call.read(unit)
+    query = call.query
+    found = await call.read(
+        agenda.list_blocked_slots,
+        _agenda_scope(call),
+        window=_agenda_window(query),
+        after=query.cursor,
+        limit=query.limit + 1,
+    )
     page = found[: query.limit]
     cursor = f"{page[-1].start}-{page[-1].id}" if len(found) > query.limit else None
     body = {"blocked_slots": [_show_slot(slot) for slot in page], "next": cursor}
@@ -331,7 +317,7 @@ async def list_blocked_slots(call: Call[AgendaQuery, None]) -> Result:
 
 async def get_blocked_slot(call: Plain) -> Result:
     """Return one Blocked Slot made here."""
-    return _show_slot(await call.read(agenda.blocked_slot_in, _scope(call), call.path("slot")))
+    return _show_slot(await call.read(blocked_slot_in, _scope(call), call.path("slot")))
 
 
 async def delete_blocked_slot(call: Plain) -> Result:
