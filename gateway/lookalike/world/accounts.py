@@ -6,14 +6,11 @@ import string
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
-from gateway.lookalike.world.contents import Contents, Resource
+from gateway.lookalike.world.contents import Contents, Resource, UidLedger
 from gateway.lookalike.world.ical import find_uid
 from gateway.lookalike.world.phone import Phone
-
-if TYPE_CHECKING:
-    from gateway.lookalike.world.world import World
 
 Mode = Literal["owner", "write", "read"]
 
@@ -58,10 +55,28 @@ class Calendar:
         return self.contents.resources
 
 
+class Surroundings(Protocol):
+    """What an account knows of the world it lives in."""
+
+    partitions: dict[str, str]
+
+    def now(self) -> float:
+        """Present time, UTC seconds."""
+
+    def ledger(self, owner: str) -> UidLedger:
+        """Return the UID ledger of an owner."""
+
+    def forget_contents(self, contents: Contents) -> None:
+        """Take a deleted calendar from everybody."""
+
+    def notify_sharees(self, contents: Contents, actor: str, action: str, name: str) -> None:
+        """Record what the phones of all other participants would show."""
+
+
 class Account:
     """An account of the world; the `put`, `delete` and `move` edits happen "on the phone"."""
 
-    def __init__(self, world: "World", email: str, *, name: str, dsid: str) -> None:
+    def __init__(self, world: Surroundings, email: str, *, name: str, dsid: str) -> None:
         self.world = world
         self.email = email
         self.name = name

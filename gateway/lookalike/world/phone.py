@@ -7,7 +7,7 @@ Times of instances are named by the value of their RECURRENCE-ID in the series' 
 import copy
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
@@ -27,12 +27,46 @@ from gateway.lookalike.world.ical import (
     value_of,
 )
 
-if TYPE_CHECKING:
-    from gateway.lookalike.world.accounts import Account
-
 _SHIFTED = ("DTSTART", "DTEND", "DUE", "RECURRENCE-ID", "EXDATE", "RDATE")
 _SERIES_ONLY = ("RRULE", "RDATE", "EXDATE", "EXRULE")
 _KINDS = ("VEVENT", "VTODO")
+
+
+class Shown(Protocol):
+    """A calendar as a device shows it."""
+
+    @property
+    def resources(self) -> dict[str, Resource]:
+        """The stored objects by name."""
+
+
+class Clock(Protocol):
+    """Whoever knows the time."""
+
+    def now(self) -> float:
+        """Present time, UTC seconds."""
+
+
+class Owner(Protocol):
+    """The account whose devices these are."""
+
+    name: str
+    email: str
+    aliases: set[str]
+
+    @property
+    def world(self) -> Clock:
+        """Where the account lives."""
+
+    @property
+    def principal_path(self) -> str:
+        """Path of the principal resource."""
+
+    def calendar(self, calendar_id: str) -> Shown:
+        """Return a calendar by id or name; raises KeyError."""
+
+    def put(self, calendar: str, data: bytes, name: str | None = None) -> str:
+        """Create or replace an object; return its name."""
 
 
 class Phone:
@@ -40,7 +74,7 @@ class Phone:
     ValueError when the object cannot be edited so; each edit is one change of one resource.
     """
 
-    def __init__(self, account: "Account") -> None:
+    def __init__(self, account: Owner) -> None:
         self._account = account
 
     def edit(self, calendar: str, name: str, **properties: str | None) -> None:
