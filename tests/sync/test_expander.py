@@ -160,7 +160,7 @@ def test_the_worker_loads_the_engine_alone_and_ends_with_its_input() -> None:
         "import sys, pickle; from gateway.expansion.child import main;"
         "import gateway.expansion.prepare;"
         "main(); print(sorted({'asyncio', 'sqlalchemy', 'aiohttp', 'lxml', 'multiprocessing',"
-        "'cryptography', 'structlog'} & set(sys.modules)))"
+        "'cryptography', 'structlog', 'icalendar'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -12,7 +12,6 @@ from urllib.parse import unquote
 import aiohttp
 
 from gateway.core.errors import Refused
-from gateway.lookalike.client import LookalikeControl
 from gateway.settings import Settings
 from gateway.store.access import principals
 from gateway.store.engine import Database
@@ -39,8 +38,7 @@ async def compare_writes(settings: Settings, database: Database) -> list[Mismatc
     Raises :class:`Refused` ``no-request-log`` when upstream is no look-alike.
     """
     try:
-        async with LookalikeControl(settings.upstream_url) as control:
-            log = await control.log()
+        log = await _request_log(settings.upstream_url)
     except (aiohttp.ClientError, ValueError):
         raise Refused(
             "Only the look-alike keeps a log of requests to compare with; upstream_url names "
@@ -54,6 +52,15 @@ async def compare_writes(settings: Settings, database: Database) -> list[Mismatc
             for row in outbox.list_ledger(session, person.id)
         ]
     return [*find_unallowed(ledger, log), *find_unsent(ledger, log)]
+
+
+async def _request_log(url: str) -> list[Entry]:
+    """Ask the look-alike's control API; raises ClientError or ValueError where there is none."""
+    async with (
+        aiohttp.ClientSession(raise_for_status=True) as http,
+        http.post(f"{url.rstrip('/')}/_control/log", json={}) as answer,
+    ):
+        return list(await answer.json())
 
 
 def find_unallowed(ledger: Sequence[LedgerRow], log: Iterable[Entry]) -> list[Mismatch]:
