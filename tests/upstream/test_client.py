@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import inspect
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,10 +16,12 @@ from gateway.core.errors import (
     UpstreamUnreachable,
 )
 from gateway.settings import Settings
+from gateway.sync.push.outgoing import write_upstream
 from gateway.upstream.budget import RequestBudget
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.discovery import discover
 from gateway.upstream.fences import check_address, check_url, fenced_wire, origin_of
+from gateway.upstream.wire import Wire
 
 EMAIL, PASSWORD = "robin@icloud.com", "abcd-efgh-ijkl-mnop"
 EMPTY = b"<multistatus xmlns='DAV:'/>"
@@ -171,6 +175,23 @@ async def test_conditions_of_writes(client, upstream) -> None:
     assert 'If-Match: "2"' in delete
     assert "Depth" not in delete
     assert upstream.bodies[0] == b"a\r\nb\r\n"
+
+
+async def test_from_push_to_the_wire_are_four_calls(upstream, tmp_path) -> None:
+    calls: list[str] = []
+
+    def look(url: str) -> None:
+        frames = inspect.stack()
+        calls.extend(one.function for one in frames if "gateway/upstream" in one.filename)
+
+    settings = settings_for(upstream, tmp_path)
+    wire = Wire(timeout_s=2, max_body=2000, check_url=look, check_address=lambda *_: None)
+    upstream.reply("201 Created", b"", 'ETag: "1"')
+    client = UpstreamClient(settings, wire, email=EMAIL, app_password=PASSWORD)
+    row = SimpleNamespace(upstream_path="/cal/", upstream_name="a.ics")
+    assert await write_upstream(client, row, b"x", if_match=None) == '"1"'
+    assert calls == ["request", "_send", "_ask", "put"]
+    await wire.close()
 
 
 @pytest.mark.parametrize("path", ["/111/calendars/home/", "/111/calendars/home", "/x/.ics", "/"])
