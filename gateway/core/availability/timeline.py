@@ -91,12 +91,18 @@ class Timeline:
         return self.starts[number], self.ends[number], STRENGTH[self.kinds[number]]
 
     def rows(self, window: Interval) -> list[BusyRow]:
-        """Return the rows of ``window``, clipped to it."""
-        low, high = window
-        return [
-            (max(start, low), min(end, high), status)
-            for start, end, status in map(self.row, self.between(window))
-        ]
+        """Return the rows of ``window``, clipped to it: only the first and the last can need it."""
+        touching = self.between(window)
+        low, high = touching.start, touching.stop
+        if low >= high:
+            return []
+        kinds = [STRENGTH[kind] for kind in self.kinds[low:high]]
+        rows = list(zip(self.starts[low:high], self.ends[low:high], kinds, strict=True))
+        start, end, status = rows[0]
+        rows[0] = (max(start, window[0]), end, status)
+        start, end, status = rows[-1]
+        rows[-1] = (start, min(end, window[1]), status)
+        return rows
 
     def held_in(self, window: Interval) -> tuple[HeldTime, ...]:
         """Return the holds that touch ``window``, by start."""
@@ -126,7 +132,7 @@ class Timeline:
         unknown = [span for state in states for span in state.unknown]
         exact = self._under(PLAIN, window, unknown)
         complete = not any(state.catching_up for state in states)
-        complete = complete and all(status != "unknown" for _, _, status in exact)
+        complete = complete and "unknown" not in {row[2] for row in exact}
         if policy.on_unknown == "fail" and not complete:
             raise _refusal(states)
         return FreeBusy(
