@@ -12,8 +12,9 @@ from radicale import types
 
 from gateway.core.availability.merge import combine
 from gateway.core.availability.vfreebusy import render_vfreebusy
+from gateway.core.ical.document import Component
 from gateway.core.ical.lines import Property, unfold
-from gateway.core.ical.reader import Component, read_calendar
+from gateway.core.ical.reader import read_calendar
 from gateway.core.intervals import Interval
 from gateway.store.access.principals import (
     Principal,

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+from gateway.core.ical.document import Component
 from gateway.core.ical.lines import unfold
-from gateway.core.ical.reader import Component, RawCalendar, read_calendar
+from gateway.core.ical.reader import RawCalendar, read_calendar
 from gateway.core.ical.values import Form, Length, moment_of, parse_duration
 from gateway.core.ical.zones import zone_of
 from gateway.core.intervals import DAY, Interval

@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo
 from gateway.core.availability.slots import MINUTES_A_DAY, Hours
 from gateway.core.errors import InvalidCalendarData
 from gateway.core.ical.compose import Draft, compose, utc
+from gateway.core.ical.document import Component
 from gateway.core.ical.lines import Property, unfold
-from gateway.core.ical.reader import TIME_BEARING, Component, read_calendar
+from gateway.core.ical.reader import TIME_BEARING, read_calendar
 from gateway.core.ical.rules import WEEKDAYS, Rule, parse_rule
 from gateway.core.ical.values import (
     DAY,

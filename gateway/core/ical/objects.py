@@ -6,14 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.core.errors import InvalidCalendarData
+from gateway.core.ical.document import OBJECT_COMPONENTS, Component
 from gateway.core.ical.lines import Property, unfold
-from gateway.core.ical.reader import (
-    OBJECT_COMPONENTS,
-    TEXTS,
-    Component,
-    RawCalendar,
-    read_calendar,
-)
+from gateway.core.ical.reader import TEXTS, RawCalendar, read_calendar
 from gateway.core.ical.rules import parse_rule
 from gateway.core.ical.values import moment_of, moments_of, parse_duration
 

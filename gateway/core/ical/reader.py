@@ -19,19 +19,6 @@ from gateway.core.ical.document import (
 )
 from gateway.core.ical.lines import Property, split_line, unescape_text
 
-__all__ = [
-    "OBJECT_COMPONENTS",
-    "TEXTS",
-    "TIME_BEARING",
-    "Component",
-    "RawCalendar",
-    "ZoneBlock",
-    "read_calendar",
-    "view_of",
-    "zone_components",
-    "zone_key",
-]
-
 TIME_BEARING = (
     "UID",
     "DTSTART",

@@ -16,8 +16,8 @@ here, because the RFC forbids the input and says nothing of what to do with it:
 
 from dataclasses import dataclass, field
 
+from gateway.core.ical.document import Component
 from gateway.core.ical.lines import Property
-from gateway.core.ical.reader import Component
 from gateway.core.ical.rules import Rule, parse_rule, readable_reach
 from gateway.core.ical.values import (
     DAY,

@@ -5,8 +5,9 @@ what it cannot understand becomes UNKNOWN over the span it could cover, with a P
 why, never free.
 """
 
+from gateway.core.ical.document import Component
 from gateway.core.ical.lines import unfold
-from gateway.core.ical.reader import Component, RawCalendar, read_calendar
+from gateway.core.ical.reader import RawCalendar, read_calendar
 from gateway.core.ical.values import (
     Form,
     Length,

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gateway.core.ical.reader import Component
+from gateway.core.ical.document import Component
 from gateway.core.ical.rules import Rule
 from gateway.core.ical.values import DAY, Form, Length, Moment, Period
 from gateway.core.ical.zones import EASTERNMOST, WESTERNMOST

@@ -5,8 +5,8 @@ declined, the calendar's choice for all-day events, transparency, Outlook's busy
 tentative, busy.
 """
 
+from gateway.core.ical.document import Component
 from gateway.core.ical.lines import Property
-from gateway.core.ical.reader import Component
 from gateway.core.recurrence.model import BusyRules
 from gateway.core.status import FBType
 
