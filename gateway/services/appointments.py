@@ -24,7 +24,7 @@ from gateway.store.objects.collections import PLATFORM_NAME
 from gateway.store.outbox.outbox import find_ledger_by_object
 from gateway.store.outbox.overview import Scope
 
-BLOCKED_SLOT = f"{KIND_PROPERTY}:BLOCKED-SLOT"
+BLOCKED_SLOT = {KIND_PROPERTY: "BLOCKED-SLOT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +218,9 @@ def _write_new(
 ) -> Written:
     """Write a new object of ``platform/`` as the login kind would (R19)."""
     texts = {"DESCRIPTION": request.description, "LOCATION": request.location}
-    extra = () if login_kind == "platform" else (BLOCKED_SLOT,)
+    kind = {} if login_kind == "platform" else BLOCKED_SLOT
     uid = place.name.removesuffix(".ics")
-    body = write_event(uid, request.span, request.title, now=now, texts=texts, extra=extra)
+    body = write_event(uid, request.span, request.title, now=now, texts=texts | kind)
     write = Write(
         place,
         objects.parse(body),

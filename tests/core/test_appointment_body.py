@@ -16,8 +16,7 @@ def test_a_new_event_says_what_was_asked_and_nothing_else() -> None:
         SPAN,
         "Cut, colour; \\ \u00fc\nBEGIN:VALARM",
         now=NOW,
-        texts={"LOCATION": "Room 5", "DESCRIPTION": ""},
-        extra=("X-GATEWAY-KIND:BLOCKED-SLOT",),
+        texts={"LOCATION": "Room 5", "DESCRIPTION": "", "X-GATEWAY-KIND": "BLOCKED-SLOT"},
     )
     assert body.decode() == (
         "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//icloud-caldav-gateway//EN\r\n"

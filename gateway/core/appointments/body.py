@@ -21,12 +21,8 @@ def write_event(
     *,
     now: int,
     texts: Mapping[str, str] | None = None,
-    extra: tuple[str, ...] = (),
 ) -> bytes:
-    """Write a new event; ``span`` is UTC epoch seconds, ``texts`` maps property to plain text.
-
-    ``extra`` are properties without parameters as content lines.
-    """
+    """Write a new event; ``span`` is UTC epoch seconds, ``texts`` maps property to plain text."""
     event = Draft(
         "VEVENT",
         [
@@ -37,7 +33,6 @@ def write_event(
             ("DTEND", utc(span[1])),
             ("SUMMARY", title),
             *((name, text) for name, text in (texts or {}).items() if text),
-            *((line.partition(":")[0], line.partition(":")[2]) for line in extra),
             ("SEQUENCE", 0),
         ],
     )
