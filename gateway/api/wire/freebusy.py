@@ -27,15 +27,12 @@ def open_answer(
     window: Interval, zone: ZoneInfo, revision: int, policy: Policy, *, complete: bool
 ) -> bytes:
     """Return an answer up to its list of periods; every time carries the offset of ``zone``."""
-    members = {
-        "start": render_instant(window[0], zone),
-        "end": render_instant(window[1], zone),
-        "time_zone": zone.key,
-        "revision": revision,
-        "complete": complete,
-        "policy": {"on_unknown": policy.on_unknown, "on_tentative": policy.on_tentative},
-    }
-    return orjson.dumps(members)[:-1] + b',"busy":'
+    start, end = render_instant(window[0], zone), render_instant(window[1], zone)
+    return (
+        f'{{"start":"{start}","end":"{end}","time_zone":"{zone.key}","revision":{revision},'
+        f'"complete":{"true" if complete else "false"},"policy":{{"on_unknown":'
+        f'"{policy.on_unknown}","on_tentative":"{policy.on_tentative}"}},"busy":'
+    ).encode()
 
 
 def render_period(start: int, end: int, status: str, zone: ZoneInfo | None) -> bytes:
