@@ -1,11 +1,5 @@
-"""The CalDAV face: Radicale's storage, auth and rights on the gateway's store.
+"""The CalDAV face: our methods on our store, hosted by Radicale.
 
-``Storage``, ``Auth`` and ``Rights`` are the names Radicale's plugin loader looks for
-(``[storage] type = storage_plugin`` and so on). :mod:`storage_plugin.server` builds the whole
-stack, with what Radicale alone cannot say.
+:mod:`storage_plugin.radicale` is all that knows Radicale, :mod:`storage_plugin.methods` lists what
+is answered, :mod:`storage_plugin.server` builds and serves the whole.
 """
-
-from storage_plugin.access import Auth, Rights
-from storage_plugin.storage import Storage
-
-__all__ = ["Auth", "Rights", "Storage"]

@@ -7,25 +7,18 @@ import logging
 import resource
 import socket
 from collections.abc import Callable
-from typing import Any
-
-import radicale.config
-from radicale.log import logger as radicale_logger
 
 from gateway.core.errors import CannotListen
 from gateway.observe import serving_metrics
 from gateway.settings import Settings
 from gateway.store.engine import Database
-from storage_plugin.access import Auth, Rights
 from storage_plugin.alive import beating
-from storage_plugin.application import DAV_CLASSES, GatewayApplication
 from storage_plugin.http.channels import Server
 from storage_plugin.http.gate import Gate
 from storage_plugin.http.middleware import Application, Middleware
 from storage_plugin.http.state import Gateway
-from storage_plugin.storage import Storage
+from storage_plugin.radicale import GatewayApplication
 
-REALM = "iCloud CalDAV gateway"
 CONNECTIONS = 1000
 SPARE_FILES = 128
 """Open files that are no connections: the database's, waiting bodies and answers, logs."""
@@ -34,14 +27,12 @@ BACKLOG = 1024
 
 def build_application(settings: Settings, database: Database) -> Application:
     """Build the WSGI callable, thread-safe, middleware included."""
-    # Its lines name logins and files, and people type passwords where names belong; ours do not.
-    radicale_logger.disabled = True
     # A line for each client that hangs up says nothing to act on, and names what it asked for.
     logging.getLogger("waitress").setLevel(logging.WARNING)
     gateway = Gateway(settings, database)
     gate = Gate()
     database.waits = gate.outside
-    application = GatewayApplication(_configuration(gateway), gateway, gate=gate)
+    application = GatewayApplication(gateway, max_body=_max_body(settings), gate=gate)
     return Middleware(
         application,
         max_body=_max_body(settings),
@@ -98,58 +89,6 @@ def serve_socket(
             server.run()  # type: ignore[no-untyped-call]
     finally:
         database.close()
-
-
-class _Part:
-    """Makes one of our three classes for Radicale, which writes this into its log."""
-
-    def __init__(self, made: Callable[..., Any], gateway: Gateway) -> None:
-        self._made, self._gateway = made, gateway
-
-    def __call__(self, configuration: radicale.config.Configuration) -> Any:
-        """Return the part."""
-        return self._made(configuration, self._gateway)
-
-    def __repr__(self) -> str:
-        """Say no setting: there may be a password in one."""
-        return "gateway"
-
-
-def _configuration(gateway: Gateway) -> radicale.config.Configuration:
-    """Return Radicale's configuration; the parts share our database."""
-    configuration = radicale.config.load([])
-    configuration.update(
-        {
-            "auth": {
-                "type": _Part(Auth, gateway),
-                "realm": REALM,
-                "delay": 0,
-                "urldecode_username": True,
-            },
-            "rights": {
-                "type": _Part(Rights, gateway),
-                "permit_delete_collection": False,
-                "permit_overwrite_collection": False,
-            },
-            "storage": {"type": _Part(Storage, gateway)},
-            "server": {
-                "delay_on_error": 0,
-                "validate_path_value": "none",
-                "max_content_length": _max_body(gateway.settings),
-                "max_resource_size": gateway.settings.max_resource_size,
-            },
-            "reporting": {
-                "max_expand_occurrence": 0,
-                "freebusy_view_past_days": 7,
-                "freebusy_view_future_days": 90,
-            },
-            "web": {"type": "none"},
-            "headers": {"DAV": DAV_CLASSES},
-        },
-        "gateway",
-        privileged=True,
-    )
-    return configuration
 
 
 def _connections() -> int:

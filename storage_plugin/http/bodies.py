@@ -1,10 +1,9 @@
 """Request bodies: bytes as they came, XML without DTD, entities or towers of elements."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 from xml.etree.ElementTree import ParseError, TreeBuilder, XMLParser
-
-from radicale import types
 
 from storage_plugin.http.errors import DavError
 from storage_plugin.http.state import current_state
@@ -46,7 +45,7 @@ class _Builder(TreeBuilder):
         return super().end(tag)
 
 
-def read_body(environ: types.WSGIEnviron) -> bytes:
+def read_body(environ: Mapping[str, Any]) -> bytes:
     """Return the body; raises 400 when it is shorter than announced.
 
     The middleware has already refused odd lengths and bodies over the cap.

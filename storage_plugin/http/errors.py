@@ -9,8 +9,6 @@ from http import HTTPStatus
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from radicale import types
-
 from gateway.core.errors import (
     Conflict,
     GatewayError,
@@ -49,6 +47,10 @@ DECLARATIONS = "".join(
     for prefix, uri in PREFIXES.items()
 )
 RETRY_AFTER_S = 5
+
+Answer = tuple[int, dict[str, str], str | None, None]
+"""Status, headers and body, and nothing: what Radicale would log of the request."""
+
 _log = logger("caldav")
 
 
@@ -64,8 +66,8 @@ class DavError(Exception):
         self.text = text
         self.headers = headers or {}
 
-    def response(self) -> types.WSGIResponse:
-        """Return the answer in Radicale's form."""
+    def response(self) -> Answer:
+        """Return the answer."""
         body = (
             f'<?xml version="1.0" encoding="utf-8"?>\n<error{DECLARATIONS}>{self.condition}'
             f'<error-description xmlns="{TEXT_NS}">{escape(self.text)}</error-description>'

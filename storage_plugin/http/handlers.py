@@ -1,42 +1,24 @@
 """What every method of the application uses: addresses, and errors that become answers."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from http import HTTPStatus
-from typing import Any
+from posixpath import normpath
 from urllib.parse import unquote, urlsplit
-
-from radicale import httputils, types
-from radicale.pathutils import sanitize_path, strip_path
 
 from gateway.core.errors import GatewayError
 from gateway.observe import logger
 from storage_plugin.http.effort import ClientGone
-from storage_plugin.http.errors import DavError, from_gateway_error
+from storage_plugin.http.errors import Answer, DavError, from_gateway_error
 
-Answer = types.WSGIResponse
-Handler = Callable[..., Answer]
+LOGIN_NEEDED: Answer = (HTTPStatus.UNAUTHORIZED, {}, None, None)
+"""What is answered to nobody in particular; the client is asked to log in."""
 
 MAX_NAME = 1000
 """Bytes of one path segment; a database index cannot hold much more."""
 
 _log = logger("caldav")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
-
-def dav(method: Handler) -> Handler:
-    """Turn our errors into answers; they have left the lock, so nothing was kept."""
-
-    @wraps(method)
-    def answer(*args: Any, **kwargs: Any) -> Answer:
-        try:
-            return method(*args, **kwargs)
-        except Exception as error:
-            return as_refusal(error).response()
-
-    return answer
 
 
 def as_refusal(error: Exception) -> DavError:
@@ -63,7 +45,7 @@ def not_yours(user: str, principal_id: str) -> Answer:
     The root is everybody's and nobody's.
     """
     if not user:
-        return httputils.NOT_ALLOWED
+        return LOGIN_NEEDED
     if not principal_id:
         raise DavError(HTTPStatus.FORBIDDEN, "", "Nothing can be changed at this address.")
     raise nothing_here()
@@ -85,7 +67,7 @@ class Address:
     @classmethod
     def parse(cls, path: str) -> "Address":
         """Take a sanitised path apart; raises 403 for what lies deeper than an object."""
-        parts = strip_path(path).split("/")
+        parts = path.strip("/").split("/")
         if len(parts) > 3:
             raise DavError(
                 HTTPStatus.FORBIDDEN,
@@ -116,4 +98,11 @@ def is_usable_name(name: str) -> bool:
 
 def path_of(url: str) -> str:
     """Return the path that a URL or an absolute path names; raises ``ValueError``."""
-    return str(sanitize_path(unquote(urlsplit(url.strip()).path, errors="strict")))
+    return _sane(unquote(urlsplit(url.strip()).path, errors="strict"))
+
+
+def _sane(path: str) -> str:
+    """Make a path absolute, without dots and empty segments; a slash at its end stays."""
+    parts = [part for part in normpath(path).split("/") if part not in ("", ".", "..")]
+    tail = "/" if path.endswith("/") and parts else ""
+    return f"/{'/'.join(parts)}{tail}"

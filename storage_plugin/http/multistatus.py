@@ -12,9 +12,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
-from radicale import types
-
-from storage_plugin.http.errors import DECLARATIONS, PREFIXES
+from storage_plugin.http.errors import DECLARATIONS, PREFIXES, Answer
 
 _BY_NAMESPACE = {uri: prefix for prefix, uri in PREFIXES.items()}
 # What XML 1.0 cannot carry at all; one such character would break the answer for everybody.
@@ -86,7 +84,7 @@ def gone(path: str, status: HTTPStatus = HTTPStatus.NOT_FOUND, error: str = "") 
 
 def multistatus(
     responses: Iterable[str], tail: str = "", headers: Mapping[str, str] | None = None
-) -> types.WSGIResponse:
+) -> Answer:
     """Return the whole answer."""
     body = "".join(
         (

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import lru_cache
 
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings
 from gateway.store.access.principals import Login
 from gateway.store.engine import Database, Session
 from storage_plugin.http.effort import Effort
@@ -18,38 +17,10 @@ from storage_plugin.http.effort import Effort
 
 @dataclass(frozen=True)
 class Gateway:
-    """What the three plugin classes share; never the keyring."""
+    """What all requests share; never the keyring."""
 
     settings: Settings
     database: Database
-
-
-@lru_cache(maxsize=1)
-def default_gateway() -> Gateway:
-    """Build the parts from file and environment, for a Radicale that loads us by name."""
-    settings = load_settings()
-    return Gateway(settings, Database(settings.database))
-
-
-class Unit:
-    """A write unit that opens its transaction at the first question asked."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._stack = ExitStack()
-        self._session: Session | None = None
-
-    def session(self) -> Session:
-        """Return the session, opening the unit if nobody did yet."""
-        if self._session is None:
-            self._session = self._stack.enter_context(self._database.write())
-        return self._session
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Commit on the way out, roll back when an exception passes."""
-        with self._stack:
-            yield
 
 
 @dataclass
@@ -62,16 +33,9 @@ class RequestState:
 
     login: Login | None = None
     user_agent: str = ""
-    unit: Unit | None = None
-    user: str = ""
     effort: Effort = field(default_factory=Effort)
     _reading: ExitStack = field(default_factory=ExitStack)
     _session: Session | None = None
-
-    @property
-    def principal_id(self) -> str:
-        """The principal this request works for; empty for nobody."""
-        return self.login.principal_id if self.login is not None else self.user
 
     @property
     def show_mirrors(self) -> bool:

@@ -16,10 +16,10 @@ from gateway.store.objects.collections import Collection
 from gateway.store.objects.horizons import is_beyond
 from gateway.store.objects.objects import StoredObject
 from storage_plugin.http.conditions import check_write, precondition_failed
-from storage_plugin.http.errors import DavError, need_privileges
-from storage_plugin.http.handlers import Address, Answer, not_yours, path_of
-from storage_plugin.http.requests import Request
+from storage_plugin.http.errors import Answer, DavError, need_privileges
+from storage_plugin.http.handlers import Address, not_yours, path_of
 from storage_plugin.reports import reach
+from storage_plugin.requests import Request
 from storage_plugin.resources.calendars import delete_local_calendar
 from storage_plugin.resources.etags import ctag_of, quoted
 
@@ -39,7 +39,7 @@ def put(request: Request) -> Answer:
     if not address.name:
         raise _whole_collection()
     place = _place_of(address)
-    loaded = objects.load_place(request.reading(), place, now=request.now())
+    loaded = objects.load_place(request.session(), place, now=request.now())
     collection = _calendar_of(request, loaded)
     if collection.kind == "mirror":
         _refuse_copy(request, uid_of(body))
@@ -156,11 +156,11 @@ def _transfer(
 def _prepare(request: Request, write: Write, loaded: Loaded) -> Prepared:
     """Expand before the lock; wait for what lies beyond the window and must be known to book."""
     prepared = objects.prepare_write(write, loaded)
-    takes = objects.time_to_know(request.reading(), write, prepared)
+    takes = objects.time_to_know(request.session(), write, prepared)
     if takes is None or not is_beyond(takes, request.now()):
         return prepared
     reach.wait_for(request.gateway, [request.user], takes, now=request.now())
-    loaded = objects.load_place(request.reading(), write.place, now=request.now())
+    loaded = objects.load_place(request.session(), write.place, now=request.now())
     return objects.prepare_write(write, loaded)
 
 
@@ -171,7 +171,7 @@ def _refuse_copy(request: Request, uid: str) -> None:
     """
     if request.login_kind == "platform" or not uid:
         return
-    if not moves.may_be_copy(request.reading(), request.user, uid, now=request.now()):
+    if not moves.may_be_copy(request.session(), request.user, uid, now=request.now()):
         return
     with request.writing() as session:
         is_copy = moves.refuses_copy(session, request.user, uid, now=request.now())

@@ -4,20 +4,18 @@ Nothing here parses a body, but C:expand, one object at a time and inside its wi
 that cannot be expanded is served whole: one bad object never fails a report.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from radicale import types
-
 from gateway.core.intervals import Interval
 from gateway.core.recurrence.model import BusyRules
-from gateway.store.objects.collections import numbered_changes
+from gateway.store.objects.collections import Collection, numbered_changes
 from gateway.store.objects.objects import StoredObject, find_objects, list_objects
 from storage_plugin.http.effort import Effort
-from storage_plugin.http.errors import DavError
+from storage_plugin.http.errors import Answer, DavError
 from storage_plugin.http.handlers import is_usable_name, nothing_here, path_of
 from storage_plugin.http.multistatus import (
     element,
@@ -31,21 +29,20 @@ from storage_plugin.http.state import current_state
 from storage_plugin.reports.expansion import expand_task, expand_text
 from storage_plugin.reports.filters import read_filters, read_time_range
 from storage_plugin.reports.query import find_matching
+from storage_plugin.requests import Request
 from storage_plugin.resources import principals
-from storage_plugin.resources.collection import CalendarCollection, CalendarItem, to_text
 from storage_plugin.resources.etags import revision_of, token_of
+from storage_plugin.resources.find import Resource, to_text
 from storage_plugin.resources.properties import (
     CALENDAR_DATA,
     C,
     D,
-    Resource,
     Viewer,
     asked,
     count_missing,
     write_properties,
 )
 from storage_plugin.resources.propfind import resources_at, viewer_of
-from storage_plugin.storage import Storage
 
 _EXPANDERS = {"VEVENT": expand_text, "VTODO": expand_task}
 
@@ -62,18 +59,22 @@ class Wanted:
 
 @dataclass
 class Report:
-    """One report on one calendar, inside an open read unit."""
+    """One report on one calendar."""
 
-    storage: Storage
-    calendar: CalendarCollection
+    request: Request
+    row: Collection
     viewer: Viewer
     wanted: Wanted
     effort: Effort = field(default_factory=lambda: current_state().effort)
 
+    @property
+    def path(self) -> str:
+        """The path of the calendar."""
+        return f"/{self.row.principal_id}/{self.row.name}/"
+
     def response(self, member: StoredObject) -> str:
         """Write the response of a member."""
-        row = self.calendar.row
-        resource = Resource("object", f"/{self.calendar.path}/{member.name}", row, member)
+        resource = Resource("object", f"{self.path}{member.name}", self.row, member)
         found, missing = write_properties(resource, self.viewer, self.wanted.tags)
         count_missing(self.effort, self.wanted.tags, missing)
         if self.wanted.with_data:
@@ -95,7 +96,7 @@ class Report:
     def gone(self, name: str) -> str:
         """Write the response of a member that is not there."""
         self.effort.tick()
-        return gone(f"{self.viewer.base_prefix}/{self.calendar.path}/{name}")
+        return gone(f"{self.viewer.base_prefix}{self.path}{name}")
 
     def _data(self, member: StoredObject) -> str:
         window = self.wanted.window
@@ -107,33 +108,26 @@ class Report:
         return expanded
 
 
-def answer(
-    storage: Storage, environ: Mapping[str, Any], base_prefix: str, path: str, root: Any
-) -> types.WSGIResponse:
-    """Answer a report; needs an open read unit."""
+def answer(request: Request, root: Any) -> Answer:
+    """Answer a report."""
     if root is None:
         raise DavError(HTTPStatus.BAD_REQUEST, "", "REPORT needs a body.")
-    found = next(iter(storage.discover(path)), None)
+    found = request.find()
     if found is None:
         raise nothing_here()
-    minimal = prefers_minimal(environ)
+    minimal = prefers_minimal(request.environ)
     if root.tag in principals.REPORTS:
-        resources = resources_at(storage, path, deep=environ.get("HTTP_DEPTH") == "1")
-        viewer = viewer_of(storage, base_prefix)
-        return principals.answer(storage, viewer, resources, root, minimal=minimal)
-    calendar = found.calendar if isinstance(found, CalendarItem) else found
-    if not isinstance(calendar, CalendarCollection):
+        resources = resources_at(request, deep=request.header("HTTP_DEPTH") == "1")
+        return principals.answer(request, viewer_of(request), resources, root, minimal=minimal)
+    if found.row is None:
         raise _unsupported()
-    report = Report(
-        storage, calendar, viewer_of(storage, base_prefix), _read_wanted(root, minimal=minimal)
-    )
+    report = Report(request, found.row, viewer_of(request), _read_wanted(root, minimal=minimal))
     if root.tag == f"{C}calendar-multiget":
         return multistatus(_multiget(report, root))
     if root.tag == f"{C}calendar-query":
-        only = found.href if isinstance(found, CalendarItem) else None
-        return multistatus(_query(report, root, only))
-    if root.tag == f"{D}sync-collection" and found is calendar:
-        return _sync(report, root, path)
+        return multistatus(_query(report, root, found.member.name if found.member else None))
+    if root.tag == f"{D}sync-collection" and found.member is None:
+        return _sync(report, root)
     raise _unsupported()
 
 
@@ -171,8 +165,8 @@ def _multiget(report: Report, root: Any) -> Iterable[str]:
             raise DavError(HTTPStatus.BAD_REQUEST, "", "An href is no address.") from None
         names.setdefault(path, _name_in(report, path))
     known = find_objects(
-        report.storage.session(),
-        report.calendar.row.id,
+        report.request.session(),
+        report.row.id,
         [name for name in names.values() if name is not None],
         with_bodies=report.wanted.with_data,
     )
@@ -184,14 +178,14 @@ def _multiget(report: Report, root: Any) -> Iterable[str]:
 
 def _name_in(report: Report, path: str) -> str | None:
     """Return the name an href has in this calendar, None for a foreign one."""
-    inside = path.removeprefix(f"{report.viewer.base_prefix}/{report.calendar.path}/")
+    inside = path.removeprefix(f"{report.viewer.base_prefix}{report.path}")
     is_member = inside != path and inside and "/" not in inside and is_usable_name(inside)
     return inside if is_member else None
 
 
 def _query(report: Report, root: Any, only: str | None) -> Iterable[str]:
     filters = read_filters(root.findall(f"{C}filter"))
-    session, row = report.storage.session(), report.calendar.row
+    session, row = report.request.session(), report.row
     members = find_matching(
         session, row, filters, with_bodies=report.wanted.with_data, effort=report.effort
     )
@@ -199,29 +193,27 @@ def _query(report: Report, root: Any, only: str | None) -> Iterable[str]:
     return (found for member in chosen if (found := report.instances(member)) is not None)
 
 
-def _sync(report: Report, root: Any, path: str) -> types.WSGIResponse:
+def _sync(report: Report, root: Any) -> Answer:
     """Tell what changed since a token; deletions are 404 responses (RFC 6578 3.5)."""
-    calendar, session = report.calendar, report.storage.session()
+    row, session = report.row, report.request.session()
     token = (root.findtext(f"{D}sync-token") or "").strip()
     limit = _limit(root)
     if not token and limit is None:
-        members = list_objects(session, calendar.row.id, with_bodies=report.wanted.with_data)
+        members = list_objects(session, row.id, with_bodies=report.wanted.with_data)
         every = (report.response(member) for member in members)
-        return multistatus(every, element(f"{D}sync-token", calendar.token()))
+        return multistatus(every, element(f"{D}sync-token", token_of(row)))
     try:
-        since = revision_of(calendar.row, token) if token else 0
+        since = revision_of(row, token) if token else 0
     except ValueError as error:
         raise DavError(
             HTTPStatus.FORBIDDEN, "<valid-sync-token/>", f"Synchronise afresh: {error}."
         ) from None
-    is_current = since == calendar.row.revision  # most syncs; the row is of the same snapshot
+    is_current = since == row.revision  # most syncs; the row is of the same snapshot
     readable = None if limit is None else limit + 1  # one more tells whether the page is the last
-    changes = (
-        [] if is_current else numbered_changes(session, calendar.row.id, since, limit=readable)
-    )
+    changes = [] if is_current else numbered_changes(session, row.id, since, limit=readable)
     page, last = _page(changes, limit)
     names = [name for name, _revision in page]
-    known = find_objects(session, calendar.row.id, names, with_bodies=report.wanted.with_data)
+    known = find_objects(session, row.id, names, with_bodies=report.wanted.with_data)
     lines = [
         report.response(known[name]) if name in known else report.gone(name)
         for name in names
@@ -229,9 +221,9 @@ def _sync(report: Report, root: Any, path: str) -> types.WSGIResponse:
     ]
     if last is not None:
         reason = "<error><number-of-matches-within-limits/></error>"
-        here = report.viewer.base_prefix + path
+        here = report.request.full_path
         lines.append(gone(here, HTTPStatus.INSUFFICIENT_STORAGE, reason))
-    return multistatus(lines, element(f"{D}sync-token", token_of(calendar.row, last)))
+    return multistatus(lines, element(f"{D}sync-token", token_of(row, last)))
 
 
 def _limit(root: Any) -> int | None:

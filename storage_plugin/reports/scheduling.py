@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from radicale import types
-
 from gateway.core.availability.merge import combine
 from gateway.core.availability.vfreebusy import render_vfreebusy
 from gateway.core.ical.document import Component
@@ -24,13 +22,12 @@ from gateway.store.access.principals import (
 )
 from gateway.store.booking.bookings import find_by_account_address, owner_addresses
 from gateway.store.engine import Session
-from storage_plugin.http.errors import DECLARATIONS, DavError
+from storage_plugin.http.errors import DECLARATIONS, Answer, DavError
 from storage_plugin.http.handlers import is_usable_name, path_of
 from storage_plugin.http.multistatus import text
-from storage_plugin.http.state import current_state
 from storage_plugin.reports.filters import read_utc
 from storage_plugin.reports.freebusy import MAX_WINDOW_S, ask
-from storage_plugin.storage import Storage
+from storage_plugin.requests import Request
 
 MAX_ASKED = 100
 _MAILTO = "mailto:"
@@ -70,21 +67,19 @@ def read_question(body: bytes) -> Question:
     )
 
 
-def answer_question(
-    storage: Storage, base_prefix: str, principal_id: str, question: Question
-) -> types.WSGIResponse:
-    """Answer for each person (RFC 6638 5.1); needs an open read unit."""
-    session = storage.session()
-    asker = get_principal(session, principal_id)
+def answer_question(request: Request, question: Question) -> Answer:
+    """Answer for each person (RFC 6638 5.1)."""
+    session = request.session()
+    asker = get_principal(session, request.user)
     own = {f"{_MAILTO}{address}" for address in owner_addresses(session, asker.id)}
-    own |= {f"{_MAILTO}{asker.email}".casefold(), _home(base_prefix, asker)}
+    own |= {f"{_MAILTO}{asker.email}".casefold(), _home(request.base_prefix, asker)}
     if _path_or_mail(question.organizer) not in own:
         raise DavError(
             HTTPStatus.FORBIDDEN, "<C:valid-organizer/>", "The ORGANIZER must be you yourself."
         )
-    known = _find_people(session, base_prefix, asker, question.attendees)
+    known = _find_people(session, request.base_prefix, asker, question.attendees)
     lines = [
-        _response(storage, address, known.get(_path_or_mail(address), []), question)
+        _response(request, address, known.get(_path_or_mail(address), []), question)
         for address in question.attendees
     ]
     body = (
@@ -94,13 +89,11 @@ def answer_question(
     return HTTPStatus.OK, {"Content-Type": "application/xml"}, body, None
 
 
-def people_of(
-    storage: Storage, base_prefix: str, principal_id: str, question: Question
-) -> list[str]:
-    """Return the ids of everybody a question is about; needs an open read unit."""
-    session = storage.session()
-    asker = get_principal(session, principal_id)
-    known = _find_people(session, base_prefix, asker, question.attendees)
+def people_of(request: Request, question: Question) -> list[str]:
+    """Return the ids of everybody a question is about."""
+    session = request.session()
+    asker = get_principal(session, request.user)
+    known = _find_people(session, request.base_prefix, asker, question.attendees)
     return sorted({person.id for people in known.values() for person in people})
 
 
@@ -127,19 +120,19 @@ def _find_people(
     return {address: list(people.values()) for address, people in known.items()}
 
 
-def _response(storage: Storage, address: str, people: list[Principal], question: Question) -> str:
+def _response(request: Request, address: str, people: list[Principal], question: Question) -> str:
     recipient = f"<C:recipient><href>{text(address)}</href></C:recipient>"
     if not people:
         status = "<C:request-status>3.7;Invalid calendar user</C:request-status>"
         return f"<C:response>{recipient}{status}</C:response>"
-    current_state().effort.check()
+    request.state.effort.check()
     window = question.window
-    rows = combine(ask(storage, person, window).busy for person in people)
+    rows = combine(ask(request, person, window).busy for person in people)
     body = render_vfreebusy(
         rows,
         window,
         uid=question.uid,
-        stamp=storage.now(),
+        stamp=request.now(),
         organizer=question.organizer,
         attendee=address,
     )

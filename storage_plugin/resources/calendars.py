@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
 
 from gateway.core.ical.document import parse
 from gateway.core.subscriptions import has_subscription_scheme
+from gateway.settings import Settings
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects.collections import (
     Collection,
@@ -25,11 +26,7 @@ from gateway.store.objects.collections import (
 )
 from gateway.store.objects.objects import bump_generation
 from gateway.store.operations.erasing import retire_collections
-from storage_plugin.access import MIRROR_PREFIX
 from storage_plugin.http.errors import DavError, calendar_subscribed, need_privileges
-
-if TYPE_CHECKING:
-    from storage_plugin.storage import Storage
 
 _D, _C = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}"
 DISPLAY_NAME = f"{_D}displayname"
@@ -38,6 +35,8 @@ TRANSPARENCY = f"{_C}schedule-calendar-transp"
 COMPONENT_SET = f"{_C}supported-calendar-component-set"
 TIME_ZONE = f"{_C}calendar-timezone"
 COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL")
+MIRROR_PREFIX = "mirror-"
+"""Names of mirrors begin so; clients cannot make calendars with such a name."""
 RESERVED = ("inbox", "outbox")
 MAX_LOCAL_CALENDARS = 100
 MAX_PROPERTY_SIZE = 64 * 1024
@@ -135,14 +134,17 @@ def _is_time_zone(element: Any) -> bool:
     return len(parts) == 1 and zone.name == "VTIMEZONE" and is_whole and known
 
 
-def make_local_calendar(storage: "Storage", principal_id: str, name: str, wanted: Wanted) -> None:
-    """Make a local calendar; raises :class:`DavError` where none may be."""
-    session = storage.session()
+def check_can_be_made(name: str, principal_id: str, settings: Settings) -> None:
+    """Raise :class:`DavError` where no calendar may be made."""
     path = f"/{principal_id}/"
-    if not storage.gateway.settings.local_calendars:
+    if not settings.local_calendars:
         raise need_privileges(path, "bind", "Calendars cannot be made here, only used.")
     if name.startswith((MIRROR_PREFIX, ".")) or name in RESERVED:
         raise need_privileges(path, "bind", "A calendar cannot have this address; take another.")
+
+
+def make_local_calendar(session: Session, principal_id: str, name: str, wanted: Wanted) -> None:
+    """Make a local calendar; raises :class:`DavError` where none may be."""
     components = wanted.components if wanted.components is not None else COMPONENTS
     if not components or any(component not in COMPONENTS for component in components):
         raise DavError(
@@ -150,41 +152,39 @@ def make_local_calendar(storage: "Storage", principal_id: str, name: str, wanted
             "<C:supported-calendar-component/>",
             f"A calendar can hold {', '.join(COMPONENTS)}.",
         )
-    with session.begin_nested():
-        lock_principal(session, principal_id)
-        _check_room(session, principal_id, name)
-        create_collection(
-            session,
-            principal_id=principal_id,
-            name=name,
-            kind="local",
-            display_name=wanted.display_name or name,
-            properties=_kept(wanted.dead),
-            components=components,
-            transparent=bool(wanted.transparent),
-            now=int(time.time()),
-        )
-        bump_generation(session, principal_id)
+    lock_principal(session, principal_id)
+    _check_room(session, principal_id, name)
+    create_collection(
+        session,
+        principal_id=principal_id,
+        name=name,
+        kind="local",
+        display_name=wanted.display_name or name,
+        properties=_kept(wanted.dead),
+        components=components,
+        transparent=bool(wanted.transparent),
+        now=int(time.time()),
+    )
+    bump_generation(session, principal_id)
 
 
 def change_calendar(session: Session, row: Collection, wanted: Wanted) -> None:
     """Write the properties a client may change."""
-    with session.begin_nested():
-        lock_principal(session, row.principal_id)
-        fresh = get_collection(session, row.id)
-        dead: Mapping[str, str | None] = {**fresh.properties, **wanted.dead}
-        transparent = fresh.transparent if wanted.transparent is None else wanted.transparent
-        name = fresh.display_name if wanted.display_name is None else wanted.display_name
-        update_collection(
-            session,
-            row.id,
-            display_name=name or row.name,
-            properties=_kept(dead, before=fresh.properties),
-            transparent=transparent,
-            now=int(time.time()),
-        )
-        if transparent != fresh.transparent:
-            bump_generation(session, row.principal_id)
+    lock_principal(session, row.principal_id)
+    fresh = get_collection(session, row.id)
+    dead: Mapping[str, str | None] = {**fresh.properties, **wanted.dead}
+    transparent = fresh.transparent if wanted.transparent is None else wanted.transparent
+    name = fresh.display_name if wanted.display_name is None else wanted.display_name
+    update_collection(
+        session,
+        row.id,
+        display_name=name or row.name,
+        properties=_kept(dead, before=fresh.properties),
+        transparent=transparent,
+        now=int(time.time()),
+    )
+    if transparent != fresh.transparent:
+        bump_generation(session, row.principal_id)
 
 
 def delete_local_calendar(

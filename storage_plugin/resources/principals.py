@@ -11,22 +11,19 @@ from http import HTTPStatus
 from typing import Any
 from xml.sax.saxutils import unescape
 
-from radicale import types
-
-from storage_plugin.http.errors import DECLARATIONS, DavError
-from storage_plugin.http.handlers import path_of
+from storage_plugin.http.errors import DECLARATIONS, Answer, DavError
+from storage_plugin.http.handlers import Address, path_of
 from storage_plugin.http.multistatus import multistatus, response
-from storage_plugin.http.state import current_state
+from storage_plugin.requests import Request
+from storage_plugin.resources.find import Resource
 from storage_plugin.resources.properties import (
     C,
     D,
-    Resource,
     Viewer,
     asked,
     write_properties,
 )
 from storage_plugin.resources.propfind import resources_at
-from storage_plugin.storage import Storage
 
 EXPAND = f"{D}expand-property"
 SEARCH = f"{D}principal-property-search"
@@ -44,28 +41,30 @@ _MARKUP = re.compile(r"<[^>]*>")
 
 
 def answer(
-    storage: Storage, viewer: Viewer, resources: list[Resource], root: Any, *, minimal: bool
-) -> types.WSGIResponse:
-    """Answer one of :data:`REPORTS` on ``resources``; needs an open read unit.
+    request: Request, viewer: Viewer, resources: list[Resource], root: Any, *, minimal: bool
+) -> Answer:
+    """Answer one of :data:`REPORTS` on ``resources``.
 
     ``minimal`` leaves out of an expansion what is missing (RFC 8144).
     """
     if root.tag == SEARCHABLE:
         return _searchable()
     if root.tag == SEARCH:
-        return multistatus(_search(viewer, resources_at(storage, viewer.home, deep=False), root))
-    expansion = _Expansion(storage, viewer, minimal=minimal)
+        return multistatus(
+            _search(viewer, resources_at(request, Address(request.user), deep=False), root)
+        )
+    expansion = _Expansion(request, viewer, minimal=minimal)
     return multistatus(expansion.response(resource, root) for resource in resources)
 
 
 class _Expansion:
     """One expand-property report (RFC 3253 3.8)."""
 
-    def __init__(self, storage: Storage, viewer: Viewer, *, minimal: bool) -> None:
-        self._storage = storage
+    def __init__(self, request: Request, viewer: Viewer, *, minimal: bool) -> None:
+        self._request = request
         self._viewer = viewer
         self._minimal = minimal
-        self._effort = current_state().effort
+        self._effort = request.state.effort
 
     def response(self, resource: Resource, wanted: Any) -> str:
         """Write a resource's properties; an href whose own are wanted becomes a response."""
@@ -85,9 +84,12 @@ class _Expansion:
         """Return the response an href stands for; one that names nothing here stays."""
         try:
             path = path_of(unescape(match[1])).removeprefix(self._viewer.base_prefix)
-        except ValueError:  # mail addresses are links too
+            address = Address.parse(path)
+        except (ValueError, DavError):  # mail addresses are links too
             return match[0]
-        for resource in resources_at(self._storage, path, deep=False):
+        if address.principal not in ("", self._request.user):
+            return match[0]
+        for resource in resources_at(self._request, address, deep=False):
             return self.response(resource, wanted)
         return match[0]
 
@@ -125,7 +127,7 @@ def _is_found(resource: Resource, viewer: Viewer, search: Any) -> bool:
     return len(values) == len(tags) > 0 and all(wanted in value for value in values)
 
 
-def _searchable() -> types.WSGIResponse:
+def _searchable() -> Answer:
     """Tell what can be searched (RFC 3744 9.5)."""
     entries = "".join(
         f"<principal-search-property><prop>{element}</prop>"

@@ -15,13 +15,11 @@ from gateway.store.access.principals import Principal, get_principal
 from gateway.store.booking.bookings import owner_addresses
 from gateway.store.engine import Session
 from gateway.store.objects.collections import Collection, mirror_orders
-from gateway.store.objects.objects import StoredObject
 from storage_plugin.http.effort import Effort
 from storage_plugin.http.multistatus import element, href, text
 from storage_plugin.resources.calendars import TRANSPARENCY
-from storage_plugin.resources.collection import clark
 from storage_plugin.resources.etags import ctag_of, http_date, quoted, token_of
-from storage_plugin.resources.home import OUTBOX_NAME
+from storage_plugin.resources.find import OUTBOX_NAME, Resource
 from storage_plugin.resources.working_hours import TAGS, read_property
 
 D, C, CS = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}", "{http://calendarserver.org/ns/}"
@@ -92,17 +90,27 @@ class Viewer:
         return f"/{self.principal_id}/"
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """One thing with properties: ``row`` for calendars, ``member`` for objects."""
-
-    kind: str  # root | home | outbox | calendar | object
-    path: str
-    row: Collection | None = None
-    member: StoredObject | None = None
-
-
 Property = Callable[[Resource, Viewer], str | None]
+
+
+_PREFIXES = {
+    "C": C,
+    "CS": CS,
+    "D": D,
+    "ICAL": A,
+    "CR": "{urn:ietf:params:xml:ns:carddav}",
+    "ME": "{http://me.com/_namespace/}",
+    "RADICALE": "{http://radicale.org/ns/}",
+}
+"""In which properties were stored once, and are by mirrors."""
+
+
+def clark(name: str) -> str:
+    """Return a property name in Clark notation; one without any namespace stays as it is."""
+    prefix, colon, local = name.partition(":")
+    if name.startswith("{") or not colon:
+        return name
+    return f"{_PREFIXES.get(prefix, '{}')}{local}"
 
 
 def asked(props: Iterable[Any]) -> list[str]:

@@ -1,16 +1,11 @@
 """PROPFIND (RFC 4918 9.1) on the root, a home, a calendar or an object."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from radicale import types
-from radicale.item import Item
-from radicale.storage import BaseCollection
-
-from gateway.store.objects.objects import list_objects
-from storage_plugin.http.errors import DavError
-from storage_plugin.http.handlers import nothing_here
+from storage_plugin.http.errors import Answer, DavError
+from storage_plugin.http.handlers import Address, nothing_here
 from storage_plugin.http.multistatus import (
     multistatus,
     prefers_minimal,
@@ -18,11 +13,10 @@ from storage_plugin.http.multistatus import (
     tag_of,
 )
 from storage_plugin.http.state import current_state
-from storage_plugin.resources.collection import CalendarCollection, CalendarItem
-from storage_plugin.resources.home import Outbox
+from storage_plugin.requests import Request
+from storage_plugin.resources.find import Resource
 from storage_plugin.resources.properties import (
     D,
-    Resource,
     Viewer,
     all_tags,
     asked,
@@ -30,62 +24,42 @@ from storage_plugin.resources.properties import (
     names_of,
     write_properties,
 )
-from storage_plugin.storage import Storage
 
 DEPTHS = ("0", "1")
 
 
-def answer(
-    storage: Storage, environ: Mapping[str, Any], base_prefix: str, path: str, root: Any
-) -> types.WSGIResponse:
-    """Answer; needs an open read unit."""
-    depth = environ.get("HTTP_DEPTH", "0").strip().lower()
+def answer(request: Request, root: Any) -> Answer:
+    """Answer a PROPFIND."""
+    depth = request.environ.get("HTTP_DEPTH", "0").strip().lower()
     if depth not in DEPTHS:
         raise DavError(HTTPStatus.FORBIDDEN, "<propfind-finite-depth/>", "Ask with Depth 0 or 1.")
     if root is not None and root.tag != f"{D}propfind":
         raise DavError(HTTPStatus.BAD_REQUEST, "", "PROPFIND needs a D:propfind.")
-    resources = resources_at(storage, path, deep=depth == "1")
+    resources = resources_at(request, deep=depth == "1")
     if not resources:
         raise nothing_here()
-    viewer = viewer_of(storage, base_prefix)
-    minimal = prefers_minimal(environ)
+    minimal = prefers_minimal(request.environ)
     headers = {"Preference-Applied": "return=minimal"} if minimal else {}
-    lines = list(_responses(resources, viewer, root, minimal=minimal))
+    lines = list(_responses(resources, viewer_of(request), root, minimal=minimal))
     return multistatus(lines, headers={**headers, "Vary": "Brief, Prefer"})
 
 
-def viewer_of(storage: Storage, base_prefix: str) -> Viewer:
+def viewer_of(request: Request) -> Viewer:
     """Return the viewer of this request."""
     return Viewer(
-        principal_id=current_state().principal_id,
-        base_prefix=base_prefix,
-        settings=storage.gateway.settings,
-        session=storage.session,
+        principal_id=request.user,
+        base_prefix=request.base_prefix,
+        settings=request.gateway.settings,
+        session=request.session,
     )
 
 
-def resources_at(storage: Storage, path: str, *, deep: bool) -> list[Resource]:
-    """Return what is at a path, with its children when ``deep``; no Radicale items are built."""
-    found = [_resource_of(item) for item in storage.discover(path, "0")]
-    if not found or not deep:
-        return found
-    top = found[0]
-    if top.kind == "calendar" and top.row is not None:
-        members = list_objects(storage.session(), top.row.id)
-        return [top, *(Resource("object", top.path + m.name, top.row, m) for m in members)]
-    return [_resource_of(item) for item in storage.discover(path, "1")]
-
-
-def _resource_of(found: BaseCollection | Item) -> Resource:
-    if isinstance(found, CalendarItem):
-        calendar = found.calendar
-        return Resource("object", f"/{calendar.path}/{found.href}", calendar.row, found.stored)
-    if isinstance(found, CalendarCollection):
-        return Resource("calendar", f"/{found.path}/", found.row)
-    if isinstance(found, Outbox):
-        return Resource("outbox", f"/{found.path}/")
-    assert isinstance(found, BaseCollection)
-    return Resource("home", f"/{found.path}/") if found.path else Resource("root", "/")
+def resources_at(request: Request, address: Address | None = None, *, deep: bool) -> list[Resource]:
+    """Return what is at an address, with its children when ``deep``."""
+    found = request.find(address)
+    if found is None:
+        return []
+    return [found, *(request.find_children(found) if deep else ())]
 
 
 def _responses(

@@ -3,15 +3,12 @@
 All or nothing: when one property cannot be changed, the others are answered 424 and none is.
 """
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from radicale import types
-
 from gateway.store.access.principals import get_principal
 from gateway.store.objects.collections import Collection
-from storage_plugin.http.errors import DECLARATIONS, DavError
+from storage_plugin.http.errors import DECLARATIONS, Answer, DavError
 from storage_plugin.http.handlers import nothing_here
 from storage_plugin.http.multistatus import (
     href,
@@ -20,6 +17,7 @@ from storage_plugin.http.multistatus import (
     propstat,
     tag_of,
 )
+from storage_plugin.requests import Request
 from storage_plugin.resources import working_hours
 from storage_plugin.resources.calendars import (
     COMPONENT_SET,
@@ -30,10 +28,7 @@ from storage_plugin.resources.calendars import (
     invalid_values,
     read_wanted,
 )
-from storage_plugin.resources.collection import CalendarCollection
-from storage_plugin.resources.home import Home
 from storage_plugin.resources.properties import LIVE
-from storage_plugin.storage import Storage
 
 _D = "{DAV:}"
 _INVALID = "<error><C:valid-calendar-data/></error>"
@@ -74,7 +69,7 @@ def refused_at_birth(steps: list[tuple[bool, Any]]) -> list[str]:
     ]
 
 
-def creation_refused(steps: list[tuple[bool, Any]], *, is_calendar: bool) -> types.WSGIResponse:
+def creation_refused(steps: list[tuple[bool, Any]], *, is_calendar: bool) -> Answer:
     """Answer that nothing was made, and which properties are the reason."""
     stats = _propstats(steps, set(refused_at_birth(steps)))
     name = "C:mkcalendar-response" if is_calendar else "mkcol-response"
@@ -82,38 +77,36 @@ def creation_refused(steps: list[tuple[bool, Any]], *, is_calendar: bool) -> typ
     return HTTPStatus.FORBIDDEN, {"Content-Type": "application/xml"}, body, None
 
 
-def answer(
-    storage: Storage, environ: Mapping[str, Any], base_prefix: str, path: str, root: Any
-) -> types.WSGIResponse:
-    """Change what may be changed and answer 207 per property; needs an open write unit."""
+def answer(request: Request, root: Any) -> Answer:
+    """Change what may be changed and answer 207 per property."""
     if root is None or root.tag != f"{_D}propertyupdate":
         raise DavError(HTTPStatus.BAD_REQUEST, "", "PROPPATCH needs a D:propertyupdate.")
-    found = next(iter(storage.discover(path)), None)
+    found = request.find()
     if found is None:
         raise nothing_here()
-    calendar = found if isinstance(found, CalendarCollection) else None
-    home = found if type(found) is Home else None
+    row = found.row if found.kind == "calendar" else None
     steps = instructions(root)
     if not steps:
         raise DavError(HTTPStatus.BAD_REQUEST, "", "PROPPATCH names no property.")
-    settable = working_hours.TAGS if home is not None else ()
+    settable = working_hours.TAGS if found.kind == "home" else ()
     refused = {
         prop.tag
         for _set, prop in steps
-        if (prop.tag not in settable if calendar is None else is_protected(prop.tag, calendar.row))
+        if (prop.tag not in settable if row is None else is_protected(prop.tag, row))
     }
-    if calendar is not None:
+    if row is not None:
         refused |= invalid_values(steps)
-    if calendar is not None and not refused:
-        change_calendar(storage.session(), calendar.row, read_wanted(steps))
-    if home is not None and not refused:
-        session = storage.session()
-        principal = get_principal(session, home.path)
-        working_hours.change_property(session, principal, steps, now=storage.now())
-    if not refused and prefers_minimal(environ):
+    if not refused:
+        with request.writing() as session:
+            if row is not None:
+                change_calendar(session, row, read_wanted(steps))
+            else:
+                principal = get_principal(session, request.user)
+                working_hours.change_property(session, principal, steps, now=request.now())
+    if not refused and prefers_minimal(request.environ):
         return HTTPStatus.OK, {"Preference-Applied": "return=minimal"}, None, None
     stats = _propstats(steps, refused)
-    return multistatus([f"<response><href>{href(base_prefix + path)}</href>{stats}</response>"])
+    return multistatus([f"<response><href>{href(request.full_path)}</href>{stats}</response>"])
 
 
 def _propstats(steps: list[tuple[bool, Any]], refused: set[str]) -> str:

@@ -1,18 +1,13 @@
 """What a person meets: a word of help in a browser, and Apple's configuration profile."""
 
 import plistlib
-from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import urlsplit
 from uuid import NAMESPACE_URL, uuid5
 
-from radicale import types
-
 from gateway.store.access.principals import get_principal
-from storage_plugin.http.errors import DavError
-from storage_plugin.http.state import current_state
-from storage_plugin.storage import Storage
+from storage_plugin.http.errors import Answer, DavError
+from storage_plugin.requests import Request
 
 PROFILE_PATH = "/.mobileconfig"
 _IDENTIFIER = "org.icloud-caldav-gateway.account"
@@ -22,20 +17,20 @@ _WELCOME = (
 )
 
 
-def welcome() -> types.WSGIResponse:
+def welcome() -> Answer:
     """Answer a browser at the root."""
     return HTTPStatus.OK, {"Content-Type": "text/plain"}, _WELCOME, None
 
 
-def profile(storage: Storage, environ: Mapping[str, Any], base_prefix: str) -> types.WSGIResponse:
+def profile(request: Request) -> Answer:
     """Return a profile that sets up this account on an Apple device: CalDAV only, no password.
 
-    Payload keys are those of Apple's ``com.apple.caldav.account``. Needs an open read unit.
+    Payload keys are those of Apple's ``com.apple.caldav.account``.
     """
-    state = current_state()
-    principal = get_principal(storage.session(), state.principal_id)
+    state = request.state
+    principal = get_principal(request.session(), request.user)
     login = state.login.login if state.login is not None else principal.id
-    host, port, secure = _public(storage, environ)
+    host, port, secure = _public(request)
     account = f"{host}:{port}/{login}"
     payload = {
         "PayloadType": "com.apple.caldav.account",
@@ -48,7 +43,7 @@ def profile(storage: Storage, environ: Mapping[str, Any], base_prefix: str) -> t
         "CalDAVPort": port,
         "CalDAVUseSSL": secure,
         "CalDAVUsername": login,
-        "CalDAVPrincipalURL": f"{base_prefix}/{principal.id}/",
+        "CalDAVPrincipalURL": f"{request.base_prefix}/{principal.id}/",
     }
     whole = {
         "PayloadType": "Configuration",
@@ -66,9 +61,9 @@ def profile(storage: Storage, environ: Mapping[str, Any], base_prefix: str) -> t
     return HTTPStatus.OK, headers, plistlib.dumps(whole).decode(), None
 
 
-def _public(storage: Storage, environ: Mapping[str, Any]) -> tuple[str, int, bool]:
+def _public(request: Request) -> tuple[str, int, bool]:
     """Return host, port and whether TLS is used, as a device sees them."""
-    url = storage.gateway.settings.public_url
+    url, environ = request.gateway.settings.public_url, request.environ
     if not url:
         host = environ.get("HTTP_X_FORWARDED_HOST") or environ.get("HTTP_HOST") or "localhost"
         url = f"{environ['wsgi.url_scheme']}://{host}"

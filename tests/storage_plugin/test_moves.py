@@ -7,7 +7,7 @@ from gateway.store.booking import bookings
 from gateway.store.booking.bookings import Appointment
 from gateway.store.outbox import outbox
 from gateway.store.outbox.outbox import LedgerRow
-from storage_plugin.http.requests import Request
+from storage_plugin.requests import Request
 from tests.storage_plugin.conftest import World, at, now
 from tests.storage_plugin.dav import G, event
 

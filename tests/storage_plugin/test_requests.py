@@ -367,7 +367,7 @@ def test_a_secret_never_stands_in_a_log(local_world, caplog, monkeypatch):
         world.device.get(f"/{typo.login}/hunter2.ics")
         Dav(world.application, world.device.login, "guess-me").get(world.home)
         typo.get(world.home)
-        monkeypatch.setattr("storage_plugin.http.requests.bodies.read_body", _broken)
+        monkeypatch.setattr("storage_plugin.requests.bodies.read_body", _broken)
         assert world.device.put(named, b"").status == 500
     errors = [traceback.format_exception(line["exc_info"]) for line in lines if "exc_info" in line]
     text = f"{caplog.text}{lines}{errors}"

@@ -10,7 +10,6 @@ from sqlalchemy import select
 from gateway.core.recurrence.expand import default_window
 from gateway.core.recurrence.model import Expansion
 from gateway.store import tables
-from storage_plugin.http.state import fresh_state
 from tests.storage_plugin.conftest import at, now
 from tests.storage_plugin.dav import C, D, Dav, G, event, wrap
 from tests.subscriptions import SCHEMES
@@ -48,21 +47,6 @@ def test_1_an_error_answer_keeps_nothing(world):
     assert patched.statuses(world.platform_path) == {f"{D}displayname": 424, f"{D}getetag": 403}
     assert counts(world) == before
     assert world.platform.propfind(world.platform_path, "cs:getctag").body == ctag
-
-
-def test_2_nothing_needs_the_storage_after_the_lock(local_world):
-    """What Radicale asks of a collection after unlocking comes from the row it carries."""
-    world = local_world
-    storage = world.application._application._storage
-    with fresh_state() as state:
-        with storage.acquire_lock("r", world.principal_id):
-            state.user = world.principal_id
-            found = list(storage.discover(world.home, "1"))
-        assert state.unit is None
-        calendar = found[1]
-        assert calendar.sync("")[0] == calendar.token()
-        assert (calendar.etag, calendar.get_meta("tag")) == (calendar.etag, "VCALENDAR")
-        assert calendar.last_modified.endswith("GMT")
 
 
 @pytest.mark.rule("R21")

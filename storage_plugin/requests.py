@@ -12,6 +12,10 @@ from gateway.store.engine import Session
 from storage_plugin.http import bodies
 from storage_plugin.http.handlers import Address
 from storage_plugin.http.state import Gateway, RequestState
+from storage_plugin.resources.calendars import refuse_subscriptions
+from storage_plugin.resources.find import Resource, find, find_children
+
+_MAKING = ("MKCALENDAR", "MKCOL", "PROPPATCH")
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,27 @@ class Request:
         """Return the body; raises 400 when it is shorter than announced."""
         return bodies.read_body(self.environ)
 
+    def xml(self) -> Any | None:
+        """Return the body as XML, None without one; raises 400, and 403 for a subscription."""
+        root = bodies.parse_xml(self.body())
+        if root is not None and self.environ["REQUEST_METHOD"].upper() in _MAKING:
+            refuse_subscriptions(root)
+        return root
+
+    def find(self, address: Address | None = None) -> Resource | None:
+        """Return what this login sees at an address, by default its own; None for nothing."""
+        return find(self.session(), address or self.address, show_mirrors=self.state.show_mirrors)
+
+    def find_children(self, parent: Resource) -> list[Resource]:
+        """Return what this login sees directly inside of something."""
+        shown = self.state.show_mirrors
+        return find_children(self.session(), parent, self.user, show_mirrors=shown)
+
     def now(self) -> int:
         """Return the time in UTC epoch seconds."""
         return int(time.time())
 
-    def reading(self) -> Session:
+    def session(self) -> Session:
         """Return the session of the request's one read unit."""
         return self.state.read(self.gateway.database)
 
