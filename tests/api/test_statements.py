@@ -110,3 +110,10 @@ async def test_blocked_slots(warm: Place) -> None:
     found, made = await counted(warm, "POST", "/v1/blocked-slots", body)
     at_most(found, 8)
     at_most((await counted(warm, "DELETE", f"/v1/blocked-slots/{made['id']}"))[0], 8)
+
+
+async def test_an_appointment_of_more_than_a_week_keeps_its_end(warm: Place) -> None:
+    times = span(MONDAY + 7 * 86_400, 10 * 24)
+    body = {**wish(warm, MONDAY), **times}
+    _, made = await warm.platform.post("/v1/appointments", body)
+    assert {name: made[name] for name in times} == times
