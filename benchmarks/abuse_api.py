@@ -44,7 +44,7 @@ def _together(client: Callable[[], None], clients: int) -> None:
 
 
 def _compressed(world: World) -> bytes:
-    """A body of a megabyte that inflates to a gigabyte, without any key."""
+    """Return a body of a megabyte that inflates to a gigabyte, without any key."""
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     return request_bytes("POST", "/v1/holds", _bomb(), headers)
 
@@ -59,7 +59,7 @@ _made: list[bytes] = []
 
 
 def _wrong_key(world: World) -> bytes:
-    """A key nobody has, another one each time."""
+    """Return a key nobody has, another one each time."""
     del world
     headers = {"Authorization": f"Bearer gw_{time.perf_counter_ns():032d}"}
     return request_bytes("GET", "/v1/status", headers=headers)

@@ -47,7 +47,7 @@ def _request(world: World, method: str, path: str, xml: str) -> bytes:
 
 
 def _many_names(world: World) -> bytes:
-    """A PROPFIND that names 20,000 properties nobody has."""
+    """Return a PROPFIND that names 20,000 properties nobody has."""
     names = "".join(f"<x:p{number}/>" for number in range(20_000))
     return _request(
         world,
@@ -123,7 +123,7 @@ def _is_closed(line: socket.socket) -> bool:
 
 
 def _slow_heads(world: World) -> None:
-    """The same that send a head byte by byte and never end it."""
+    """Send heads byte by byte that never end, from as many."""
     lines: list[socket.socket] = []
     while True:
         with suppress(OSError):

@@ -15,7 +15,7 @@ from gateway.lookalike.world.world import World
 
 
 def first_sync_events(count: int) -> list[Made]:
-    """The objects of the account: the shares of a usual account, however many there are."""
+    """Return the objects of the account: the shares of a usual account, however many there are."""
     open_ended = 116 * count // 2000
     return make_events(Mix(count=count, open_ended=open_ended), today=_today())
 

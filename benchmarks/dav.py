@@ -111,7 +111,7 @@ def month(calendar: Calendar) -> bytes:
 
 
 def expanded(calendar: Calendar) -> bytes:
-    """The same with ``C:expand``."""
+    """Return the same with ``C:expand``."""
     return _query(calendar, f"<c:calendar-data><c:expand {_range(calendar)}/></c:calendar-data>")
 
 

@@ -78,7 +78,7 @@ def of_size(count: int, *, rounds: int) -> Iterator[Ratio]:
 
 
 def _loop(count: int, *, rounds: int) -> Ratio:
-    """The best of some rounds: what else the machine does can only add."""
+    """Return the best of some rounds: what else the machine does can only add."""
     with launcher("cloud", str(count), str(SMALL_ACCOUNTS)) as cloud:
         found = [_sync(cloud, count, cloud.ready["others"]) for _ in range(rounds)]
     best = min(found, key=lambda one: one["busy_p99_ms"] / one["idle_p99_ms"])

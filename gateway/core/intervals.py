@@ -30,7 +30,7 @@ def merge(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def subtract(intervals: Sequence[Interval], holes: Sequence[Interval]) -> list[Interval]:
-    """What is in ``intervals`` and not in ``holes``; both must be merged, so is the answer."""
+    """Return what is in ``intervals`` and not in ``holes``; both merged, as the result is."""
     result: list[Interval] = []
     index, count = 0, len(holes)
     for start, end in intervals:
@@ -49,7 +49,7 @@ def subtract(intervals: Sequence[Interval], holes: Sequence[Interval]) -> list[I
 
 
 def intersect(left: Sequence[Interval], right: Sequence[Interval]) -> list[Interval]:
-    """What is in both; both must be merged, so is the answer."""
+    """Return what is in both; both must be merged, so is the answer."""
     result: list[Interval] = []
     i = j = 0
     while i < len(left) and j < len(right):
@@ -75,7 +75,7 @@ def clip(intervals: Iterable[Interval], window: Interval) -> list[Interval]:
 
 
 def complement(intervals: Sequence[Interval], window: Interval) -> list[Interval]:
-    """The gaps that a merged list leaves in ``window``."""
+    """Return the gaps that a merged list leaves in ``window``."""
     return subtract([window], intervals) if window[0] < window[1] else []
 
 

@@ -50,7 +50,7 @@ class _Person:
         return datetime.combine(day, time(hour, minute))
 
     def next_weekday(self, weekday: int, weeks: int = 0) -> date:
-        """The given weekday (Monday is 0) of the present week, some weeks on."""
+        """Return the given weekday (Monday is 0) of the present week, some weeks on."""
         return self.today - timedelta(days=self.today.weekday() - weekday) + timedelta(weeks=weeks)
 
     def reserve(self, day: date, minute: int, length: int) -> bool:
@@ -167,7 +167,7 @@ def _series(
 
 
 def _all_hands(person: _Person) -> Iterator[bytes]:
-    """A monthly series of another office: London time, whatever the person's own zone."""
+    """Return a monthly series of another office: London time, whatever the person's own zone."""
     second_tuesday = next(day for day in _month(person.today) if day.weekday() == 1 and day.day > 7)
     start = person.at(second_tuesday, 15)
     uid, length = person.uid("all-hands"), timedelta(hours=1)
@@ -177,7 +177,7 @@ def _all_hands(person: _Person) -> Iterator[bytes]:
 
 
 def _month_end(person: _Person) -> Iterator[bytes]:
-    """The last working day of every month."""
+    """Return the last working day of every month."""
     last = [day for day in _month(person.today) if day.weekday() < 5][-1]
     rule = "RRULE:FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1"
     uid, start = person.uid("month-end"), person.at(last, 15)
@@ -194,7 +194,7 @@ def _month(today: date) -> list[date]:
 
 
 def _split_series(person: _Person) -> Iterator[bytes]:
-    """A course that was moved to another hour: two series linked by RELATED-TO."""
+    """Return a course that was moved to another hour: two series linked by RELATED-TO."""
     zone, link = person.zone, person.uid("course", "set")
     related = f"RELATED-TO;RELTYPE=X-CALENDARSERVER-RECURRENCE-SET:{link}"
     cut = person.next_weekday(1, 2)
@@ -302,7 +302,7 @@ def _all_day(person: _Person) -> Iterator[bytes]:
 
 
 def _flight(person: _Person) -> Iterator[bytes]:
-    """A flight that starts in one zone and ends in another."""
+    """Return a flight that starts in one zone and ends in another."""
     other = "America/New_York" if person.zone == "Europe/Berlin" else "Europe/Berlin"
     day = person.next_weekday(3, 3)
     body = vevent(
@@ -314,7 +314,7 @@ def _flight(person: _Person) -> Iterator[bytes]:
 
 
 def _floating(person: _Person) -> Iterator[bytes]:
-    """A morning walk at the same wall time wherever the person is."""
+    """Return a morning walk at the same wall time wherever the person is."""
     start = person.at(person.next_weekday(5, -4), 7)
     rule = "RRULE:FREQ=WEEKLY;BYDAY=SA,SU"
     yield calendar(vevent(person.uid("walk"), start, timedelta(minutes=45), "Walk", rule))

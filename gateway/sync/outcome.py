@@ -69,7 +69,7 @@ def success(context: SyncContext, connection: Connection) -> dict[str, object]:
 
 
 async def note_failure(context: SyncContext, connection: Connection, error: GatewayError) -> str:
-    """The account could not be read: back off; a rejected credential stops polling (R4).
+    """Back off where the account could not be read; a rejected credential stops polling (R4).
 
     Returns the state of the connection afterwards; the lease is given back.
     """
@@ -116,7 +116,7 @@ def foreseen(error: Exception) -> GatewayError:
 
 
 async def note_crash(context: SyncContext, connection_id: str, error: Exception) -> str | None:
-    """A run that did not end is a failed run: say so on the account and back off (sync.md).
+    """Fail a run that did not end: say so on the account and back off (sync.md).
 
     Returns the state of the connection afterwards; None when there is no such connection.
     """

@@ -226,7 +226,7 @@ class Worker:
         self._ended.set()
 
     async def _guarded(self, connection_id: str, work: Callable[[], Awaitable[None]]) -> None:
-        """The outermost net: one account's trouble never stops the others."""
+        """Catch everything: one account's trouble never stops the others."""
         try:
             await work()
         except GatewayError as error:

@@ -197,7 +197,7 @@ class UpstreamClient:
         raise UpstreamUnreachable("iCloud redirected too often.")
 
     async def _settle_at_entry(self, path: str) -> str:
-        """A partition refused: ask the entry host once; its 401 is final, else go on there."""
+        """Ask the entry host once when a partition refused; its 401 is final, else go on there."""
         self.home_origin = None
         probe = propfind_body(("D:current-user-principal",))
         url = f"{self.origin}{encode_path('/')}"

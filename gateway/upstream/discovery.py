@@ -122,7 +122,7 @@ async def find_principal(client: UpstreamClient) -> str:
 
 
 def _is_foreign_answer(error: UpstreamError) -> bool:
-    """A plain 2xx page instead of a multistatus: some other web server."""
+    """Refuse a plain 2xx page instead of a multistatus: some other web server."""
     return error.status is not None and 200 <= error.status < 300
 
 

@@ -106,7 +106,7 @@ def _alarms(calendar: RawCalendar) -> Iterator[_Alarm]:
 
 
 def _touches(part: Component, instant: Instants, low: int, high: int) -> bool:
-    """The tables of RFC 4791 9.9, row by row."""
+    """Apply the tables of RFC 4791 9.9, row by row."""
     start = instant(part, "DTSTART")
     if part.name == "VJOURNAL":
         if start is None:
@@ -148,7 +148,7 @@ def _reader(calendar: RawCalendar, zone: ZoneInfo) -> Instants:
 
 
 def _series_touches(calendar: RawCalendar, span: TimeRange, zone: ZoneInfo) -> bool:
-    """A recurring task recurs as an event between the same times would."""
+    """Expand a recurring task as an event between the same times."""
     low, high = _bounds(span)
     expansion = expand_components(as_events(calendar), (low, high), BusyRules(zone))
     return bool(expansion.problems) or any(

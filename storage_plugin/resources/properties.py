@@ -190,7 +190,7 @@ def _display_name(resource: Resource, viewer: Viewer) -> str | None:
 
 
 def _privileges(resource: Resource, viewer: Viewer) -> str:
-    """What this login may really do here (RFC 3744 5.4)."""
+    """Return what this login may really do here (RFC 3744 5.4)."""
     row = resource.row
     may: tuple[str, ...]
     if resource.kind == "outbox":

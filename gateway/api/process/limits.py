@@ -77,7 +77,7 @@ class Limits:
         self._used, self._shared = {}, {}
 
     def unshared(self) -> Unshared:
-        """What was counted here since the last :meth:`learn`; less than a hundredth is kept back.
+        """Return what was counted here since the last :meth:`learn`; a small rest is kept back.
 
         So whoever guesses addresses, each one once, writes nothing into the database.
         """

@@ -170,7 +170,7 @@ async def _dead_parts(settings: Settings, database: Database, part: str) -> list
 
 
 def _silent_worker(database: Database) -> Finding | None:
-    """A worker serves nobody: that it runs on this host is known by its heartbeats alone."""
+    """Tell by its heartbeats whether a worker runs on this host: it serves nobody."""
     now = int(time.time())
     with database.read() as session:
         beat_at = heartbeats.last_beat(session, "worker", host=socket.gethostname())

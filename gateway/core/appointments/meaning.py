@@ -73,7 +73,7 @@ def _zones(blocks: dict[str, ZoneBlock]) -> ZoneTable:
 
 
 def _meaning(body: bytes) -> Meaning | None:
-    """The meaning of a body; None when it holds no event that can be read, or several."""
+    """Return the meaning of a body; None when it holds no event that can be read, or several."""
     calendar = read_calendar(unfold(body), full=True)
     zones = _zones(calendar.zone_blocks)
     parts = [part for part in calendar.components if part.name == "VEVENT"]
@@ -95,7 +95,7 @@ def _meaning(body: bytes) -> Meaning | None:
 
 
 def original_of(part: Component, zones: ZoneTable) -> object:
-    """What an override replaces, comparable between bodies; None for a master."""
+    """Return what an override replaces, comparable between bodies; None for a master."""
     prop = part.first("RECURRENCE-ID")
     if prop is None:
         return None
@@ -106,7 +106,7 @@ def original_of(part: Component, zones: ZoneTable) -> object:
 
 
 def _point(moment: Moment, zones: ZoneTable) -> tuple[object, int]:
-    """A time as something comparable: an instant, or a day or floating clock face as written."""
+    """Return a time to compare: an instant, or a day or floating clock face as written."""
     if moment.form is Form.UTC:
         return "at", moment.wall
     if moment.form is Form.ZONED:
@@ -140,7 +140,7 @@ def _times(event: Event, zones: ZoneTable, gone: list[object]) -> object:
 
 
 def _rule(rule: Rule, event: Event) -> object:
-    """A rule with its defaults filled in, so that leaving them out makes no difference."""
+    """Return a rule with its defaults filled in, so that leaving them out makes no difference."""
     until: object = None
     if rule.until is not None:
         form, wall = rule.until.form, rule.until.wall
@@ -177,7 +177,7 @@ def _is_cancelled_override(part: Component) -> bool:
 
 
 def adopt_times(local: bytes, upstream: bytes) -> bytes:
-    """The local body with the times of the upstream one (R17).
+    """Return the local body with the times of the upstream one (R17).
 
     DTSTART, end, recurrence, overrides and travel time are upstream's; UID, texts, STATUS, TRANSP,
     alarms and everything else stay local. An override that upstream made carries the words of the
@@ -208,7 +208,7 @@ def adopt_times(local: bytes, upstream: bytes) -> bytes:
 
 
 def _frame(ours: RawCalendar, theirs: RawCalendar) -> Component:
-    """The head of the local calendar with the zones of the upstream one."""
+    """Return the head of the local calendar with the zones of the upstream one."""
     header = (prop for name, prop in ours.header.items() if name not in ("VERSION", "PRODID"))
     frame = new_calendar(*header, product=ours.header.get("PRODID"))
     frame.keep(*theirs.zones())

@@ -73,7 +73,7 @@ _ONCE = frozenset({"DTSTAMP", "UID", "DTSTART", "DTEND", "DURATION", "SEQUENCE",
 def serve_mirrored(
     body: bytes, owner_addresses: frozenset[str], *, detail: Detail = "full"
 ) -> bytes:
-    """The body of a mirrored object as we store and serve it.
+    """Return the body of a mirrored object as we store and serve it.
 
     ``owner_addresses`` are lower case without ``mailto:``; the owner's own ATTENDEE stays, reduced
     to address and PARTSTAT. ``X-CALENDARSERVER-ACCESS`` lowers the detail to what it allows: the
@@ -88,7 +88,7 @@ def serve_mirrored(
 
 
 def _allowed(calendar: RawCalendar, detail: Detail) -> frozenset[str] | None:
-    """The properties that may stay, or None for all but people."""
+    """Return the properties that may stay, or None for all but people."""
     if detail == "busy":
         return TIME_ONLY
     access = calendar.header.get("X-CALENDARSERVER-ACCESS")
@@ -125,7 +125,7 @@ def _may_stay(name: str, allowed: frozenset[str] | None) -> bool:
 
 
 def _own_attendance(component: Component, owner_addresses: frozenset[str]) -> list[Property]:
-    """The owner's answer; an organiser's open answer is written as ACCEPTED.
+    """Return the owner's answer; an organiser's open answer is written as ACCEPTED.
 
     Without the ORGANIZER line his unanswered ATTENDEE would read as an open invitation, although
     an organiser attends his own event.
@@ -148,7 +148,7 @@ def _own_attendance(component: Component, owner_addresses: frozenset[str]) -> li
 
 
 def _some_stamp(component: Component) -> str:
-    """A DTSTAMP for a component that lost its own: a time it does carry, else the epoch."""
+    """Return a DTSTAMP for a component that lost its own: a time it carries, else the epoch."""
     for name in ("LAST-MODIFIED", "CREATED"):
         value = component.text(name)
         if value.endswith("Z"):

@@ -124,7 +124,7 @@ def _times(
 
 
 def _keep_time(theirs: bytes, park: str | None, reading: Reading, *, may_send: bool) -> Decision:
-    """What blocks nothing cannot be an appointment's time: it keeps its own, which goes back up.
+    """Keep the appointment's own time where theirs blocks nothing; it goes back up.
 
     Only a few times in an hour (:class:`Reading`).
     """

@@ -77,7 +77,7 @@ def build_upstream_body(
     sequence: int = 0,
     upstream: bytes | None = None,
 ) -> bytes:
-    """The body to PUT for a local appointment; raises InvalidCalendarData when none can be made.
+    """Make the body to PUT for an appointment; raises InvalidCalendarData when none can be made.
 
     ``uid`` is the upstream UID of the ledger, ``now`` (aware) becomes DTSTAMP and LAST-MODIFIED,
     ``zone`` is the principal's: floating times are pinned to it. Overrides stay in the same body.
@@ -173,7 +173,7 @@ class _Writer:
             yield Property("DURATION", "", f"PT{end - event.start_of(event.start)}S")
 
     def _at(self, name: str, event: Event, wall: int, more: str = "") -> Property:
-        """A time in the event's zone; one in UTC stays so, in a series as TZID=UTC.
+        """Return a time in the event's zone; one in UTC stays so, in a series as TZID=UTC.
 
         iCloud refuses or misreads series in plain UTC.
         """
@@ -206,7 +206,7 @@ class _Writer:
 
 
 def rule_text(rule: Rule, event: Event) -> str:
-    """An RRULE as iCloud wants it: BYDAY in weekly rules, UNTIL in the form of DTSTART.
+    """Return an RRULE as iCloud wants it: BYDAY in weekly rules, UNTIL in the form of DTSTART.
 
     A weekly rule without BYDAY is accepted by iCloud and then silently loses its repetition.
     """

@@ -31,7 +31,7 @@ def busy_of_files(
     owner_addresses: frozenset[str] = frozenset(),
     all_day: AllDay = "as-marked",
 ) -> dict[str, Any]:
-    """Merged busy periods of whole files, each period with its reasons (docs/api.md).
+    """Return merged busy periods of whole files, each period with its reasons (docs/api.md).
 
     ``files`` are (name, bytes); a file may hold any number of UIDs, each is an object of its own
     with its own bounds. ``window`` is half-open UTC epoch seconds; times in the answer are RFC 3339

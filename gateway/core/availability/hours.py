@@ -270,6 +270,6 @@ def _single_parts(week: Week) -> Iterator[_Written]:
 
 
 def _at(zone: ZoneInfo, day: date, minutes: int) -> datetime:
-    """A clock face of a day; the minutes may reach into the next."""
+    """Return a clock face of a day; the minutes may reach into the next."""
     face = datetime.combine(day, time.min) + timedelta(minutes=minutes)
     return face.replace(tzinfo=zone)

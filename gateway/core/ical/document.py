@@ -61,7 +61,7 @@ class Component:
         return [item for item in self.content if isinstance(item, Component)]
 
     def first(self, name: str) -> Property | None:
-        """The first property of a name, or None."""
+        """Return the first property of a name, or None."""
         found = self.properties.get(name)
         return found[0] if found else None
 
@@ -70,7 +70,7 @@ class Component:
         return self.properties.get(name, [])
 
     def text(self, name: str) -> str:
-        """The stripped value of the first property of a name, or an empty string."""
+        """Return the stripped value of the first property of a name, or an empty string."""
         found = self.properties.get(name)
         return found[0].value.strip() if found else ""
 
@@ -285,7 +285,7 @@ def outline(text: str) -> list[tuple[str, str]]:
 
 
 def name_in(line: str) -> str:
-    """The component that a BEGIN or END names, in upper case."""
+    """Return the component that a BEGIN or END names, in upper case."""
     return line.partition(":")[2].strip().upper()
 
 
@@ -342,7 +342,7 @@ def _write(component: Component, strict: bool, pieces: list[bytes]) -> None:
 
 
 def text_of(component: Component) -> str:
-    """The unfolded text of a component, without a line end."""
+    """Return the unfolded text of a component, without a line end."""
     lines = [f"BEGIN:{component.name}"]
     for item in component.content:
         if isinstance(item, Component):

@@ -24,7 +24,7 @@ class Property(NamedTuple):
     value: str
 
     def parameter(self, name: str) -> str | None:
-        """The first value of a parameter, unquoted; None when absent. Names are case-blind."""
+        """Return the first value of a parameter, unquoted, or None; names are case-blind."""
         if not self.parameters:
             return None
         for found, value in _PARAMETER.findall(self.parameters):
@@ -34,7 +34,7 @@ class Property(NamedTuple):
         return None
 
     def line(self) -> str:
-        """The content line as text, unfolded, without line end."""
+        """Return the content line as text, unfolded, without line end."""
         return f"{self.name}{self.parameters}:{self.value}"
 
 
@@ -42,12 +42,12 @@ _CARETS = {"^^": "^", "^n": "\n", "^'": '"'}
 
 
 def _decode_parameter(text: str) -> str:
-    """What a parameter value says (RFC 6868 3.2); another character behind a caret stays."""
+    """Return what a parameter value says (RFC 6868 3.2); another character behind a caret stays."""
     return re.sub(r"\^[\^n']", lambda m: _CARETS[m[0]], text) if "^" in text else text
 
 
 def encode_parameter(value: str) -> str:
-    """A text as a parameter value, in quotes where it needs them (RFC 5545 3.2, RFC 6868 3.1)."""
+    """Write a text as a parameter value, quoted where needed (RFC 5545 3.2, RFC 6868 3.1)."""
     value = value.replace("^", "^^").replace("\n", "^n").replace('"', "^'")
     return f'"{value}"' if any(mark in value for mark in ":;,") else value
 
@@ -123,13 +123,13 @@ def fold(line: str) -> bytes:
 
 
 def unescape_text(value: str) -> str:
-    """A TEXT value as people read it (RFC 5545 3.3.11)."""
+    """Return a TEXT value as people read it (RFC 5545 3.3.11)."""
     if "\\" not in value:
         return value
     return re.sub(r"\\(.)", lambda m: "\n" if m[1] in "nN" else m[1], value, flags=re.DOTALL)
 
 
 def escape_text(value: str) -> str:
-    """A text as a TEXT value (RFC 5545 3.3.11)."""
+    """Return a text as a TEXT value (RFC 5545 3.3.11)."""
     value = value.replace("\\", "\\\\").replace(";", "\\;").replace(",", "\\,")
     return value.replace("\r\n", "\\n").replace("\n", "\\n").replace("\r", "")

@@ -50,7 +50,7 @@ class CalendarObject:
 
 
 def etag_of(body: bytes) -> str:
-    """The strong etag of a body as we serve it: a quoted, shortened SHA-256."""
+    """Return the strong etag of a body as we serve it: a quoted, shortened SHA-256."""
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
@@ -112,7 +112,7 @@ def _check_component(part: Component) -> None:
 
 
 def peek_uid(body: bytes) -> str | None:
-    """The first UID in a body, without reading the rest; None when there is none."""
+    """Return the first UID in a body, without reading the rest; None when there is none."""
     match = _UID_LINE.search(unfold(body))
     uid = match[1].strip() if match else ""
     return uid or None

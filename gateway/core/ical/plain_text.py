@@ -20,7 +20,7 @@ _BREAKS_AFTER = {"p", "div", "li", "tr", "blockquote", "table", "ul", "ol"} | {
 
 
 def strip_html(text: str) -> str:
-    """The text without HTML tags and entities; text that holds no known tag is left alone.
+    """Return the text without HTML tags and entities; text that holds no known tag is left alone.
 
     Only names of real HTML elements count as tags, so ``<ann@example.com>`` and ``a < b`` survive.
     What ``script``, ``style``, ``head`` and comments hold goes with them.

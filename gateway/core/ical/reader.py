@@ -60,7 +60,7 @@ ZoneBlock = str | Component
 
 
 def zone_components(block: ZoneBlock) -> list[Component]:
-    """The components of a VTIMEZONE block: one, VTIMEZONE."""
+    """Return the components of a VTIMEZONE block: one, VTIMEZONE."""
     return [block] if isinstance(block, Component) else read_text(block).children
 
 
@@ -141,7 +141,7 @@ def view_of(root: Component) -> RawCalendar:
 
 
 def zone_key(tzid: str) -> str:
-    """A TZID as it is compared: without quotes, blanks and escapes.
+    """Return a TZID as it is compared: without quotes, blanks and escapes.
 
     In VTIMEZONE it is TEXT and so escaped (``Amsterdam\\, Berlin``), elsewhere a parameter, where
     some writers escape it all the same (RFC 5545 3.2.19, 3.8.3.1).

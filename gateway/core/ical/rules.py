@@ -70,7 +70,7 @@ def parse_rule(value: str) -> Rule:
 
 
 def _parts(value: str) -> dict[str, str]:
-    """The parts of a rule in upper case; an empty one is as good as absent."""
+    """Return the parts of a rule in upper case; an empty one is as good as absent."""
     parts: dict[str, str] = {}
     for item in value.replace("\\", "").strip().split(";"):
         if not item.strip():
@@ -96,7 +96,7 @@ _LONGEST_DAYS = {
 
 
 def readable_reach(value: str, start: int, to_wall: Callable[[int], int]) -> int | None:
-    """The wall time after which no instance of a rule begins; None when nothing bounds it.
+    """Return the wall time after which no instance of a rule begins; None without a bound.
 
     For rules that cannot be read as a whole: what still bounds them is a readable UNTIL, or a
     readable COUNT together with FREQ and INTERVAL. ``start`` is the wall time of the first
@@ -211,7 +211,7 @@ def _number_lists(parts: dict[str, str]) -> dict[str, Numbers]:
 
 
 def format_rule(rule: Rule, until: str | None = None) -> str:
-    """A rule as an RRULE value; ``until`` is the UNTIL text, in the form its DTSTART asks for."""
+    """Write a rule as an RRULE value; ``until`` is the UNTIL text, in the form of its DTSTART."""
     parts = [f"FREQ={rule.freq}"]
     if rule.interval > 1:
         parts.append(f"INTERVAL={rule.interval}")

@@ -78,7 +78,7 @@ def day_number(year: int, month: int, day: int) -> int:
 
 
 def date_of(day: int) -> date:
-    """The calendar date of a day number; raises ValueError or OverflowError beyond year 9999."""
+    """Return the date of a day number; raises ValueError or OverflowError beyond year 9999."""
     return date.fromordinal(day + _EPOCH_ORDINAL)
 
 
@@ -113,7 +113,7 @@ def parse_moment(value: str, tzid: str | None = None, *, as_date: bool = False) 
 
 
 def date_in(value: str) -> int | None:
-    """The day number of the date that a text begins with, None when it begins with none.
+    """Return the day number of the date that a text begins with, None when it begins with none.
 
     For values that are no time: ``20261201T990000`` still names its day.
     """
@@ -176,17 +176,17 @@ def parse_offset(value: str) -> int:
 
 
 def moment_of(prop: Property) -> Moment:
-    """The single time of DTSTART, DTEND, RECURRENCE-ID and the like; raises ValueError."""
+    """Return the single time of DTSTART, DTEND, RECURRENCE-ID and the like; raises ValueError."""
     return _with_colon_repair(prop, _one_moment)
 
 
 def moments_of(prop: Property) -> list[Moment | Period]:
-    """The list of an EXDATE or RDATE; empty items are skipped; raises ValueError."""
+    """Return the list of an EXDATE or RDATE; empty items are skipped; raises ValueError."""
     return _with_colon_repair(prop, _many_moments)
 
 
 def readable_moments(prop: Property) -> tuple[list[Moment | Period], list[str]]:
-    """The items of an EXDATE, RDATE or FREEBUSY that can be read, and the text of the others."""
+    """Return the readable items of an EXDATE, RDATE or FREEBUSY, and the text of the others."""
     try:
         return moments_of(prop), []
     except (ValueError, OverflowError):
@@ -227,7 +227,7 @@ def _with_colon_repair(prop: Property, read: Callable[[Property], T]) -> T:
 
 
 def format_moment(wall: int, *, date_only: bool = False, utc: bool = False) -> str:
-    """A wall time as an iCalendar value: ``20261130``, ``20261130T080000`` or with ``Z``."""
+    """Return a wall time as an iCalendar value: ``20261130``, ``20261130T080000`` or with ``Z``."""
     face = time.gmtime(wall)[:6]
     if not 0 < face[0] <= MAXYEAR:
         raise ValueError("a time beyond all dates")

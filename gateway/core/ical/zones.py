@@ -39,11 +39,11 @@ class Zone(Protocol):
         ...
 
     def to_utc(self, wall: int) -> int:
-        """The instant of a wall time, by RFC 5545 3.3.5 in gaps and folds."""
+        """Return the instant of a wall time, by RFC 5545 3.3.5 in gaps and folds."""
         ...
 
     def to_wall(self, instant: int) -> int:
-        """What a clock shows at an instant."""
+        """Return what a clock shows at an instant."""
         ...
 
 
@@ -112,13 +112,13 @@ def _aliases() -> dict[str, str]:
 
 @lru_cache(maxsize=1024)
 def zone_of(info: ZoneInfo) -> IanaZone:
-    """The zone object of a ZoneInfo."""
+    """Return the zone object of a ZoneInfo."""
     return IanaZone(info)
 
 
 @lru_cache(maxsize=4096)
 def find_named_zone(tzid: str) -> Zone | None:
-    """A zone by name alone: IANA, Windows, Rails or prefixed name; None if no table has it."""
+    """Find a zone by name alone: IANA, Windows, Rails or prefixed; None if no table has it."""
     name = zone_key(tzid)
     if name.lower() in _UTC_NAMES:
         return UTC_ZONE
@@ -151,7 +151,7 @@ def _without_prefix(name: str) -> str | None:
 
 @lru_cache(maxsize=256)
 def find_similar_zone(tzid: str) -> Zone | None:
-    """What a name most likely means when no table and no VTIMEZONE has it.
+    """Return what a name most likely means when no table and no VTIMEZONE has it.
 
     An IANA name in other letters (``europe/lisbon``; where the object defines such a name itself,
     it has been seen to mean something else), a name that is an offset (``GMT+05:00``, ``UTC-3``,
@@ -207,7 +207,7 @@ class ZoneTable:
         self._found: dict[str, Zone | None] = {}
 
     def find(self, tzid: str) -> Zone | None:
-        """The zone of a TZID, or None when it is unknown."""
+        """Return the zone of a TZID, or None when it is unknown."""
         if tzid not in self._found:
             own_first = zone_key(tzid).lower() in NO_PLACES
             self._found[tzid] = (

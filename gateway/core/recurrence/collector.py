@@ -73,7 +73,7 @@ class Collector:
             self.append(Instance(start, end, fbtype, busy_start, busy_end, reason, recurrence_id))
 
     def _add_doubtful(self, event: Event, start: int, end: int, recurrence_id: int | None) -> None:
-        """An instance whose time is not certain: unknown over all it could cover, or free."""
+        """Add an instance whose time is not certain: unknown over all it could cover, or free."""
         start -= event.slack[0] + event.travel[0]
         end += event.slack[1] + event.travel[1]
         self.bound(start, end)

@@ -86,11 +86,11 @@ class Event:
         return bool(self.rules or self.rdates or self.unsure_days or self.broken_tail)
 
     def start_of(self, wall: int) -> int:
-        """The instant an instance with this wall start begins."""
+        """Return the instant an instance with this wall start begins."""
         return self.zone.to_utc(wall)
 
     def end_of(self, wall: int, length: Length | None = None) -> int:
-        """The instant it ends: days are nominal, hours exact (RFC 5545 3.3.6)."""
+        """Return the instant it ends: days are nominal, hours exact (RFC 5545 3.3.6)."""
         days, seconds = length or self.length
         return self.zone.to_utc(wall + days * DAY) + seconds
 
@@ -135,7 +135,7 @@ def read_event(component: Component, zones: ZoneTable, rules: BusyRules) -> Even
 
 
 def resolve(moment: Moment, zones: ZoneTable) -> tuple[Zone, bool]:
-    """The zone a time is in and whether it is known; an unknown one is stood in for by UTC."""
+    """Return the zone of a time and whether it is known; UTC stands in for an unknown one."""
     if moment.form is Form.UTC:
         return UTC_ZONE, True
     if moment.form is Form.ZONED:
@@ -145,7 +145,7 @@ def resolve(moment: Moment, zones: ZoneTable) -> tuple[Zone, bool]:
 
 
 def instant_of(moment: Moment, zones: ZoneTable) -> int:
-    """The instant of a time as written (an unknown zone read as UTC)."""
+    """Return the instant of a time as written (an unknown zone read as UTC)."""
     return resolve(moment, zones)[0].to_utc(moment.wall)
 
 
@@ -188,7 +188,7 @@ def _likely_start(component: Component) -> tuple[Moment, Length]:
 
 
 def _midnight(day: int, prop: Property | None) -> Moment:
-    """The beginning of a day on the clock that a property names."""
+    """Return the beginning of a day on the clock that a property names."""
     tzid = None if prop is None else prop.parameter("TZID")
     if prop is not None and prop.value.strip().upper().endswith("Z"):
         return Moment(day * DAY, Form.UTC)
@@ -196,7 +196,7 @@ def _midnight(day: int, prop: Property | None) -> Moment:
 
 
 def _broken(component: Component, name: str) -> str:
-    """What stands behind the name in a line that could not be taken apart."""
+    """Return what stands behind the name in a line that could not be taken apart."""
     return component.broken.get(name, "").strip()[len(name) :]
 
 
@@ -212,7 +212,7 @@ def _length_after(component: Component, start: Moment, zones: ZoneTable, zone: Z
 
 
 def _durations(component: Component) -> list[Length]:
-    """The DURATIONs that can be read."""
+    """Return the DURATIONs that can be read."""
     found = []
     for prop in component.all("DURATION"):
         try:
@@ -227,7 +227,7 @@ def _longest(*lengths: Length) -> Length:
 
 
 def _on_clock_of(start: Moment, end: Moment) -> Moment:
-    """An end that names no zone, or an empty one, read on the clock of its start (busy-time.md)."""
+    """Read an end without a zone, or with an empty one, on its start's clock (busy-time.md)."""
     names_none = end.form is Form.FLOATING or (end.form is Form.ZONED and not end.tzid)
     if names_none and start.form in (Form.UTC, Form.ZONED):
         return start._replace(wall=end.wall)
@@ -298,7 +298,7 @@ def _seconds_of(length: Length) -> int:
 
 
 def _from_end(event: Event, start: Moment, end: Moment, zones: ZoneTable) -> Length:
-    """The length that DTEND gives: nominal days for DATEs, else exact (RFC 5545 3.8.5.3)."""
+    """Return the length that DTEND gives: nominal days for DATEs, else exact (RFC 5545 3.8.5.3)."""
     if event.all_day and end.form is Form.DATE:
         days = end.day - start.day
         return Length(days or 1, 0)  # an equal end is met in the wild and means that one day
@@ -414,7 +414,7 @@ def _bound_tail(event: Event) -> None:
 
 
 def _read_dates(event: Event) -> None:
-    """An RDATE that names no day may be anywhere; an unreadable EXDATE excludes nothing."""
+    """Note dates nobody can read: an RDATE may be anywhere, an EXDATE excludes nothing."""
     component = event.component
     for prop in component.all("RDATE"):
         items, junk = readable_moments(prop)

@@ -55,7 +55,7 @@ _FBTYPES = {
 
 
 def default_window(now: int) -> Interval:
-    """The rolling window around ``now``: 31 days back, 400 ahead, on UTC midnights."""
+    """Return the rolling window around ``now``: 31 days back, 400 ahead, on UTC midnights."""
     today = now - now % DAY
     return today - DAYS_BACK * DAY, today + DAYS_AHEAD * DAY
 
@@ -106,7 +106,7 @@ def expand_components(
 
 
 def _no_component(calendar: RawCalendar, into: Collector) -> None:
-    """What holds no time cannot be placed: it blocks nothing, and that is said (busy-time.md)."""
+    """Note what holds no time: it cannot be placed and blocks nothing (busy-time.md)."""
     if calendar.has_calendar:
         into.note("no-component", "the calendar object has no component")
     else:
@@ -114,7 +114,7 @@ def _no_component(calendar: RawCalendar, into: Collector) -> None:
 
 
 def _by_uid(components: list[Component]) -> list[list[Component]]:
-    """Groups that belong together; a component without UID stands alone."""
+    """Return groups that belong together; a component without UID stands alone."""
     groups: dict[tuple[str, object], list[Component]] = {}
     for component in components:
         groups.setdefault((component.name, component.text("UID") or id(component)), []).append(
@@ -133,7 +133,7 @@ def _expand_group(group: list[Component], into: Collector) -> None:
 
 
 def _expand_freebusy(component: Component, into: Collector) -> None:
-    """The FREEBUSY periods of a VFREEBUSY (RFC 5545 3.8.2.6); an FBTYPE we do not know is BUSY."""
+    """Return the periods of a VFREEBUSY (RFC 5545 3.8.2.6); an unknown FBTYPE is BUSY."""
     for prop in component.all("FREEBUSY"):
         fbtype = _FBTYPES.get((prop.parameter("FBTYPE") or "BUSY").upper(), FBType.BUSY)
         periods, junk = readable_moments(prop)
@@ -160,7 +160,7 @@ def _read(text: str) -> Moment | None:
 def _add_unreadable(
     component: Component, start: Moment | None, fbtype: FBType, into: Collector
 ) -> None:
-    """A period that cannot be read: 24 hours from its start on, else all that the component spans.
+    """Bound a period that cannot be read: 24 hours from its start, else all of the component.
 
     Where nothing of that can be read it cannot be placed and blocks nothing (busy-time.md).
     """

@@ -36,7 +36,7 @@ class Marks(Generic[T]):
             self.walls[moment.wall] = mark
 
     def find(self, instant: int, wall: int) -> T | None:
-        """The mark of an instance, or None."""
+        """Return the mark of an instance, or None."""
         if instant in self.instants:
             return self.instants[instant]
         if wall in self.walls:
@@ -44,7 +44,7 @@ class Marks(Generic[T]):
         return self.days.get(wall // DAY) if self.days else None
 
     def find_moment(self, moment: Moment) -> T | None:
-        """The mark of the instance that ``moment`` names, or None."""
+        """Return the mark of the instance that ``moment`` names, or None."""
         if self.master.all_day:
             return self.days.get(day_of_all_day(moment, self.zones))
         return self.find(*place(moment, self.master.zone, self.zones))

@@ -88,14 +88,14 @@ def _read(component: Component, into: Collector) -> Event | None:
 
 
 def _cost(component: Component) -> int:
-    """Steps that reading a VEVENT takes: its lines, and the items of its lists of dates."""
+    """Return steps that reading a VEVENT takes: its lines, and the items of its lists of dates."""
     lists = component.all("RDATE") + component.all("EXDATE")
     items = sum(len(prop.value) for prop in lists) // 6
     return 12 + sum(map(len, component.properties.values())) + items
 
 
 def _read_override(component: Component, masters: list[Event], into: Collector) -> Event | None:
-    """An override without DTSTART (some cancellations) starts where its RECURRENCE-ID says."""
+    """Start an override without DTSTART (some cancellations) where its RECURRENCE-ID says."""
     if "DTSTART" not in component.properties and "DTSTART" not in component.broken:
         original = component.properties["RECURRENCE-ID"][0]
         start = {"DTSTART": [original._replace(name="DTSTART")]}
@@ -117,7 +117,7 @@ def _report(event: Event, into: Collector) -> None:
 
 
 def _drop_superseded(overrides: list[Event], master: Event, into: Collector) -> list[Event]:
-    """Overrides without those whose instance a later revision of the master deleted.
+    """Return overrides without those whose instance a later revision of the master deleted.
 
     RFC 5545 3.8.7.4: SEQUENCE tells the order of revisions.
     """
@@ -221,7 +221,7 @@ class _Series:
     # -- where instances come from -------------------------------------------------------------
 
     def _reach(self) -> None:
-        """The instants between which an original start can matter to the window."""
+        """Return the instants between which an original start can matter to the window."""
         before = after = 0
         for by, event in [(0, self._master), *self._shifts]:
             length = max(event.seconds, event.unsure_s)
@@ -264,7 +264,7 @@ class _Series:
         return Length(0, max(end - instant, 0))
 
     def _unknown_day(self, moment: Moment, code: str = "rdate-by-day") -> None:
-        """An RDATE of a timed series that names a day only: some time of that day."""
+        """Place an RDATE of a timed series that names a day only: some time of that day."""
         master = self._master
         start, end = master.start_of(moment.wall), master.end_of(moment.wall + DAY)
         self._into.bound(start, end)
@@ -272,7 +272,7 @@ class _Series:
             self._into.add_unknown(code, "RDATE names a day without a time", start, end)
 
     def _unknown_zone(self, item: Moment | Period) -> None:
-        """An RDATE in a zone nobody knows: wherever on earth its clock may hang."""
+        """Place an RDATE in a zone nobody knows: wherever on earth its clock may hang."""
         moment = item.start if isinstance(item, Period) else item
         utc, seconds = instant_of(moment, self._into.zones), self._master.seconds
         if isinstance(item, Period):
@@ -308,7 +308,7 @@ class _Series:
         self._extent(rule, finished=walk is not None and walk.finished)
 
     def _bounded(self, rule: Rule, walk: Walk) -> Iterator[int]:
-        """The rule's wall times around the window, ended by UNTIL."""
+        """Return the rule's wall times around the window, ended by UNTIL."""
         zone = self._master.zone
         walls = walk.between(
             zone.to_wall(self._low) - CLOCK_SLACK, zone.to_wall(self._high) + CLOCK_SLACK

@@ -29,7 +29,7 @@ _ALL_DAY: dict[str, Verdict] = {
 
 
 def classify(event: Component, rules: BusyRules, *, all_day: bool) -> Verdict:
-    """The FBTYPE of an event and the reason, a stable machine word."""
+    """Return the FBTYPE of an event and the reason, a stable machine word."""
     status = event.text("STATUS").upper()
     if status == "CANCELLED":
         return FBType.FREE, "cancelled"
@@ -49,7 +49,7 @@ def classify(event: Component, rules: BusyRules, *, all_day: bool) -> Verdict:
 
 
 def _transparency(event: Component, rules: BusyRules, *, all_day: bool) -> Verdict | None:
-    """What the calendar's choice for all-day events, TRANSP or Outlook's property say.
+    """Return what the calendar's choice for all-day events, TRANSP or Outlook's property say.
 
     None: opaque, which is what an absent TRANSP means, all-day or not (RFC 5545 3.8.2.7). Apple's
     server reads it as free on all-day events; Apple's devices always write it, so an unmarked one
@@ -64,7 +64,7 @@ def _transparency(event: Component, rules: BusyRules, *, all_day: bool) -> Verdi
 
 
 def own_answer(event: Component, addresses: frozenset[str]) -> str | None:
-    """The owner's PARTSTAT in upper case; None when not invited, or when he invited himself.
+    """Return the owner's PARTSTAT in upper case; None when not invited, or when he invited himself.
 
     An organiser attends his own event unless he says otherwise: a missing or unanswered
     PARTSTAT of his counts as acceptance. For a guest a missing PARTSTAT is NEEDS-ACTION
@@ -99,6 +99,6 @@ def is_own_address(prop: Property, addresses: frozenset[str]) -> bool:
 
 
 def normal_address(value: str) -> str:
-    """A calendar user address as we compare it: lower case, no ``mailto:``, no blanks."""
+    """Return a calendar user address as we compare it: lower case, no ``mailto:``, no blanks."""
     address = value.strip().lower()
     return address.removeprefix("mailto:").strip()

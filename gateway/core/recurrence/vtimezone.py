@@ -55,18 +55,18 @@ class TableZone:
             before = after
 
     def to_utc(self, wall: int) -> int:
-        """The instant of a wall time."""
+        """Return the instant of a wall time."""
         index = bisect_right(self._walls, wall)
         return wall - (self._offsets[index - 1] if index else self._first)
 
     def to_wall(self, instant: int) -> int:
-        """What a clock shows at an instant."""
+        """Return what a clock shows at an instant."""
         index = bisect_right(self._instants, instant)
         return instant + (self._offsets[index - 1] if index else self._first)
 
 
 def read_vtimezone(tzid: str, block: ZoneBlock, latest: int, budget: Budget) -> Zone | None:
-    """A zone from a VTIMEZONE, good up to the wall time ``latest``.
+    """Return a zone from a VTIMEZONE, good up to the wall time ``latest``.
 
     None when it has no usable observance or costs more than ``budget`` allows: an unknown zone.
     """
@@ -87,7 +87,7 @@ def read_vtimezone(tzid: str, block: ZoneBlock, latest: int, budget: Budget) -> 
 
 
 def _observances(block: ZoneBlock) -> list[Component]:
-    """The STANDARD and DAYLIGHT parts of a VTIMEZONE."""
+    """Return the STANDARD and DAYLIGHT parts of a VTIMEZONE."""
     tops = zone_components(block)
     parts = [*tops, *(part for top in tops for part in top.children)]
     return [part for part in parts if part.name in ("STANDARD", "DAYLIGHT")]
@@ -126,7 +126,7 @@ def _onsets(observance: Component, latest: int, budget: Budget) -> list[tuple[in
 def object_zones(
     blocks: dict[str, ZoneBlock], own: ZoneInfo, latest: int, budget: Budget
 ) -> ZoneTable:
-    """The zone table of one calendar object, for wall times up to ``latest``.
+    """Return the zone table of one calendar object, for wall times up to ``latest``.
 
     ``blocks`` are its VTIMEZONEs by TZID, ``own`` is the principal's zone.
     """
@@ -206,7 +206,7 @@ class ZonesWritten:
 
 
 def _strict(prop: Property) -> Property:
-    """A line of somebody's VTIMEZONE with its offset as RFC 5545 3.3.14 wants it."""
+    """Write a line of somebody's VTIMEZONE with its offset as RFC 5545 3.3.14 wants it."""
     if prop.name not in ("TZOFFSETFROM", "TZOFFSETTO"):
         return prop
     return prop._replace(value=_format_offset(parse_offset(prop.value)))
@@ -214,7 +214,7 @@ def _strict(prop: Property) -> Property:
 
 @lru_cache(maxsize=256)
 def write_vtimezone(info: ZoneInfo, tzid: str, first_year: int, last_year: int) -> Component:
-    """A VTIMEZONE that is right from ``first_year`` to ``last_year`` and, where the zone's rule is
+    """Write a VTIMEZONE right from ``first_year`` to ``last_year`` and, where the zone's rule is
     regular, ever after; shared by all callers, so nobody changes it.
     """
     first_year = max(first_year, 1971)
@@ -247,7 +247,7 @@ def _observance(kind: str, start: str, before: int, after: int, *more: Property)
 
 
 def _repetition(walls: list[int], last_year: int) -> list[Property]:
-    """An RRULE when the onsets fall on the same weekday rule each year, else RDATEs."""
+    """Return an RRULE when the onsets fall on the same weekday rule each year, else RDATEs."""
     if len(walls) > 1 and date_of(walls[-1] // DAY).year >= last_year:
         rules = {_yearly(wall) for wall in walls}
         years = [date_of(wall // DAY).year for wall in walls]
@@ -260,7 +260,7 @@ def _repetition(walls: list[int], last_year: int) -> list[Property]:
 
 
 def _yearly(wall: int) -> tuple[str, ...]:
-    """The ways to say this day by weekday: nth of the month, and last where it is that."""
+    """Return the ways to say this day by weekday: nth of the month, and last where it is that."""
     day = wall // DAY
     when = date_of(day)
     name = WEEKDAYS[when.weekday()]

@@ -59,7 +59,7 @@ class Walk:
         ]
 
     def _derive_days(self) -> None:
-        """What the rule does not say about the day comes from the start (RFC 5545 3.3.10)."""
+        """Take from the start what the rule does not say about the day (RFC 5545 3.3.10)."""
         start, freq = self._start_date, self._rule.freq
         if self._byday or self._monthday or self._yearday:
             return
@@ -163,7 +163,7 @@ class Walk:
         return self._start_day - (self._start_date.weekday() - self._rule.wkst) % 7
 
     def _period_begin(self, step: int) -> int:
-        """The first second of a step's period (a lower bound for what it yields)."""
+        """Return the first second of a step's period (a lower bound for what it yields)."""
         rule = self._rule
         if rule.freq in _UNIT:
             return (self._start_day + step) * DAY
@@ -182,7 +182,7 @@ class Walk:
         return year, month + 1
 
     def _period(self, step: int) -> list[int] | Iterator[int] | None:
-        """The wall times of one step, ascending; None beyond the last year there is."""
+        """Return the wall times of one step, ascending; None beyond the last year there is."""
         freq = self._rule.freq
         try:
             if freq in _UNIT:
@@ -233,7 +233,7 @@ class Walk:
         return sorted(day for day in days if self._passes(day, weekday=False))
 
     def _month_days(self, year: int, month: int) -> list[int]:
-        """The days of a month that every BY part lets through."""
+        """Return the days of a month that every BY part lets through."""
         first = day_number(year, month, 1)
         length = monthrange(year, month)[1]
         self._budget.spend(2)
@@ -291,7 +291,7 @@ class Walk:
         return self._aligned(day)
 
     def _aligned(self, day: int) -> Iterator[int]:
-        """The times of one day that lie on the rule's step, limited and expanded by BY parts."""
+        """Return the times of a day on the rule's step, limited and expanded by BY parts."""
         freq, spend = self._rule.freq, self._budget.spend
         if not self._hours and (freq == "HOURLY" or not self._minutes):
             unit, first = _UNIT[freq], day * DAY
@@ -320,7 +320,7 @@ class Walk:
         return (wall // unit - self._start // unit) % self._rule.interval == 0
 
     def _group(self, begin: int) -> list[int]:
-        """The instances inside one hour, minute or second."""
+        """Return the instances inside one hour, minute or second."""
         freq = self._rule.freq
         _, minute, second = self._clock
         if freq == "SECONDLY":

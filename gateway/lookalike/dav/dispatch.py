@@ -55,7 +55,7 @@ def _check_edge(call: Call) -> Answer | None:
 
 
 def _check_partition(call: Call) -> Answer | None:
-    """A partition serves only the accounts that live there; the entry serves all."""
+    """Tell whether a host serves an account: a partition its own, the entry all."""
     account = call.owner
     if call.listener in ("entry", account.partition):
         return None

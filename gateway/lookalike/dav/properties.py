@@ -164,7 +164,7 @@ def _ctag(call: Call, node: Node) -> str:
 
 
 def sync_token_of(call: Call, calendar: Calendar) -> str:
-    """The sync token as this account gets it: opaque, or the text of the ctag."""
+    """Return the sync token as this account gets it: opaque, or the text of the ctag."""
     contents = calendar.contents
     return contents.ctag if call.on("token-is-ctag") else contents.sync_token
 

@@ -151,7 +151,7 @@ class Contents:
         return self.token_at(self.revision)
 
     def token_at(self, revision: int) -> str:
-        """The opaque sync token of a revision."""
+        """Return the opaque sync token of a revision."""
         packed = self.uuid.bytes[:6] + struct.pack(">HQ", self.generation, revision)
         return "HwoQEgwAA" + base64.b64encode(packed).decode()
 

@@ -51,7 +51,7 @@ class _Slot:
         return datetime.combine(self.day + timedelta(days=days), time(hour, minute))
 
     def one(self, *lines: str, zone: str | None = _BERLIN) -> Component:
-        """An hour from 10:00."""
+        """Return an hour from 10:00."""
         return vevent(self.uid(), self.at(10), _HOUR, self.name, *lines, zone=zone)
 
 

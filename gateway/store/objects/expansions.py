@@ -109,7 +109,7 @@ def short_of(
 
 
 def _reaches_beyond(principal_id: str, window: Interval) -> ColumnElement[bool]:
-    """What has, or may have, instances in a part of ``window`` that it is not expanded over."""
+    """Return what may have instances in a part of ``window`` that it is not expanded over."""
     row, (start, until) = objects.c, window
     ahead = and_(
         row.expanded_until < until,

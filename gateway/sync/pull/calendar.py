@@ -73,7 +73,7 @@ class Run:
     """Ask again for all members that are catching up, due or not: somebody waits for them."""
 
     def terms(self, calendar: UpstreamCalendar, held: Held) -> Terms:
-        """What a calendar is read by in this run."""
+        """Return what a calendar is read by in this run."""
         mirror_id = held.mirror.id if held.mirror else None
         return Terms(self.connection.principal_id, calendar, mirror_id, self.zone.key)
 
@@ -154,7 +154,7 @@ def _count(pulled: Pulled, batch: Batch) -> None:
 
 
 async def _plan(run: Run, calendar: UpstreamCalendar, held: Held, *, reconcile: bool) -> Plan:
-    """What changed, and what is asked for again; one that did not move is not asked what did."""
+    """Return what changed, and what is asked for again; one that did not move is not asked."""
     again = catch_up(held, now=run.context.clock(), everything=run.catch_up)
     if not reconcile and not needs_pull(calendar):
         return replace(again, token=calendar.sync_token)

@@ -203,7 +203,7 @@ async def take_deletion(
     client: UpstreamClient,
     ledger_id: str,
 ) -> None:
-    """An own object is gone from where it was: follow it if it moved, else cancel (R17)."""
+    """Follow an own object that is gone from where it was, or cancel it (R17)."""
     own = await context.store.read(load_own, ledger_id, context.now())
     if own.row.state == "deleted" or own.row.upstream_etag is None:
         return

@@ -166,7 +166,7 @@ async def _attempt(pusher: Pusher, errand: Errand) -> bool:
 
 
 async def _set_aside(pusher: Pusher, errand: Errand, error: Exception) -> None:
-    """An error nobody foresaw: this errand waits, soon for a person, and the others go on.
+    """Let what failed unforeseen wait, soon for a person; the others go on.
 
     Whether it was sent is not known, so it is looked up before it is repeated.
     """
