@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from gateway.api.accounts import connection
 from gateway.api.app import build_api
 from gateway.api.http.state import STATE
 from gateway.core.errors import PassingConflict, StoreBusy
+from gateway.services.accounts import views
 from gateway.store.access import idempotency, keys, principals
 from gateway.store.booking_tables import idempotency as table
 from gateway.store.engine import Database
@@ -172,7 +172,7 @@ async def test_the_owner_of_a_running_request_keeps_it_however_long_it_takes(
     slow_read, renew = both.client.app[STATE].threads.read, idempotency.renew
 
     async def wait(function: Any, *arguments: Any, **options: Any) -> Any:
-        if function is connection._live_connection and not started.is_set():
+        if function is views.connected_account and not started.is_set():
             started.set()
             await let_go.wait()
         return await slow_read(function, *arguments, **options)
