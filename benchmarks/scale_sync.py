@@ -47,7 +47,7 @@ class _Waiting(Worker):
             await asyncio.sleep(LATENCY_S)
             due = self.context.clock() + outcome.poll_delay(self.context, connection)
             end = IdleEnd(connection, due)
-            lease.released = await self.context.endings.note(end, now=self.context.now())
+            lease.released = await self.context.idle_runs.note(end, now=self.context.now())
             self.polls += 1
 
 

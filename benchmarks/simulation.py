@@ -17,7 +17,7 @@ from gateway.store.accounts.runs import IdleEnd, OpenedAccount
 from gateway.store.engine import Session
 from gateway.sync import outcome
 from gateway.sync.context import SyncContext
-from gateway.sync.endings import IdleEndings
+from gateway.sync.idle_runs import IdleRuns
 from gateway.sync.lease import claimed
 from gateway.sync.scheduler import TICK_S, Worker
 
@@ -75,8 +75,8 @@ class SimulatedWorker(Worker):
 
     def __post_init__(self) -> None:
         super().__init__(self.context)
-        endings = IdleEndings(self.context.store, self.context.owner, gather_s=0)
-        self.context.endings = endings
+        runs = IdleRuns(self.context.store, self.context.owner, gather_s=0)
+        self.context.idle_runs = runs
 
     async def run_for(self, seconds: float) -> None:
         """Tick every second of the virtual clock."""
@@ -101,7 +101,7 @@ class SimulatedWorker(Worker):
             await self.clock.sleep(self.random.uniform(*POLL_S))
             due = self.context.clock() + outcome.poll_delay(self.context, connection)
             ending = IdleEnd(connection, due)
-            lease.released = await self.context.endings.note(ending, now=self.context.now())
+            lease.released = await self.context.idle_runs.note(ending, now=self.context.now())
             self.polls.append(Poll(connection.id, began, self.clock.now))
 
 

@@ -1,6 +1,6 @@
 """Loops over many that one bad item cannot stop: it is told, it backs off, the others go on (R45).
 
-Every loop over rows that people or servers fill goes through here: accounts, people, errands,
+Every loop over rows that people or servers fill goes through here: accounts, people, messages,
 members of a calendar. What fails is remembered in memory only. What must survive a restart (the
 back-off of an account, a parked push) is written by whoever runs the item.
 """

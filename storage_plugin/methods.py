@@ -18,7 +18,7 @@ from storage_plugin.http.conditions import matches_weakly
 from storage_plugin.http.errors import Answer, DavError
 from storage_plugin.http.handlers import Address, not_yours, nothing_here
 from storage_plugin.objects import writing
-from storage_plugin.reports import freebusy, reach, scheduling
+from storage_plugin.reports import beyond_window, freebusy, scheduling
 from storage_plugin.reports import report as reports
 from storage_plugin.reports.export import export
 from storage_plugin.requests import Request
@@ -60,7 +60,7 @@ def get(request: Request) -> Answer:
     query = parse_qs(request.header("QUERY_STRING"), keep_blank_values=True)
     if "freebusy" in query.get("view", ()):
         window = _view_window(query, request.now())
-        reach.wait_for(request.gateway, [request.user], window, now=request.now())
+        beyond_window.wait_for(request.gateway, [request.user], window, now=request.now())
         return freebusy.answer_window(request, window)
     found = request.find()
     if found is None:
@@ -137,7 +137,7 @@ def post(request: Request) -> Answer:
     question = scheduling.read_question(request.body())
     if is_beyond(question.window, request.now()):
         people = scheduling.people_of(request, question)
-        reach.wait_for(request.gateway, people, question.window, now=request.now())
+        beyond_window.wait_for(request.gateway, people, question.window, now=request.now())
     return scheduling.answer_question(request, question)
 
 
@@ -155,9 +155,9 @@ def report(request: Request) -> Answer:
     if not request.user or address.principal not in ("", request.user):
         return not_yours(request.user, address.principal)
     root = request.xml()
-    asked = reach.window_of_report(root) if root is not None and address.principal else None
+    asked = beyond_window.window_of_report(root) if root is not None and address.principal else None
     if asked is not None:
-        reach.wait_for(request.gateway, [request.user], asked, now=request.now())
+        beyond_window.wait_for(request.gateway, [request.user], asked, now=request.now())
     if root is not None and root.tag == freebusy.QUERY:
         return freebusy.answer_query(request, root)
     return reports.answer(request, root)

@@ -51,14 +51,14 @@ def serve_processes(
 ) -> None:
     """Serve with ``count`` processes until interrupted; ``ready`` gets the URL once all run."""
     with listen(settings.caldav_bind) as listener:
-        crew = _Crew(settings, listener, count)
+        group = _ProcessGroup(settings, listener, count)
         try:
-            crew.start()
+            group.start()
             if ready is not None:
                 ready(url_of(listener))
-            crew.watch()
+            group.watch()
         finally:
-            crew.stop()
+            group.stop()
 
 
 class _Child:
@@ -113,7 +113,7 @@ class _Child:
         self.process.stdout.close()
 
 
-class _Crew:
+class _ProcessGroup:
     """The processes of one server."""
 
     def __init__(self, settings: Settings, listener: socket.socket, count: int) -> None:

@@ -14,7 +14,16 @@ from pathlib import Path
 from statistics import median
 
 PACKAGES = ("gateway", "storage_plugin")
-WORDS = ("Answer", "Budget", "Component", "Listed", "OnTentative", "OnUnknown", "Ready", "Scope")
+WORDS = (
+    "Answer",
+    "WorkBudget",
+    "Component",
+    "Listed",
+    "OnTentative",
+    "OnUnknown",
+    "PreparedMember",
+    "Scope",
+)
 """Words that once had several meanings; each is to be defined once at most."""
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef

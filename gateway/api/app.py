@@ -10,18 +10,18 @@ from aiohttp import web
 
 from gateway.api.description.openapi import build_document, dump_document
 from gateway.api.description.pages import PAGES, Pages
-from gateway.api.http.frame import MAX_BODY
+from gateway.api.http.middleware import MAX_BODY
 from gateway.api.http.routing import mount, mount_rest
 from gateway.api.http.state import STATE, ApiState
 from gateway.api.operations.sweeps import run_sweeps
 from gateway.api.process.activity import Activity
+from gateway.api.process.beyond_window import BeyondWindow
 from gateway.api.process.guesses import Guesses
 from gateway.api.process.limits import Limits, share
+from gateway.api.process.once_per_turn import OncePerTurn
 from gateway.api.process.ports import SyncService
-from gateway.api.process.reach import Reach
 from gateway.api.process.readiness import Readiness
 from gateway.api.process.timelines import TimelineCache
-from gateway.api.process.turns import OncePerTurn
 from gateway.api.routes.table import ROUTES
 from gateway.isolation import kept_alive
 from gateway.services.availability import policy_of
@@ -67,7 +67,7 @@ def build_api(
         Activity(settings, threads, clock),
         Limits(settings.requests_per_minute),
         Limits(settings.public_requests_per_minute),
-        Reach(sync, threads),
+        BeyondWindow(sync, threads),
         Guesses(FailureCounter(database, clock), frozenset(settings.trusted_proxies)),
         Readiness(lambda: find_schema_problem(database)),
     )
@@ -101,7 +101,7 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
     yield
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, state.reach.close(), return_exceptions=True)
+    await asyncio.gather(*tasks, state.beyond_window.close(), return_exceptions=True)
     await asyncio.to_thread(state.guesses.close)
     state.signals.close()
     state.threads.close()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from gateway.api.app import build_api
-from gateway.api.http.door import ApiRunner
+from gateway.api.http.listener import ApiRunner
 from gateway.cli.tuning import tune_interpreter
 from gateway.core.errors import CannotListen, GatewayError
 from gateway.isolation import keep_going

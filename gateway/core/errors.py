@@ -14,7 +14,7 @@ and the CalDAV face translate, each in one place.
     │   ├── NotAuthenticated          unknown caller
     │   ├── NotFound                  no such thing for this caller
     │   │   └── ReferenceNotFound     the body names it (pointer says where)
-    │   └── Conflict                  collides with what is already there
+    │   └── StateConflict             collides with what is already there
     │       ├── SlotTaken             the time is busy or held
     │       └── UidTaken              another object of the calendar has this UID
     ├── UpstreamError                 iCloud did not do what was asked
@@ -101,13 +101,13 @@ class ReferenceNotFound(NotFound):
         self.pointer = pointer
 
 
-class Conflict(Refused):
+class StateConflict(Refused):
     """The request collides with what is already there."""
 
     default_code = "conflict"
 
 
-class PassingConflict(Conflict):
+class PassingConflict(StateConflict):
     """A collision that passes by itself: the same request may do better later (R29).
 
     ``retry_after_s`` is how many seconds that takes at most, None when nobody knows.
@@ -122,7 +122,7 @@ class PassingConflict(Conflict):
         self.retry_after_s = retry_after_s
 
 
-class ExternalIdTaken(Conflict):
+class ExternalIdTaken(StateConflict):
     """An appointment of this subaccount has that ``external_id`` already (R35)."""
 
     default_code = "external-id-taken"
@@ -132,7 +132,7 @@ class ExternalIdTaken(Conflict):
         self.appointment_id = appointment_id
 
 
-class UidTaken(Conflict):
+class UidTaken(StateConflict):
     """A calendar holds a UID once (RFC 4791 5.3.2.1); the member that has it is named."""
 
     default_code = "no-uid-conflict"
@@ -155,7 +155,7 @@ class TooManyRequests(Refused):
         self.retry_after_s = retry_after_s
 
 
-class SlotTaken(Conflict):
+class SlotTaken(StateConflict):
     """The time is busy or held (R27); ``next_free`` are the next gaps that are long enough.
 
     Pairs of UTC epoch seconds, soonest first.

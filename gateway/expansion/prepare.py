@@ -47,7 +47,7 @@ class MirrorRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class PreparedMember:
     """An object ready to be stored. ``raw`` is set when it could not be understood."""
 
     upstream_name: str
@@ -71,7 +71,7 @@ def local_name(upstream_name: str) -> str:
 
 def prepare_mirrored(
     raw: RawObject, rules: MirrorRules, *, cpu_budget_s: float = FULL_BUDGET_S
-) -> Ready:
+) -> PreparedMember:
     """Prepare one mirrored object; what cannot be understood is kept, its span is unknown.
 
     Past ``cpu_budget_s`` seconds of CPU the rest of its span is unknown too. An object that breaks
@@ -85,14 +85,14 @@ def prepare_mirrored(
         return not_servable(raw, unknown, detail)
 
 
-def _prepare(raw: RawObject, rules: MirrorRules, cpu_budget_s: float) -> Ready:
+def _prepare(raw: RawObject, rules: MirrorRules, cpu_budget_s: float) -> PreparedMember:
     expansion = expand(raw.body, rules.window, rules.busy, cpu_budget_s=cpu_budget_s)
     try:
         parsed = parse_calendar_object(raw.body)
     except InvalidCalendarData as error:
         return not_servable(raw, expansion, error.detail)
     served = serve_mirrored(raw.body, rules.busy.owner_addresses, detail=rules.detail)
-    return Ready(
+    return PreparedMember(
         upstream_name=raw.name,
         upstream_etag=raw.etag,
         name=local_name(raw.name),
@@ -105,7 +105,7 @@ def _prepare(raw: RawObject, rules: MirrorRules, cpu_budget_s: float) -> Ready:
     )
 
 
-def not_servable(raw: RawObject, expansion: Expansion, detail: str) -> Ready:
+def not_servable(raw: RawObject, expansion: Expansion, detail: str) -> PreparedMember:
     """Keep what no CalDAV client could be given (RFC 4791 4.1); times the engine read count.
 
     A resource with two UIDs or none is such a case: its events are busy where they are, and one
@@ -113,7 +113,7 @@ def not_servable(raw: RawObject, expansion: Expansion, detail: str) -> Ready:
     """
     if not expansion.problems:
         expansion = replace(expansion, problems=(Problem("not-servable", detail, None, None),))
-    return Ready(
+    return PreparedMember(
         upstream_name=raw.name,
         upstream_etag=raw.etag,
         name=local_name(raw.name),

@@ -20,8 +20,8 @@ from gateway.expansion.prepare import (
     FAILED,
     TOO_BIG,
     MirrorRules,
+    PreparedMember,
     RawObject,
-    Ready,
     expand_one,
     not_servable,
     prepare_mirrored,
@@ -56,7 +56,7 @@ class Expander:
         self._turn = asyncio.Lock()
         self._exchanges: set[asyncio.Task[Any]] = set()
 
-    async def prepare(self, raws: Sequence[RawObject], rules: MirrorRules) -> list[Ready]:
+    async def prepare(self, raws: Sequence[RawObject], rules: MirrorRules) -> list[PreparedMember]:
         """Prepare a batch, inline when it is small.
 
         An object that kills the worker (memory, a crash in a library) is marked unknown; the
@@ -65,7 +65,7 @@ class Expander:
         if len(raws) > INLINE_LIMIT or sum(len(raw.body) for raw in raws) > INLINE_BYTES:
             return await self._apart(raws, rules)
         started = time.monotonic()
-        done: dict[str, Ready] = {}
+        done: dict[str, PreparedMember] = {}
         for raw in raws:
             if time.monotonic() - started > INLINE_S:
                 break
@@ -76,16 +76,16 @@ class Expander:
         done.update((ready.upstream_name, ready) for ready in await self._apart(heavy, rules))
         return [done[raw.name] for raw in raws]
 
-    async def _apart(self, raws: Sequence[RawObject], rules: MirrorRules) -> list[Ready]:
+    async def _apart(self, raws: Sequence[RawObject], rules: MirrorRules) -> list[PreparedMember]:
         return [ready for part in _turns(raws) for ready in await self._in_turn(part, rules)]
 
-    async def _in_turn(self, raws: Sequence[RawObject], rules: MirrorRules) -> list[Ready]:
+    async def _in_turn(self, raws: Sequence[RawObject], rules: MirrorRules) -> list[PreparedMember]:
         try:
             return await self._ask(prepare_mirrored, raws, rules)
         except WorkerDied:
             return [await self._alone(raw, rules) for raw in raws]
 
-    async def _alone(self, raw: RawObject, rules: MirrorRules) -> Ready:
+    async def _alone(self, raw: RawObject, rules: MirrorRules) -> PreparedMember:
         try:
             return (await self._ask(prepare_mirrored, [raw], rules))[0]
         except WorkerDied:

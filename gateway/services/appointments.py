@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from gateway.core.appointments.body import change_event, write_event
 from gateway.core.availability.sources import oldest_age
-from gateway.core.errors import Conflict, NotFound
+from gateway.core.errors import NotFound, StateConflict
 from gateway.core.intervals import Interval
 from gateway.services import objects
 from gateway.services.availability import check_span_free, oldest_source_age
@@ -81,7 +81,7 @@ def book(session: Session, scope: Scope, request: BookingRequest, *, now: int) -
     """Make an appointment, consuming the hold it names (R27, R30).
 
     Raises :class:`SlotTaken`, :class:`ExternalIdTaken` (asked first: the time may be taken by
-    that very appointment), and :class:`Conflict` ``hold-expired`` or ``availability-unknown``.
+    that very appointment), and :class:`StateConflict` ``hold-expired`` or ``availability-unknown``.
     """
     principal_id, external_id = request.principal_id, request.external_id
     place = _new_place(principal_id)
@@ -159,7 +159,7 @@ def cancel(session: Session, scope: Scope, appointment_id: str, *, now: int) -> 
 def push(session: Session, scope: Scope, appointment_id: str, *, now: int) -> Appointment:
     """Send an appointment upstream that was made while nothing was linked (R7).
 
-    One that has its place upstream already is left alone. Raises :class:`Conflict`
+    One that has its place upstream already is left alone. Raises :class:`StateConflict`
     ``nothing-linked``.
     """
     row, loaded = _living(session, scope, appointment_id, now=now)
@@ -167,7 +167,7 @@ def push(session: Session, scope: Scope, appointment_id: str, *, now: int) -> Ap
     if stored is None or find_ledger_by_object(session, stored.id) is not None:
         return row
     if not push_new(session, stored, loaded.push_target, now=now):
-        raise Conflict("No calendar is linked, so there is nowhere to.", code="nothing-linked")
+        raise StateConflict("No calendar is linked, so there is nowhere to.", code="nothing-linked")
     return row
 
 
@@ -200,11 +200,11 @@ def _locked(session: Session, scope: Scope, principal_id: str, name: str, *, now
 def _consume_hold(session: Session, request: BookingRequest, *, now: int) -> None:
     held = bookings.take_hold(session, request.principal_id, request.hold_id or "", now=now)
     if held is None:
-        raise Conflict(
+        raise StateConflict(
             "The hold has expired, was used already, or is somebody else's.", code="hold-expired"
         )
     if request.span[0] < held.start or request.span[1] > held.end:
-        raise Conflict("The appointment does not lie within the hold.", code="hold-mismatch")
+        raise StateConflict("The appointment does not lie within the hold.", code="hold-mismatch")
 
 
 def _write_new(
@@ -248,7 +248,7 @@ def _living(
 ) -> tuple[Appointment, Loaded]:
     row, loaded = _loaded_row(session, scope, appointment_id, now=now)
     if loaded is None or loaded.member is None or row.status == "cancelled":
-        raise Conflict("This appointment is cancelled.", code="appointment-cancelled")
+        raise StateConflict("This appointment is cancelled.", code="appointment-cancelled")
     return row, loaded
 
 

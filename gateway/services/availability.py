@@ -170,8 +170,8 @@ def free_busy(
 ) -> FreeBusy:
     """Merge what blocks the principal in ``window`` over all sources, with the truth about each.
 
-    Raises :class:`Conflict` ``availability-unknown`` when unknown time is to fail and the answer
-    is not complete.
+    Raises :class:`StateConflict` ``availability-unknown`` when unknown time is to fail and the
+    answer is not complete.
     """
     return load(session, principal.id, window, now=now).answer(window, policy, now=now)
 
@@ -196,7 +196,7 @@ def check_span_free(
     without_object: str | None = None,
     extent: Extent | None = None,
 ) -> Timeline | None:
-    """Raise :class:`SlotTaken` when a span touches busy or held time, and :class:`Conflict`
+    """Raise :class:`SlotTaken` when a span touches busy or held time, and :class:`StateConflict`
     ``availability-unknown`` when it touches time of which a source says nothing (R25, R27).
 
     Call it inside the unit that writes, after :func:`lock_principal`. ``spans`` are merged; without

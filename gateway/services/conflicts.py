@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from gateway.core.appointments.body import change_event
-from gateway.core.errors import Conflict
+from gateway.core.errors import StateConflict
 from gateway.core.ical.lines import unescape_text, unfold
 from gateway.core.ical.reader import read_calendar
 from gateway.core.recurrence.expand import BusyRules, default_window, expand
@@ -22,7 +22,7 @@ _TEXTS = ("SUMMARY", "DESCRIPTION", "LOCATION")
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class ConflictSide:
     """One side of a conflict: first instance in UTC epoch seconds (None: none known), texts.
 
     ``texts`` are title, description and place; they are for whoever may read events.
@@ -34,7 +34,7 @@ class Version:
     texts: tuple[str, str, str]
 
 
-def read_version(body: bytes, principal: Principal, *, now: int) -> Version:
+def read_version(body: bytes, principal: Principal, *, now: int) -> ConflictSide:
     """Read one side; what cannot be understood has no times."""
     rules = BusyRules(ZoneInfo(principal.time_zone), always_busy=True)
     expansion = expand(body, default_window(now), rules)
@@ -43,7 +43,7 @@ def read_version(body: bytes, principal: Principal, *, now: int) -> Version:
     events = [part for part in calendar.components if part.name == "VEVENT"]
     master = next((part for part in events if part.first("RECURRENCE-ID") is None), None)
     texts = [unescape_text(master.text(name)) if master else "" for name in _TEXTS]
-    return Version(
+    return ConflictSide(
         start=first.start if first else expansion.first_start,
         end=first.end if first else expansion.last_end,
         recurring=expansion.recurring,
@@ -60,8 +60,8 @@ class ConflictView:
 
     record: ConflictRecord
     appointment_id: str | None
-    stands: Version | None
-    dropped: Version
+    stands: ConflictSide | None
+    dropped: ConflictSide
 
 
 def list_conflicts(
@@ -71,7 +71,7 @@ def list_conflicts(
     with_resolved: bool,
     after: tuple[int, str] | None,
     limit: int,
-) -> list[conflicts.Listed]:
+) -> list[conflicts.ShownConflict]:
     """List what a person should look at, oldest first, with the ids of the appointments.
 
     Raises :class:`NotFound` when the scope names a person who is not there.
@@ -109,13 +109,13 @@ def resolve(
     *,
     allow_overlap: bool = False,
     now: int,
-) -> conflicts.Listed:
+) -> conflicts.ShownConflict:
     """Say that a person has looked; ``restored`` makes the dropped version the appointment's again.
 
     That is an edit like any other: it may be refused for an overlap, and goes to iCloud. Only a
     change made here can come back, and only while its appointment stands. Doing it twice is no
     error. The person is locked. Raises :class:`NotFound` for a conflict that is not in scope,
-    :class:`Conflict` ``conflict-resolved`` when it was resolved the other way, and
+    :class:`StateConflict` ``conflict-resolved`` when it was resolved the other way, and
     ``conflict-not-restorable``.
     """
     known, _ = conflicts.conflict_in(session, scope, conflict_id)
@@ -126,7 +126,7 @@ def resolve(
             _restore(session, record, allow_overlap=allow_overlap, now=now)
         conflicts.resolve_conflict(session, record.id, resolution=resolution, now=now)
     elif record.resolution != resolution:
-        raise Conflict("This conflict was resolved already.", code="conflict-resolved")
+        raise StateConflict("This conflict was resolved already.", code="conflict-resolved")
     return conflicts.conflict_in(session, scope, conflict_id)
 
 
@@ -136,7 +136,7 @@ def _restore(session: Session, record: ConflictRecord, *, allow_overlap: bool, n
         load_member_by_id(session, record.principal_id, object_id, now=now) if object_id else None
     )
     if loaded is None or loaded.member is None:
-        raise Conflict(
+        raise StateConflict(
             "Only a change made here can be restored, and only while its appointment stands; "
             "change the appointment, or make a new one.",
             code="conflict-not-restorable",

@@ -1,21 +1,21 @@
-"""Which appointments may go to iCloud: the ledger row, and the errand beside it (R13, R16).
+"""Which appointments may go to iCloud: the ledger row, and the message beside it (R13, R16).
 
 Called in the unit that writes the appointment. Nothing here talks to iCloud: the worker reads the
-outbox and builds the body when the errand runs.
+outbox and builds the body when the message runs.
 """
 
 from uuid import uuid4
 
-from gateway.core.errors import Conflict
+from gateway.core.errors import StateConflict
 from gateway.store.booking.bookings import PushTarget
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects.objects import StoredObject
 from gateway.store.outbox.outbox import (
     Action,
-    Errand,
     LedgerRow,
+    OutboxMessage,
     create_ledger_row,
-    drop_errands,
+    drop_messages,
     enqueue,
     find_ledger_by_object,
     find_tried_ledger,
@@ -25,7 +25,7 @@ from gateway.store.outbox.outbox import (
     unpark,
     update_ledger,
 )
-from gateway.store.outbox.overview import Scope, drop_errand, errand_in
+from gateway.store.outbox.overview import Scope, drop_message, message_in
 
 
 def push_new(
@@ -74,7 +74,7 @@ def withdraw_appointment(
         if ledger.state != "deleted":
             _send(session, ledger, target, "delete", now=now)
     else:
-        drop_errands(session, ledger.id)
+        drop_messages(session, ledger.id)
         update_ledger(session, ledger.id, now=now, object_id=None, state="deleted")
 
 
@@ -107,7 +107,7 @@ def _send(
     now: int,
     is_first: bool = False,
 ) -> None:
-    """Write the errand; only the account the object lives in may run it (R3)."""
+    """Write the message; only the account the object lives in may run it (R3)."""
     same = target is not None and target.account_index == ledger.account_index
     connection_id = target.connection_id if target is not None and same else None
     enqueue(
@@ -131,28 +131,28 @@ def _send(
 
 
 def retry_push(
-    session: Session, scope: Scope, errand_id: int, *, now: int
-) -> tuple[Errand, LedgerRow]:
+    session: Session, scope: Scope, message_id: int, *, now: int
+) -> tuple[OutboxMessage, LedgerRow]:
     """Try a parked push again now; raises :class:`NotFound` when none in scope waits."""
-    errand, ledger = _locked(session, scope, errand_id)
-    unpark(session, errand.id, now=now)
+    message, ledger = _locked(session, scope, message_id)
+    unpark(session, message.id, now=now)
     update_ledger(session, ledger.id, now=now, state="pending", reason=None)
-    return errand_in(session, scope, errand_id)
+    return message_in(session, scope, message_id)
 
 
-def drop_push(session: Session, scope: Scope, errand_id: int, *, now: int) -> None:
+def drop_push(session: Session, scope: Scope, message_id: int, *, now: int) -> None:
     """Give a parked push up, so that iCloud stays as it is.
 
-    Raises :class:`NotFound`, and :class:`Conflict` ``push-not-parked``.
+    Raises :class:`NotFound`, and :class:`StateConflict` ``push-not-parked``.
     """
-    errand, ledger = _locked(session, scope, errand_id)
-    if errand.state != "parked":
-        raise Conflict("Only a parked push can be dropped.", code="push-not-parked")
-    drop_errand(session, errand.id)
+    message, ledger = _locked(session, scope, message_id)
+    if message.state != "parked":
+        raise StateConflict("Only a parked push can be dropped.", code="push-not-parked")
+    drop_message(session, message.id)
     update_ledger(session, ledger.id, now=now, state="parked", reason="dropped")
 
 
-def _locked(session: Session, scope: Scope, errand_id: int) -> tuple[Errand, LedgerRow]:
-    _, ledger = errand_in(session, scope, errand_id)
+def _locked(session: Session, scope: Scope, message_id: int) -> tuple[OutboxMessage, LedgerRow]:
+    _, ledger = message_in(session, scope, message_id)
     lock_principal(session, ledger.principal_id)
-    return errand_in(session, scope, errand_id)
+    return message_in(session, scope, message_id)

@@ -72,7 +72,7 @@ def find_common_slots(
     """Return when ``at_least`` that many of the people are free together, None being all.
 
     With ``personal_hours`` each person's own working hours stand in for those of the rules, whose
-    overrides still replace their dates; who has none offers nothing. Raises :class:`Conflict`
+    overrides still replace their dates; who has none offers nothing. Raises :class:`StateConflict`
     ``availability-unknown`` when ``on_unknown`` is ``fail`` and part of somebody's time is unknown.
     Where too few people are left there are no slots.
     """
@@ -124,7 +124,7 @@ def taken_time(
 ) -> tuple[list[Interval], bool]:
     """Return what is taken in ``window`` under the policy, and whether all of it is known.
 
-    Raises :class:`Conflict` ``availability-unknown`` when unknown time is to fail.
+    Raises :class:`StateConflict` ``availability-unknown`` when unknown time is to fail.
     """
     timeline, now = question.timelines.get(person.id), question.now
     if timeline is None or now >= timeline.valid_until or not timeline.covers(window):

@@ -413,7 +413,7 @@ outbox = Table(
     Column("in_doubt", Boolean, nullable=False, default=False),  # sent, answer never seen
     Column("created_at", BigInteger, nullable=False),
     Index(None, "state", "due_at"),
-    # Errands are named by their number: it must never come again.
+    # Messages are named by their number: it must never come again.
     sqlite_autoincrement=True,
 )
 

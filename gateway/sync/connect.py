@@ -84,8 +84,8 @@ async def connect(
 ) -> Connection:
     """Check an account live, then store it with its list of calendars (R1, R2).
 
-    Raises what :func:`check_credential` raises, and :class:`Conflict` only after the live check
-    passed: whoever cannot sign in learns nothing about who is connected.
+    Raises what :func:`check_credential` raises, and :class:`StateConflict` only after the live
+    check passed: whoever cannot sign in learns nothing about who is connected.
     """
     credential = app_specific(email, app_password)
     budget = RequestBudget(context.settings, context.clock)
@@ -125,7 +125,7 @@ async def replace_credential(
     """Check a new password live and put it in place of the old one; all else stays (R3).
 
     Raises what :func:`check_credential` raises, :class:`NotFound` after a disconnect,
-    :class:`Conflict` ``different-account`` when it opens another account, and
+    :class:`StateConflict` ``different-account`` when it opens another account, and
     :class:`SecretUnreadable` when no ``email`` was given and the stored one cannot be decrypted.
     """
     old = await context.store.read(connecting.stored_email, context.keyring, connection_id, email)

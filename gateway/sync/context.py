@@ -17,7 +17,7 @@ from gateway.settings import Settings
 from gateway.store.accounts import leases
 from gateway.store.accounts.accounts import Credential, Keyring
 from gateway.store.threads import StoreThreads
-from gateway.sync.endings import IdleEndings
+from gateway.sync.idle_runs import IdleRuns
 from gateway.sync.refusals import Refusals
 from gateway.upstream.budget import RequestBudget
 from gateway.upstream.client import UpstreamClient
@@ -35,8 +35,8 @@ class SyncContext:
     """Settings, store, key, clock and the connections to iCloud of one process.
 
     ``clock`` gives UTC epoch seconds; ``owner`` is the name under which accounts are leased.
-    ``calendars``, ``erasures``, ``errands``, ``members``, ``people`` and ``renewals`` remember what
-    failed unforeseen. ``renewed`` tells how far a person's objects were expanded anew (``renew``).
+    ``calendars``, ``erasures``, ``messages``, ``members``, ``people`` and ``renewals`` remember
+    what failed unforeseen. ``renewed`` tells how far a person's objects were expanded anew.
     Close it with :meth:`close`.
     """
 
@@ -48,11 +48,11 @@ class SyncContext:
     random: Random = field(default_factory=Random)
     wire: Wire = field(init=False)
     expander: Expander = field(init=False)
-    endings: IdleEndings = field(init=False)
+    idle_runs: IdleRuns = field(init=False)
     refusals: Refusals = field(init=False, default_factory=Refusals)
     calendars: Isolation = field(init=False)
     erasures: Isolation = field(init=False)
-    errands: Isolation = field(init=False)
+    messages: Isolation = field(init=False)
     members: Isolation = field(init=False)
     people: Isolation = field(init=False)
     renewals: Isolation = field(init=False)
@@ -64,10 +64,10 @@ class SyncContext:
     def __post_init__(self) -> None:
         self.wire = fenced_wire(self.settings)
         self.expander = Expander()
-        self.endings = IdleEndings(self.store, self.owner)
+        self.idle_runs = IdleRuns(self.store, self.owner)
         self.calendars = Isolation("calendars", clock=self.clock)
         self.erasures = Isolation("erasures", clock=self.clock)
-        self.errands = Isolation("errands", clock=self.clock)
+        self.messages = Isolation("messages", clock=self.clock)
         self.members = Isolation("members", clock=self.clock)
         self.people = Isolation("people", clock=self.clock)
         self.renewals = Isolation("renewals", clock=self.clock)

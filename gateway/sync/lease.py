@@ -85,7 +85,7 @@ async def leased(
     Who waits is known to the holder, whose pushes end as soon as one is done. With ``makes_way``
     the account is left to those who wait to read it: for pushes.
 
-    Raises :class:`Conflict` ``sync-running`` when it stays leased elsewhere, and
+    Raises :class:`StateConflict` ``sync-running`` when it stays leased elsewhere, and
     :class:`NotFound` for an unknown connection.
     """
     async with context.lock(connection_id):

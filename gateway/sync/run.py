@@ -40,7 +40,7 @@ from gateway.sync.pull.calendar import (
     pull_calendar,
 )
 from gateway.sync.pull.verify import judge_calendars
-from gateway.sync.push.outgoing import Pusher, push_errands
+from gateway.sync.push.outgoing import Pusher, push_messages
 from gateway.sync.report import CalendarReport, Progress, SyncReport
 from gateway.upstream.discovery import (
     ask_home,
@@ -81,7 +81,7 @@ async def sync_account(
     """Sync one account now, whatever its due time; waits while another run has it.
 
     What iCloud does is told in the report, never raised. Raises :class:`NotFound` for an unknown
-    connection and :class:`Conflict` ``sync-running`` when the account stays leased elsewhere.
+    connection and :class:`StateConflict` ``sync-running`` when the account stays leased elsewhere.
     """
     while True:
         async with leased(context, connection_id) as lease:
@@ -153,7 +153,7 @@ async def _run(
     zone = ZoneInfo(opened.time_zone)
     run = Run(context, connection, client, zone, progress, catch_up=mode.read_only)
     try:
-        if opened.has_errand and connection.state == "ok" and not mode.read_only:
+        if opened.has_message and connection.state == "ok" and not mode.read_only:
             await _push_first(run, report, mode.push_within_s)
         if not mode.push_only and not report.left:
             lease.released = await _pull(run, opened, report, only_if_due=mode.only_if_due)
@@ -179,18 +179,18 @@ async def _push_first(run: Run, report: SyncReport, within_s: float | None) -> N
     except (*EVERYBODYS, UpstreamError):
         raise
     except Exception as error:
-        run.context.errands.failed(run.connection.id, error)
+        run.context.messages.failed(run.connection.id, error)
         report.push_crashed = True
 
 
 async def _push(run: Run, report: SyncReport, within_s: float | None) -> None:
     context, connection = run.context, run.connection
-    errands = await context.store.read(outbox.due_errands, connection.id, now=context.clock())
+    messages = await context.store.read(outbox.due_messages, connection.id, now=context.clock())
     until = None if within_s is None else asyncio.get_running_loop().time() + within_s
     pusher = Pusher(context, connection, run.client, run.zone, until=until)
     run.client.is_pushing = True
     try:
-        report.pushed = await push_errands(pusher, errands)
+        report.pushed = await push_messages(pusher, messages)
     finally:
         run.client.is_pushing = False
     report.left = pusher.left
@@ -212,7 +212,7 @@ async def _pull(run: Run, opened: OpenedAccount, report: SyncReport, *, only_if_
         ending["reconciled_at"] = context.now()
     elif isinstance(due_at, float) and not _crashes(report) and _is_idle(run, opened, answer):
         idle = IdleEnd(connection, due_at, context.budget(connection.id).dump())
-        if await context.endings.note(idle, now=asked_at):
+        if await context.idle_runs.note(idle, now=asked_at):
             return True
     listed = read_listing(answer, run.connection.home_path or "/")
     ending["listing_digest"] = answer.digest

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from gateway.core.errors import Conflict, GatewayError
+from gateway.core.errors import GatewayError, StateConflict
 from gateway.isolation import Isolation, keep_going
 from gateway.observe import logger
 from gateway.store.accounts import leases, runs
@@ -126,7 +126,7 @@ class Worker:
         now = self.context.clock()
         started = 0
         store = self.context.store
-        sending = partial(store.read, outbox.connections_with_errands, now=now)
+        sending = partial(store.read, outbox.connections_with_messages, now=now)
         for connection_id in await self._half("pushes", sending) or ():
             if connection_id not in self._tasks and started < free:
                 self._start(connection_id, partial(self._push, connection_id))
@@ -201,7 +201,7 @@ class Worker:
 
         The rest goes up by itself. Nothing is sent while another process has the account: it does.
         """
-        with suppress(Conflict):
+        with suppress(StateConflict):
             async with leased(
                 self.context, connection_id, wait_s=within_s, makes_way=True
             ) as lease:
@@ -260,7 +260,7 @@ class Worker:
 
     async def _push(self, connection_id: str) -> None:
         """Send what is due; when another process has the account, it sends too."""
-        with suppress(Conflict):
+        with suppress(StateConflict):
             async with leased(self.context, connection_id, wait_s=0, makes_way=True) as lease:
                 await run_account(self.context, connection_id, lease, mode=PUSHING)
 

@@ -39,7 +39,7 @@ _WRITES = frozenset(f"{DAV}{name}" for name in ("all", "write", "write-content",
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedCalendar:
     """One collection of a home as iCloud lists it; ``path`` is decoded and ends with a slash.
 
     ``kind`` is ``calendar``, ``subscribed``, ``reminders`` or ``scheduling``; ``refusal`` says why
@@ -69,7 +69,7 @@ class Discovered:
     home_path: str
     account_number: str = field(repr=False)
     addresses: tuple[str, ...] = field(repr=False)
-    calendars: tuple[Listed, ...]
+    calendars: tuple[ListedCalendar, ...]
 
 
 async def discover(client: UpstreamClient, *, email: str) -> Discovered:
@@ -177,19 +177,19 @@ async def ask_home(
         return await client.ask_properties(home_path, _LISTING, 1)
 
 
-def read_listing(answer: Response, home_path: str) -> tuple[Listed, ...]:
+def read_listing(answer: Response, home_path: str) -> tuple[ListedCalendar, ...]:
     """Read the answer of :func:`ask_home`."""
     return parse_listing(read_multistatus(answer), home_path)
 
 
-async def list_home(client: UpstreamClient, home_path: str) -> tuple[Listed, ...]:
+async def list_home(client: UpstreamClient, home_path: str) -> tuple[ListedCalendar, ...]:
     """List every collection of the home."""
     return read_listing(await ask_home(client, home_path), home_path)
 
 
-def parse_listing(answer: Multistatus, home_path: str) -> tuple[Listed, ...]:
+def parse_listing(answer: Multistatus, home_path: str) -> tuple[ListedCalendar, ...]:
     """Read a home listing; the home itself and plain folders are left out (R5)."""
-    found: dict[str, Listed] = {}
+    found: dict[str, ListedCalendar] = {}
     for entry in answer.entries:
         path = _with_slash(entry.path)
         if path != _with_slash(home_path):
@@ -199,12 +199,12 @@ def parse_listing(answer: Multistatus, home_path: str) -> tuple[Listed, ...]:
     return tuple(found.values())
 
 
-def _listed(entry: Entry, path: str) -> Listed | None:
+def _listed(entry: Entry, path: str) -> ListedCalendar | None:
     kind = _kind(entry, path)
     if kind is None:
         return None
     writable = kind == "calendar" and _is_writable(entry)
-    return Listed(
+    return ListedCalendar(
         path=path,
         name=entry.text(f"{DAV}displayname") or path.rstrip("/").rpartition("/")[2],
         kind=kind,

@@ -10,12 +10,12 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from gateway.core.errors import (
-    Conflict,
     GatewayError,
     InvalidCalendarData,
     NotAllowed,
     NotFound,
     SlotTaken,
+    StateConflict,
     StoreBusy,
     StoreFull,
     UidTaken,
@@ -125,7 +125,7 @@ def _translate(error: GatewayError) -> DavError:
             link = escape(quote(f"/{error.principal_id}/{error.calendar}/{error.name}"))
             holder = f"<C:no-uid-conflict><href>{link}</href></C:no-uid-conflict>"
             return DavError(HTTPStatus.CONFLICT, holder, text)
-        case Conflict():
+        case StateConflict():
             return DavError(HTTPStatus.CONFLICT, f"<G:{error.code}/>", text)
         case NotFound():
             return DavError(HTTPStatus.NOT_FOUND, "", text)

@@ -18,7 +18,7 @@ from gateway.store.objects.objects import StoredObject
 from storage_plugin.http.conditions import check_write, precondition_failed
 from storage_plugin.http.errors import Answer, DavError, need_privileges
 from storage_plugin.http.handlers import Address, not_yours, path_of
-from storage_plugin.reports import reach
+from storage_plugin.reports import beyond_window
 from storage_plugin.requests import Request
 from storage_plugin.resources.calendars import delete_local_calendar
 from storage_plugin.resources.etags import ctag_of, quoted
@@ -159,7 +159,7 @@ def _prepare(request: Request, write: Write, loaded: Loaded) -> Prepared:
     takes = objects.time_to_know(request.session(), write, prepared)
     if takes is None or not is_beyond(takes, request.now()):
         return prepared
-    reach.wait_for(request.gateway, [request.user], takes, now=request.now())
+    beyond_window.wait_for(request.gateway, [request.user], takes, now=request.now())
     loaded = objects.load_place(request.session(), write.place, now=request.now())
     return objects.prepare_write(write, loaded)
 

@@ -14,7 +14,7 @@ from gateway.core.ical.reader import RawCalendar, read_calendar
 from gateway.core.ical.values import Form, Length, moment_of, parse_duration
 from gateway.core.ical.zones import zone_of
 from gateway.core.intervals import DAY, Interval
-from gateway.core.recurrence.budget import Budget, BudgetExceededError
+from gateway.core.recurrence.budget import BudgetExceededError, WorkBudget
 from gateway.core.recurrence.expand import expand_components
 from gateway.core.recurrence.model import BusyRules
 from gateway.core.recurrence.recurrence_ids import place
@@ -135,7 +135,7 @@ def _touches(part: Component, instant: Instants, low: int, high: int) -> bool:
 
 def _reader(calendar: RawCalendar, zone: ZoneInfo) -> Instants:
     own = zone_of(zone)
-    zones = object_zones(calendar.zone_blocks, zone, _YEAR_2100, Budget(_ZONES_CPU_S))
+    zones = object_zones(calendar.zone_blocks, zone, _YEAR_2100, WorkBudget(_ZONES_CPU_S))
 
     def instant(part: Component, name: str) -> tuple[int, bool] | None:
         prop = part.first(name)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from gateway.api.app import build_api
-from gateway.api.http.door import ApiRunner
+from gateway.api.http.listener import ApiRunner
 from gateway.settings import load_settings
 from tests.api.conftest import Place
 

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from gateway.api.app import build_api
-from gateway.api.http.door import ApiRunner
+from gateway.api.http.listener import ApiRunner
 from gateway.store.booking.schedules import create_token
 from tests.api.conftest import NOW, Place
 

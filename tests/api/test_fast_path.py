@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from gateway.api.http.state import STATE
+from gateway.api.process.once_per_turn import OncePerTurn
 from gateway.api.process.timelines import TimelineCache
-from gateway.api.process.turns import OncePerTurn
 from gateway.api.wire.times import parse_instant
 from gateway.services.availability import USUAL_AFTER_S, free_busy
 from gateway.store.access import keys

@@ -26,7 +26,7 @@ from schemathesis import GenerationMode
 
 from gateway.api.app import build_api
 from gateway.api.description.openapi import build_document
-from gateway.api.http.door import ApiRunner
+from gateway.api.http.listener import ApiRunner
 from gateway.api.routes.table import ROUTES
 from gateway.core.errors import UpstreamUnreachable
 from gateway.settings import load_settings

@@ -147,12 +147,12 @@ async def test_a_request_that_died_is_taken_over_and_its_ghost_changes_nothing(
             )
 
     ghost = reserve(both.clock.now)
-    with pytest.raises(idempotency.Conflict) as running:
+    with pytest.raises(idempotency.StateConflict) as running:
         reserve(both.clock.now + idempotency.LEASE_S - 1)
     assert (running.value.code, running.value.retry_after_s) == ("idempotency-in-progress", 1)  # type: ignore[attr-defined]
     heir = reserve(both.clock.now + idempotency.LEASE_S)
     answer = {"status": 201, "content_type": "application/json", "body": b"{}"}
-    with pytest.raises(idempotency.Conflict), both.database.write() as session:
+    with pytest.raises(idempotency.StateConflict), both.database.write() as session:
         principals.create_subaccount(session, name="ghost", now=both.clock.now)
         idempotency.record_answer(session, ghost, **answer)  # type: ignore[arg-type]
     with both.database.write() as session:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.api.app import build_api
-from gateway.api.http.frame import MAX_BODY
+from gateway.api.http.middleware import MAX_BODY
 from gateway.api.wire import problems
 from gateway.core import errors
 from gateway.settings import load_settings
@@ -235,7 +235,7 @@ def test_every_error_of_the_tree_has_a_status() -> None:
         "NotAuthenticated": 401,
         "NotAllowed": 403,
         "NotFound": 404,
-        "Conflict": 409,
+        "StateConflict": 409,
         "TooManyRequests": 429,
         "PassingConflict": 409,
         "ExternalIdTaken": 409,

@@ -28,7 +28,7 @@ RULE = "RRULE:FREQ=DAILY"
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine may take longer than the second that a caller waits."""
-    monkeypatch.setattr("gateway.api.process.reach.WAIT_S", 30)
+    monkeypatch.setattr("gateway.api.process.beyond_window.WAIT_S", 30)
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
         return await extend_until(*given)
 
     monkeypatch.setattr(service, "extend_until", slowly)
-    monkeypatch.setattr("gateway.api.process.reach.WAIT_S", 0.05)
+    monkeypatch.setattr("gateway.api.process.beyond_window.WAIT_S", 0.05)
     return opened
 
 
@@ -221,7 +221,7 @@ async def test_while_a_change_of_zone_is_worked_in_time_is_unknown_and_nobody_wa
     assert found["complete"] is False
     assert [row["status"] for row in found["busy"]] == ["unknown", "busy", "unknown"]
     gate.set()
-    monkeypatch.setattr("gateway.api.process.reach.WAIT_S", 30)
+    monkeypatch.setattr("gateway.api.process.beyond_window.WAIT_S", 30)
     assert (await live.place.platform.call("PATCH", person, zone))[0] == 200
     _, found = await live.place.reader.get(f"{person}/freebusy", **week)
     assert (found["complete"], [row["status"] for row in found["busy"]]) == (True, ["busy"])
@@ -242,7 +242,7 @@ async def test_who_waits_too_long_is_told_unknown_and_the_next_one_knows(
         return await extend_until(*given)
 
     monkeypatch.setattr(service, "extend_until", slowly)
-    monkeypatch.setattr("gateway.api.process.reach.WAIT_S", 0.05)
+    monkeypatch.setattr("gateway.api.process.beyond_window.WAIT_S", 0.05)
     path = f"/v1/principals/{live.place.ann.id}/freebusy"
     asked = [live.place.reader.get(path, **WINDOW, time_zone="UTC") for _ in range(3)]
     for _, found in await asyncio.gather(*asked):
@@ -251,7 +251,7 @@ async def test_who_waits_too_long_is_told_unknown_and_the_next_one_knows(
         assert {row["problem"] for row in found["sources"]} == {"beyond-window"}
     assert runs == 1
     gate.set()
-    monkeypatch.setattr("gateway.api.process.reach.WAIT_S", 30)
+    monkeypatch.setattr("gateway.api.process.beyond_window.WAIT_S", 30)
     assert await by_freebusy(live) == [MEETING]
     assert runs == 1
     await by_freebusy(live)

@@ -70,7 +70,7 @@ def left_behind(world: World) -> list[object]:
     """What is in ``platform/``, and what waits to be written to iCloud or ever was."""
     found = world.device.propfind(world.platform_path, "d:getetag", depth="1")
     members = [href for href in found.hrefs if href.endswith(".ics")]
-    return [*members, *world.appointments(), *world.ledger(), *world.errands()]
+    return [*members, *world.appointments(), *world.ledger(), *world.messages()]
 
 
 @pytest.mark.rule("R14", "R18", "R20", "R21")

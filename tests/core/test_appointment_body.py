@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.core.appointments.body import change_event, write_event
-from gateway.core.errors import Conflict
+from gateway.core.errors import StateConflict
 from gateway.core.ical.objects import parse_calendar_object
 
 NOW = 1_793_000_000
@@ -62,7 +62,7 @@ def test_a_new_title_keeps_the_time() -> None:
 @pytest.mark.parametrize("line", ["RRULE:FREQ=DAILY", "RDATE:20261105T090000Z"])
 def test_the_time_of_a_series_is_not_changed_but_its_title_is(line: str) -> None:
     series = THEIRS.replace("X-OWN:kept", line).encode()
-    with pytest.raises(Conflict) as refused:
+    with pytest.raises(StateConflict) as refused:
         change_event(series, now=NOW, span=SPAN)
     assert refused.value.code == "appointment-recurring"
     assert line in change_event(series, now=NOW, title="Neu").decode()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.core.ical.rules import parse_rule
 from gateway.core.ical.values import DAY, day_number
-from gateway.core.recurrence.budget import Budget, BudgetExceededError
+from gateway.core.recurrence.budget import BudgetExceededError, WorkBudget
 from gateway.core.recurrence.walk import Walk, week_of
 
 EPOCH = datetime(1970, 1, 1)
@@ -28,7 +28,7 @@ def wall(moment: datetime) -> int:
 def walked(
     rule: str, start: datetime, low: datetime, high: datetime, steps: float = 40
 ) -> list[datetime]:
-    walk = Walk(parse_rule(rule), wall(start), Budget(steps), date_only=False)
+    walk = Walk(parse_rule(rule), wall(start), WorkBudget(steps), date_only=False)
     return [EPOCH + timedelta(seconds=s) for s in walk.between(wall(low), wall(high))]
 
 
@@ -237,11 +237,11 @@ def test_known_answers(rule, start, expected):
     ],
 )
 def test_a_rule_that_yields_nothing_here_costs_next_to_nothing(rule):
-    budget = Budget(1)
+    budget = WorkBudget(1)
     walk = Walk(parse_rule(rule), wall(datetime(1970, 1, 1, 10)), budget, date_only=False)
     low = wall(datetime(2026, 1, 1))
     assert list(walk.between(low, low + 400 * DAY)) == []
-    assert Budget(1).left - budget.left < 45_000
+    assert WorkBudget(1).left - budget.left < 45_000
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_rule_that_yields_nothing_here_costs_next_to_nothing(rule):
     ],
 )
 def test_plain_counts_are_reckoned_not_counted(rule, count):
-    budget = Budget(1)
+    budget = WorkBudget(1)
     start = wall(datetime(1970, 1, 1))
     walk = Walk(parse_rule(rule), start, budget, date_only=False)
     low = wall(datetime(2025, 12, 31))
@@ -268,7 +268,7 @@ def test_plain_counts_are_reckoned_not_counted(rule, count):
 
 
 def test_the_budget_stops_a_walk():
-    walk = Walk(parse_rule("FREQ=SECONDLY"), 0, Budget(0.001), date_only=False)
+    walk = Walk(parse_rule("FREQ=SECONDLY"), 0, WorkBudget(0.001), date_only=False)
     with pytest.raises(BudgetExceededError):
         list(walk.between(0, 10**9))
 

@@ -11,7 +11,7 @@ from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 from gateway.core.ical.document import text_of
 from gateway.core.ical.values import DAY, day_number
 from gateway.core.ical.zones import IanaZone, find_named_zone, find_similar_zone, zone_of
-from gateway.core.recurrence.budget import Budget
+from gateway.core.recurrence.budget import WorkBudget
 from gateway.core.recurrence.vtimezone import read_vtimezone, write_vtimezone
 
 NAMES = sorted(available_timezones() - {"localtime", "Factory"})
@@ -143,7 +143,7 @@ def test_a_written_vtimezone_reads_back_as_the_zone(name):
     info = ZoneInfo(name)
     block = text_of(write_vtimezone(info, name, 2025, 2027))
     low, high = day_number(2025, 1, 1) * DAY, day_number(2031, 1, 1) * DAY
-    zone = read_vtimezone(name, block, high, Budget(10))
+    zone = read_vtimezone(name, block, high, WorkBudget(10))
     assert zone is not None
     real = zone_of(info)
     changes = [
@@ -163,7 +163,7 @@ def test_a_written_vtimezone_reads_back_as_the_zone(name):
 @pytest.mark.parametrize("offset", ["+0100", "0100", "+01:00", "01:00", "010000", "1:00"])
 def test_a_single_observance_needs_its_offset_only(lines, offset):
     block = f"BEGIN:STANDARD\n{lines}TZOFFSETTO:{offset}\nEND:STANDARD"
-    zone = read_vtimezone("x", block, 1_800_000_000, Budget(0.05))
+    zone = read_vtimezone("x", block, 1_800_000_000, WorkBudget(0.05))
     assert zone is not None
     assert zone.to_utc(1_800_000_000) == 1_800_000_000 - 3600
 
@@ -184,4 +184,4 @@ def test_a_single_observance_needs_its_offset_only(lines, offset):
     ],
 )
 def test_a_vtimezone_that_says_nothing_usable_is_no_zone(block):
-    assert read_vtimezone("x", block, 1_800_000_000, Budget(0.05)) is None
+    assert read_vtimezone("x", block, 1_800_000_000, WorkBudget(0.05)) is None

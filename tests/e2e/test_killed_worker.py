@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import Conflict
+from gateway.core.errors import StateConflict
 from gateway.lookalike.server import Lookalike
 from gateway.services.accounts.roles import set_calendar_roles
 from gateway.settings import Settings
@@ -110,7 +110,7 @@ async def test_a_killed_workers_account_is_finished_by_another_within_a_minute(
     place.server.world.faults.clear("slow")
     mine = Worker(place.context)
     assert await mine.tick() == 0
-    with pytest.raises(Conflict) as kept:
+    with pytest.raises(StateConflict) as kept:
         async with leased(place.context, place.connection_id, wait_s=0):
             raise AssertionError
     assert kept.value.code == "sync-running"

@@ -57,8 +57,8 @@ def content_differences(person: Person) -> Iterable[str]:
 
 
 def _own_differences(person: Person) -> Iterable[str]:
-    for errand in person.errands():
-        yield f"errand {errand.action} is {errand.state}, {errand.reason}"
+    for message in person.messages():
+        yield f"message {message.action} is {message.state}, {message.reason}"
     local = set(person.local_uids())
     for row in person.ledger():
         there = person.found_upstream(row.upstream_uid)

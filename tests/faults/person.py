@@ -125,7 +125,7 @@ class Person(Site):
     def problems(self) -> set[str]:
         """Every problem code the person can see now."""
         connection = self.connection()
-        codes = {connection.problem, *(errand.reason for errand in self.errands())}
+        codes = {connection.problem, *(message.reason for message in self.messages())}
         known = self.read(calendars.list_calendars, self.connection_id)
         codes |= {calendar.told_problem for calendar in known if calendar.role != "none"}
         if connection.state != "ok":
@@ -134,11 +134,11 @@ class Person(Site):
 
     def retry_parked(self) -> set[str]:
         """Press "retry" on every parked push, as a person does; returns the reasons."""
-        parked = [errand for errand in self.errands() if errand.state == "parked"]
+        parked = [message for message in self.messages() if message.state == "parked"]
         with self.database.write() as session:
-            for errand in parked:
-                outbox.unpark(session, errand.id, now=int(self.clock.time))
-        return {errand.reason for errand in parked if errand.reason}
+            for message in parked:
+                outbox.unpark(session, message.id, now=int(self.clock.time))
+        return {message.reason for message in parked if message.reason}
 
     def note_names(self) -> None:
         """Remember which upstream names the ledger allows at this moment."""

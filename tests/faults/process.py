@@ -136,7 +136,7 @@ class Process:
 
     async def close(self) -> None:
         """Stop it; what it had under way is not finished."""
-        writer = self.context.endings._writer
+        writer = self.context.idle_runs._writer
         tasks = [*self.worker._tasks.values(), *([writer] if writer else [])]
         for task in tasks:
             task.cancel()

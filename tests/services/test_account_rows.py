@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.errors import Conflict, UpstreamForbidden, UpstreamUnreachable
+from gateway.core.errors import StateConflict, UpstreamForbidden, UpstreamUnreachable
 from gateway.services.accounts import connecting, mirrors, polls, roles
 from gateway.services.accounts.mirrors import Pulled, Superseded, Terms
 from gateway.services.accounts.polls import RunEnd
@@ -236,7 +236,7 @@ def discovered(number: str) -> Discovered:
 def test_a_password_of_another_account_is_refused(person: Person, keyring: Keyring) -> None:
     other = Credential("ann@icloud.example", "wxyz-abcd-efgh-ijkl")
     one = (keyring, person.connection.id, other)
-    with person.database.write() as session, pytest.raises(Conflict) as refused:
+    with person.database.write() as session, pytest.raises(StateConflict) as refused:
         connecting.replace_credential(session, *one, discovered("222"))
     assert refused.value.code == "different-account"
     person.set_connection(state="credential-revoked", problem="credential-rejected")

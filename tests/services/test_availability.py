@@ -4,7 +4,7 @@ import pytest
 
 from gateway.core.availability.policy import OnTentative, OnUnknown, Policy
 from gateway.core.availability.timeline import FreeBusy
-from gateway.core.errors import Conflict
+from gateway.core.errors import StateConflict
 from gateway.services.accounts.roles import set_calendar_roles
 from gateway.services.availability import explain, free_busy
 from gateway.store.accounts.accounts import Keyring
@@ -182,7 +182,7 @@ def test_each_state_under_each_policy(person: Person, case: str, on_unknown: OnU
     person.put("work", meeting(BUSY[0]))
     person.set_calendar("work", **columns, synced_at=None if age is None else NOW - age)
     if unknown and on_unknown == "fail":
-        with pytest.raises(Conflict) as refused:
+        with pytest.raises(StateConflict) as refused:
             ask(person, on_unknown="fail")
         assert refused.value.code == "availability-unknown"
         return

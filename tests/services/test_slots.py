@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.availability.policy import Policy
 from gateway.core.availability.slots import SlotRules
-from gateway.core.errors import Conflict
+from gateway.core.errors import StateConflict
 from gateway.core.intervals import merge
 from gateway.services.accounts.roles import set_calendar_roles
 from gateway.services.availability import load_to_keep
@@ -99,7 +99,7 @@ def test_memory_that_cannot_be_believed_any_more_is_not(ann: Person) -> None:
         question = SlotQuestion(now=later, timelines={ann.principal.id: old})
         found = find_common_slots(session, [ann.principal], HALF_HOURS, WEEK, question)
     assert found == Slots((), False)
-    with ann.database.read() as session, pytest.raises(Conflict) as refused:
+    with ann.database.read() as session, pytest.raises(StateConflict) as refused:
         question = SlotQuestion(later, Policy("fail"), {ann.principal.id: old})
         find_common_slots(session, [ann.principal], HALF_HOURS, WEEK, question)
     assert refused.value.code == "availability-unknown"

@@ -32,7 +32,7 @@ from gateway.store.objects.objects import (
     find_object,
     save_object,
 )
-from gateway.store.outbox.outbox import LedgerRow, list_errands, list_ledger
+from gateway.store.outbox.outbox import LedgerRow, list_ledger, list_messages
 from storage_plugin.server import build_application
 from tests.conftest import _administer as administer
 from tests.conftest import _with_name as with_name
@@ -114,11 +114,11 @@ class World:
         with self.database.read() as session:
             return list_ledger(session, self.principal_id)
 
-    def errands(self) -> list[tuple[str, str, str | None]]:
+    def messages(self) -> list[tuple[str, str, str | None]]:
         """(action, state, connection) of everything in the outbox."""
         with self.database.read() as session:
-            found = list_errands(session, self.principal_id)
-        return [(errand.action, errand.state, errand.connection_id) for errand, _row in found]
+            found = list_messages(session, self.principal_id)
+        return [(message.action, message.state, message.connection_id) for message, _row in found]
 
     def object(self, name: str, collection: str = "platform") -> StoredObject | None:
         with self.database.read() as session:

@@ -70,7 +70,7 @@ def test_delete_then_put_brings_the_appointment_back(booked, place):
         found = outbox.find_ledger_by_object(session, after.object_id)
         assert (found is None) == (not ledger)
         if found is not None:
-            assert outbox.has_errand(session, found.id)
+            assert outbox.has_message(session, found.id)
     assert [row.state for row in after_ledger if row.state != "deleted"] == [
         row.state for row in ledger
     ]

@@ -61,7 +61,7 @@ def working(world: World, keyring: Keyring) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine may take longer than the second that a client waits."""
-    monkeypatch.setattr("storage_plugin.reports.reach.WAIT_S", 30)
+    monkeypatch.setattr("storage_plugin.reports.beyond_window.WAIT_S", 30)
 
 
 def stamp(epoch: int) -> str:
@@ -115,7 +115,7 @@ def test_a_report_beyond_the_window_knows_what_json_knows(local_world, keyring, 
 
 @pytest.mark.rule("R25")
 def test_without_a_worker_that_part_is_unknown_after_a_moment(local_world, monkeypatch):
-    monkeypatch.setattr("storage_plugin.reports.reach.WAIT_S", 0.1)
+    monkeypatch.setattr("storage_plugin.reports.beyond_window.WAIT_S", 0.1)
     world, start = local_world, midnight(500)
     world.device.put(f"{world.platform_path}d.ics", daily("d", midnight(0)))
     began = time.monotonic()
@@ -180,7 +180,7 @@ def test_a_series_never_lands_on_what_is_booked_beyond_the_window(
         renamed = later.replace(b"END:VEVENT", b"SUMMARY:New\r\nEND:VEVENT")
         assert put(path, renamed).status == 204
     # Where nobody expands it is refused, not sold.
-    monkeypatch.setattr("storage_plugin.reports.reach.WAIT_S", 0.1)
+    monkeypatch.setattr("storage_plugin.reports.beyond_window.WAIT_S", 0.1)
     beyond = event("y", stamp(midnight(900)), stamp(midnight(900) + HOUR))
     assert world.device.put(f"{world.platform_path}y.ics", beyond).status == 201
     other = event("t", stamp(first + 4 * HOUR), stamp(first + 5 * HOUR), "RRULE:FREQ=WEEKLY")

@@ -159,7 +159,7 @@ def test_anything_but_a_question_is_403(world, body, condition):
     answer = world.device.post(f"{world.home}outbox/", body)
     assert (answer.status, answer.conditions) == (403, [f"{C}{condition}"])
     assert len(answer.xml.findtext(TEXT)) > 10
-    assert (world.errands(), world.ledger()) == ([], [])
+    assert (world.messages(), world.ledger()) == ([], [])
 
 
 @pytest.mark.rule("R18", "R19")

@@ -5,7 +5,7 @@ import pytest
 from gateway.store import booking_tables, tables
 from gateway.store.access.principals import update_principal
 from gateway.store.booking.bookings import create_hold
-from gateway.store.outbox.outbox import list_errands, mark_in_doubt, update_ledger
+from gateway.store.outbox.outbox import list_messages, mark_in_doubt, update_ledger
 from tests.storage_plugin.conftest import DAY0, at, now
 from tests.storage_plugin.dav import G, event
 
@@ -15,7 +15,7 @@ def noon(**kwargs) -> int:
 
 
 @pytest.mark.rule("R13", "R19")
-def test_a_platform_put_is_an_appointment_with_ledger_row_and_errand(world):
+def test_a_platform_put_is_an_appointment_with_ledger_row_and_message(world):
     put = world.platform.put(f"{world.platform_path}a.ics", event("a", at(9), at(10)))
     assert put.status == 201
     (row,) = world.ledger()
@@ -30,7 +30,7 @@ def test_a_platform_put_is_an_appointment_with_ledger_row_and_errand(world):
         True,
         f"{row.upstream_uid}.ics",
     )
-    assert world.errands() == [("put", "pending", world.connection_id)]
+    assert world.messages() == [("put", "pending", world.connection_id)]
     (appointment,) = world.appointments()
     assert (appointment.title, appointment.status, appointment.object_id) == (
         "Meeting",
@@ -47,7 +47,7 @@ def test_a_device_put_is_a_blocked_slot_and_stays_here(world):
     world.platform.put(f"{world.platform_path}m.ics", marked)
     kinds = [world.object(name).kind for name in ("d.ics", "m.ics")]
     assert kinds == ["blocked-slot", "blocked-slot"]
-    assert (world.ledger(), world.errands(), world.appointments()) == ([], [], [])
+    assert (world.ledger(), world.messages(), world.appointments()) == ([], [], [])
 
 
 @pytest.mark.rule("R19")
@@ -65,11 +65,11 @@ def test_the_kind_never_changes(world):
 
 
 @pytest.mark.rule("R16", "R19")
-def test_a_device_edit_of_an_appointment_goes_up_in_one_errand(world):
+def test_a_device_edit_of_an_appointment_goes_up_in_one_message(world):
     path = f"{world.platform_path}a.ics"
     world.platform.put(path, event("a", at(9), at(10)))
     world.device.put(path, event("a", at(14), at(15), summary="Later"))
-    assert world.errands() == [("put", "pending", world.connection_id)]
+    assert world.messages() == [("put", "pending", world.connection_id)]
     (appointment,) = world.appointments()
     assert (appointment.title, appointment.start) == ("Later", int(DAY0.timestamp()) + 14 * 3600)
 
@@ -80,7 +80,7 @@ def test_deleting_what_was_never_sent_sends_nothing(world):
     world.platform.put(path, event("a", at(9), at(10)))
     assert world.device.delete(path).status == 204
     (row,) = world.ledger()
-    assert (row.object_id, row.state, world.errands()) == (None, "deleted", [])
+    assert (row.object_id, row.state, world.messages()) == (None, "deleted", [])
     (appointment,) = world.appointments()
     assert (appointment.status, appointment.object_id) == ("cancelled", None)
 
@@ -92,16 +92,16 @@ def test_deleting_what_may_be_upstream_sends_a_delete(world, sent):
     world.platform.put(path, event("a", at(9), at(10)))
     (row,) = world.ledger()
     with world.database.write() as session:
-        ((errand, _row),) = list_errands(session, world.principal_id)
+        ((message, _row),) = list_messages(session, world.principal_id)
         if sent == "pushed":
-            session.execute(tables.outbox.delete().where(tables.outbox.c.id == errand.id))
+            session.execute(tables.outbox.delete().where(tables.outbox.c.id == message.id))
             update_ledger(session, row.id, now=now(), state="pushed", upstream_etag='"1"')
         else:
-            mark_in_doubt(session, errand.id)
+            mark_in_doubt(session, message.id)
     assert world.platform.delete(path).status == 204
     (after,) = world.ledger()
     assert (after.id, after.object_id) == (row.id, None)
-    assert world.errands()[-1] == ("delete", "pending", world.connection_id)
+    assert world.messages()[-1] == ("delete", "pending", world.connection_id)
 
 
 @pytest.mark.rule("R7")
@@ -111,7 +111,7 @@ def test_without_a_linked_calendar_nothing_is_allowed_up(world):
     world.platform.put(path, event("a", at(9), at(10)))
     world.change(tables.upstream_calendars, role="linked")
     world.platform.put(path, event("a", at(11), at(12)))
-    assert (world.ledger(), world.errands(), len(world.appointments())) == ([], [], 1)
+    assert (world.ledger(), world.messages(), len(world.appointments())) == ([], [], 1)
 
 
 @pytest.mark.rule("R3")
@@ -120,7 +120,7 @@ def test_an_edit_while_disconnected_parks(world):
     world.platform.put(path, event("a", at(9), at(10)))
     world.change(tables.connections, state="disconnected")
     world.platform.put(path, event("a", at(11), at(12)))
-    assert world.errands() == [("put", "parked", world.connection_id)]
+    assert world.messages() == [("put", "parked", world.connection_id)]
     world.platform.put(f"{world.platform_path}b.ics", event("b", at(13), at(14)))
     assert len(world.ledger()) == 1
 
@@ -132,7 +132,7 @@ def test_an_edit_after_reconnecting_another_account_goes_nowhere(world):
     world.change(tables.connections, account_index=world.principal_id.encode())
     world.change(tables.outbox, attempts=1)
     world.platform.put(path, event("a", at(11), at(12)))
-    assert world.errands()[-1] == ("put", "pending", None)
+    assert world.messages()[-1] == ("put", "pending", None)
 
 
 @pytest.mark.rule("R27")

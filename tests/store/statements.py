@@ -29,7 +29,7 @@ from gateway.store.engine import Database, Session
 from gateway.store.objects.expansions import Outdated
 from gateway.store.objects.objects import StoredObject
 from gateway.store.operations.erasing import Target
-from gateway.store.outbox.outbox import Errand, LedgerRow
+from gateway.store.outbox.outbox import LedgerRow, OutboxMessage
 from gateway.store.outbox.overview import Scope
 from tests.store.conftest import NOW, Place, prepared
 
@@ -193,7 +193,7 @@ def _of_type(function: str, name: str, annotation: Any) -> Any:
 def special(place: Place, keyring: Keyring) -> dict[str, Arguments]:
     """Return the arguments that no signature tells, by function."""
     person = place.principal.id
-    errand = Errand(
+    message = OutboxMessage(
         id=1,
         ledger_id="led_x",
         connection_id=place.connection.id,
@@ -243,7 +243,7 @@ def special(place: Place, keyring: Keyring) -> dict[str, Arguments]:
         "objects.remove_object": {"known": stored},
         "objects.write_object": {"known": stored},
         "bookings.change_appointment_of": {"changes": {"title": "x"}},
-        "outbox.postpone": {"errand": errand},
+        "outbox.postpone": {"message": message},
         "outbox.update_ledger": {"changes": {"reason": "x"}},
         "working_hours.put_week": {"week": Week(zone, ((),) * 7)},
         "principals.update_login": {"changes": {"label": "x"}},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.errors import Conflict
+from gateway.core.errors import StateConflict
 from gateway.store.access import principals
 from gateway.store.accounts import accounts, leases
 from gateway.store.accounts.accounts import Credential, Keyring
@@ -43,14 +43,14 @@ def test_one_account_is_connected_once_in_all_subaccounts(
     place: Place, keyring: Keyring, email: str, number: str
 ) -> None:
     stranger = _stranger(place)
-    with pytest.raises(Conflict) as refusal:
+    with pytest.raises(StateConflict) as refusal:
         _connect(place, keyring, stranger, email, number)
     assert refusal.value.code == "account-already-connected"
 
 
 @pytest.mark.rule("R2")
 def test_a_principal_has_one_connection(place: Place, keyring: Keyring) -> None:
-    with pytest.raises(Conflict) as refusal:
+    with pytest.raises(StateConflict) as refusal:
         _connect(place, keyring, place.principal.id, "second@icloud.example", "333")
     assert refusal.value.code == "principal-already-connected"
 
@@ -63,7 +63,7 @@ def test_a_disconnected_account_can_be_connected_elsewhere_and_back(
     with place.database.write() as session:
         accounts.update_connection(session, place.connection.id, state="disconnected")
     assert _connect(place, keyring, stranger, "ann@icloud.example", "111")
-    with pytest.raises(Conflict):
+    with pytest.raises(StateConflict):
         _connect(place, keyring, place.principal.id, "ann@icloud.example", "111")
 
 

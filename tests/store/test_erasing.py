@@ -154,7 +154,7 @@ def test_a_person_is_out_of_sight_at_once_and_gone_in_pieces(
             principals.get_principal(session, place.principal.id)
         with pytest.raises(NotFound):
             accounts.load_credential(session, keyring, place.connection.id)
-        assert outbox.connections_with_errands(session, now=NOW + 9) == []
+        assert outbox.connections_with_messages(session, now=NOW + 9) == []
     with place.database.write() as session, pytest.raises(NotFound):
         lock_principal(session, place.principal.id)
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 
 from gateway.cli.commands.setup import Installation, initialise
 from gateway.cli.options import opened
-from gateway.core.errors import Conflict, KeyMismatch
+from gateway.core.errors import KeyMismatch, StateConflict
 from gateway.settings import Settings
 from gateway.store.access.keys import list_keys
 from gateway.store.accounts.accounts import Keyring
@@ -135,7 +135,7 @@ def test_init_ends_what_was_begun(tmp_path: Path, half: str) -> None:
     with opened(settings) as gateway, gateway.database.read() as session:
         assert len(list_keys(session)) == 1
     assert made.admin_key.startswith("gw_")
-    with pytest.raises(Conflict, match="gateway keys --add admin"):
+    with pytest.raises(StateConflict, match="gateway keys --add admin"):
         initialise(settings)
 
 

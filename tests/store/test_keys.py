@@ -6,7 +6,7 @@ from threading import Barrier
 import pytest
 from sqlalchemy import delete
 
-from gateway.core.errors import Conflict
+from gateway.core.errors import StateConflict
 from gateway.store.access.keys import count_unbound_admins, create_key, revoke_key
 from gateway.store.engine import Database
 from gateway.store.tables import api_keys
@@ -32,7 +32,7 @@ def test_two_admins_who_delete_each_other_leave_one(database: Database) -> None:
             try:
                 with database.write() as session:
                     revoke_key(session, key_id)
-            except Conflict:
+            except StateConflict:
                 return False
             return True
 

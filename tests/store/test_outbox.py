@@ -33,18 +33,18 @@ def _enqueue(place: Place, ledger: LedgerRow, action: outbox.Action) -> None:
         )
 
 
-def _due(place: Place, now: float = NOW) -> list[outbox.Errand]:
+def _due(place: Place, now: float = NOW) -> list[outbox.OutboxMessage]:
     with place.database.read() as session:
-        return outbox.due_errands(session, place.connection.id, now=now)
+        return outbox.due_messages(session, place.connection.id, now=now)
 
 
 def _busy_connections(place: Place, now: float = NOW) -> list[str]:
     with place.database.read() as session:
-        return outbox.connections_with_errands(session, now=now)
+        return outbox.connections_with_messages(session, now=now)
 
 
 @pytest.mark.rule("R16")
-def test_two_edits_before_a_push_make_one_errand(place: Place) -> None:
+def test_two_edits_before_a_push_make_one_message(place: Place) -> None:
     ledger = _ledger(place, "a.ics")
     _enqueue(place, ledger, "put")
     _enqueue(place, ledger, "put")
@@ -52,7 +52,7 @@ def test_two_edits_before_a_push_make_one_errand(place: Place) -> None:
 
 
 @pytest.mark.rule("R16")
-def test_the_number_of_a_replaced_errand_never_comes_again(place: Place) -> None:
+def test_the_number_of_a_replaced_message_never_comes_again(place: Place) -> None:
     ledger = _ledger(place, "a.ics")
     _enqueue(place, ledger, "put")
     (replaced,) = _due(place)
@@ -64,7 +64,7 @@ def test_the_number_of_a_replaced_errand_never_comes_again(place: Place) -> None
 
 
 @pytest.mark.rule("R16")
-def test_an_errand_in_doubt_is_never_folded_away(place: Place) -> None:
+def test_an_message_in_doubt_is_never_folded_away(place: Place) -> None:
     ledger = _ledger(place, "a.ics")
     _enqueue(place, ledger, "put")
     (first,) = _due(place)
@@ -95,21 +95,21 @@ def test_order_is_kept_per_resource_and_others_pass(place: Place) -> None:
 
 
 @pytest.mark.rule("R16")
-def test_a_parked_errand_waits_for_a_person(place: Place) -> None:
+def test_a_parked_message_waits_for_a_person(place: Place) -> None:
     ledger = _ledger(place, "a.ics")
     _enqueue(place, ledger, "put")
-    (errand,) = _due(place)
+    (message,) = _due(place)
     with place.database.write() as session:
-        outbox.park(session, errand.id, reason="guests-added-upstream", detail="…")
+        outbox.park(session, message.id, reason="guests-added-upstream", detail="…")
     assert _due(place, NOW + 1e9) == []
     _enqueue(place, ledger, "delete")
     assert _busy_connections(place, NOW + 1e9) == []
     with place.database.read() as session:
-        (listed, row), _ = outbox.list_errands(session, place.principal.id)
+        (listed, row), _ = outbox.list_messages(session, place.principal.id)
     assert (listed.state, listed.reason, row.id) == ("parked", "guests-added-upstream", ledger.id)
     with place.database.write() as session:
-        outbox.unpark(session, errand.id, now=NOW)
-    assert [e.id for e in _due(place)] == [errand.id]
+        outbox.unpark(session, message.id, now=NOW)
+    assert [e.id for e in _due(place)] == [message.id]
 
 
 @pytest.mark.rule("R16")
@@ -117,14 +117,14 @@ def test_every_attempt_counts_whether_anything_was_sent_or_not(place: Place) -> 
     ledger = _ledger(place, "a.ics")
     _enqueue(place, ledger, "delete")
     for attempts in (1, 2):
-        (errand,) = _due(place)
+        (message,) = _due(place)
         with place.database.write() as session:
-            outbox.postpone(session, errand, due_at=NOW, reason="throttled", detail="")
+            outbox.postpone(session, message, due_at=NOW, reason="throttled", detail="")
         assert _due(place)[0].attempts == attempts
-    (errand,) = _due(place)
+    (message,) = _due(place)
     with place.database.write() as session:
-        outbox.mark_in_doubt(session, errand.id)
-        outbox.postpone(session, errand, due_at=NOW, reason="throttled", detail="")
+        outbox.mark_in_doubt(session, message.id)
+        outbox.postpone(session, message, due_at=NOW, reason="throttled", detail="")
     assert _due(place)[0].attempts == 3
 
 

@@ -161,7 +161,7 @@ class Site:
     # --- appointments ---
 
     def book(self, uid="local-1", body: bytes | None = None, *, push: bool = True) -> StoredObject:
-        """Write an appointment as the booking service does, with its errand."""
+        """Write an appointment as the booking service does, with its message."""
         body = body or event(uid)
         now = int(self.clock.time)
         parsed = parse_calendar_object(body)
@@ -218,7 +218,7 @@ class Site:
         return stored
 
     def cancel(self, uid="local-1") -> None:
-        """Delete an appointment as the booking service does, with its errand."""
+        """Delete an appointment as the booking service does, with its message."""
         now = int(self.clock.time)
         with self.database.write() as session:
             lock_principal(session, self.principal_id)
@@ -242,8 +242,8 @@ class Site:
     def ledger(self) -> list[outbox.LedgerRow]:
         return self.read(outbox.list_ledger, self.principal_id)
 
-    def errands(self) -> list[outbox.Errand]:
-        return [errand for errand, _ in self.read(outbox.list_errands, self.principal_id)]
+    def messages(self) -> list[outbox.OutboxMessage]:
+        return [message for message, _ in self.read(outbox.list_messages, self.principal_id)]
 
     def appointments(self) -> list[bookings.Appointment]:
         return self.read(bookings.list_appointments, [self.principal_id])

@@ -75,7 +75,7 @@ def arrange(
     session: Session, site: Site, ledger_id: str, here: str, waiting: str, now: int
 ) -> None:
     """Have the appointment be what the table says it is here, in what was seen, and waiting."""
-    outbox.drop_errands(session, ledger_id)
+    outbox.drop_messages(session, ledger_id)
     row = outbox.get_ledger_row(session, ledger_id)
     local = objects.get_object_by_id(session, row.object_id or "")
     collection = collections.lock_collection(session, local.collection_id)

@@ -150,7 +150,7 @@ async def test_whoever_reads_goes_before_waiting_pushes(
         await pushing.tick()
         await pushing.idle()
         clock.advance(10)
-    assert shared.errands() == []
+    assert shared.messages() == []
     assert len({row.state for row in shared.ledger()}) == 1
 
 

@@ -2,7 +2,13 @@
 
 import pytest
 
-from gateway.core.errors import Conflict, CredentialRejected, GatewayError, InvalidInput, NotFound
+from gateway.core.errors import (
+    CredentialRejected,
+    GatewayError,
+    InvalidInput,
+    NotFound,
+    StateConflict,
+)
 from gateway.settings import Settings
 from gateway.store.accounts import accounts, calendars
 from gateway.store.accounts.accounts import Credential
@@ -200,10 +206,10 @@ async def test_an_account_is_connected_once_and_only_owners_of_the_password_hear
     other = create_principal(fresh_site.database, name="Sam")
     with pytest.raises(CredentialRejected):
         await connect(fresh_site.context, other, EMAIL, GOOD)
-    with pytest.raises(Conflict) as refusal:
+    with pytest.raises(StateConflict) as refusal:
         await connect(fresh_site.context, other, EMAIL.upper(), fresh_site.password)
     assert refusal.value.code == "account-already-connected"
-    with pytest.raises(Conflict) as refusal:
+    with pytest.raises(StateConflict) as refusal:
         await fresh_site.connect()
     assert refusal.value.code == "principal-already-connected"
 
@@ -231,7 +237,7 @@ async def test_the_password_is_replaced_in_place(site: Site) -> None:
 @pytest.mark.rule("R3")
 async def test_another_accounts_password_does_not_replace(site: Site) -> None:
     stranger = site.server.world.add_account("sam@icloud.com")
-    with pytest.raises(Conflict) as refusal:
+    with pytest.raises(StateConflict) as refusal:
         await replace_credential(
             site.context,
             site.connection_id,
@@ -261,7 +267,7 @@ async def test_disconnecting_erases_secret_and_mirror_and_keeps_appointments(sit
     left = site.read(collections.list_collections, site.principal_id)
     assert [c.kind for c in left] == ["platform"]
     assert {row.state for row in site.ledger()} == {"pushed", "pending"}
-    assert [(e.state, e.reason) for e in site.errands()] == [("parked", "disconnected")]
+    assert [(e.state, e.reason) for e in site.messages()] == [("parked", "disconnected")]
     site.requests()
     assert (await site.sync()).state == "disconnected"
     assert site.requests() == []
@@ -279,7 +285,7 @@ async def test_reconnecting_adopts_own_pushes_and_goes_on_with_waiting_ones(site
     assert (await site.sync()).ok
     assert (await site.sync()).ok
     assert set(site.mirrored("home")) == {"a.ics"}
-    assert site.errands() == []
+    assert site.messages() == []
     assert {row.state for row in site.ledger()} == {"pushed"}
     assert len(site.upstream_names("home")) == 3
     site.assert_mirror_equals("home")
@@ -305,4 +311,4 @@ async def test_a_paused_account_is_left_alone_until_resumed(site: Site) -> None:
     await resume(site.context, site.connection_id)
     assert (await site.sync()).pushed == 1
     assert site.read(objects.find_object_by_id, site.ledger()[0].object_id)
-    assert site.read(outbox.list_errands, site.principal_id) == []
+    assert site.read(outbox.list_messages, site.principal_id) == []

@@ -342,7 +342,7 @@ async def test_pushes_go_up_change_and_come_down(site: Site, upstream: Upstream)
     upstream.delete(0, row.upstream_name)
     assert (await site.sync()).ok
     assert [a.status for a in site.appointments()] == ["cancelled"]
-    assert site.read(outbox.list_errands, site.principal_id) == []
+    assert site.read(outbox.list_messages, site.principal_id) == []
     assert site.read(objects.list_problems, site.principal_id) == []
 
 

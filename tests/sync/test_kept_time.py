@@ -73,7 +73,7 @@ async def test_a_time_that_cannot_be_one_is_not_taken(pushed: Site, form: str) -
         return  # the look-alike lets nobody replace an object without a UID
     await pushed.sync()  # its own time goes back up
     await pushed.sync()
-    assert pushed.errands() == []
+    assert pushed.messages() == []
     there = pushed.account.get("home", name_of(pushed))
     assert b"20261001T090000Z" in there or b"T110000" in there
     assert busy_spans(pushed) == [SPAN]
@@ -118,7 +118,7 @@ async def test_a_series_without_instances_is_cancelled(site: Site, form: str) ->
     await site.sync()
     assert [one.status for one in site.appointments()] == ["cancelled"]
     assert busy_spans(site) == []
-    assert site.errands() == []
+    assert site.messages() == []
 
 
 @pytest.mark.parametrize("start", ["20291001", "20240101"])

@@ -95,7 +95,7 @@ async def test_deleted_in_icloud_the_appointment_is_cancelled_and_the_time_free(
     assert busy_spans(pushed) == []
     (appointment,) = pushed.appointments()
     assert (appointment.status, appointment.object_id) == ("cancelled", None)
-    assert (pushed.ledger()[0].state, pushed.errands()) == ("deleted", [])
+    assert (pushed.ledger()[0].state, pushed.messages()) == ("deleted", [])
 
 
 @pytest.mark.rule("R17")
@@ -139,7 +139,7 @@ async def test_guests_added_in_icloud_park_every_later_write(pushed: Site) -> No
     assert (row.state, row.reason) == ("parked", "guests-added-upstream")
     pushed.book(body=event("local-1", summary="Ours"))
     await pushed.sync()
-    assert [(e.state, e.reason) for e in pushed.errands()] == [("parked", "guests-added-upstream")]
+    assert [(e.state, e.reason) for e in pushed.messages()] == [("parked", "guests-added-upstream")]
     pushed.cancel()
     await pushed.sync()
     assert [e.status for e in pushed.log(method="PUT")] == [201]
@@ -157,16 +157,16 @@ async def test_trying_again_uninvites_nobody(pushed: Site) -> None:
 
     async def retry() -> None:
         with pushed.database.write() as session:
-            retry_push(session, Scope(), pushed.errands()[0].id, now=int(pushed.clock.time))
+            retry_push(session, Scope(), pushed.messages()[0].id, now=int(pushed.clock.time))
         await pushed.sync()
 
     await retry()
     assert pushed.server.world.mails == []
-    assert [(e.state, e.reason) for e in pushed.errands()] == [("parked", "guests-added-upstream")]
+    assert [(e.state, e.reason) for e in pushed.messages()] == [("parked", "guests-added-upstream")]
     pushed.account.put("home", before, name_of(pushed))
     await pushed.sync()
     await retry()
-    assert pushed.errands() == []
+    assert pushed.messages() == []
     assert b"SUMMARY:Ours" in pushed.account.get("home", name_of(pushed))
 
 
@@ -176,7 +176,7 @@ async def test_guests_added_just_before_a_deletion_are_noticed(pushed: Site) -> 
     pushed.cancel()
     await pushed.sync()
     assert pushed.log(method="DELETE") == []
-    assert [e.reason for e in pushed.errands()] == ["guests-added-upstream"]
+    assert [e.reason for e in pushed.messages()] == ["guests-added-upstream"]
     assert pushed.server.world.mails == []
 
 
@@ -190,9 +190,9 @@ async def test_what_may_not_be_deleted_in_icloud_blocks_as_what_it_is_there(push
     window = (at("20261001T000000"), at("20261002T000000"))
     (row,) = pushed.read(busy_rows, pushed.principal_id, window, [mirror])
     assert row[:2] == (at("20261001T090000"), at("20261001T100000"))
-    (errand,) = pushed.errands()
+    (message,) = pushed.messages()
     with pushed.database.write() as session:
-        drop_push(session, Scope(), errand.id, now=int(pushed.clock.time))
+        drop_push(session, Scope(), message.id, now=int(pushed.clock.time))
     pushed.clock.advance(86_400)
     assert (await pushed.sync()).ok
     assert list(pushed.mirrored("home")) == [name_of(pushed)]
@@ -205,9 +205,9 @@ async def test_what_may_be_deleted_after_all_leaves_the_mirror_too(pushed: Site)
     pushed.cancel()
     await pushed.sync()
     pushed.account.put("home", before, name_of(pushed))
-    (errand,) = pushed.errands()
+    (message,) = pushed.messages()
     with pushed.database.write() as session:
-        retry_push(session, Scope(), errand.id, now=int(pushed.clock.time))
+        retry_push(session, Scope(), message.id, now=int(pushed.clock.time))
     await pushed.sync()
     assert pushed.upstream_names("home") == set()
     assert pushed.mirrored("home") == {}
@@ -232,7 +232,7 @@ async def test_changed_on_both_sides_icloud_wins_the_time_the_platform_its_texts
         assert b"DTSTART:20261001T150000Z" in body
         assert b"SUMMARY:Platform" in body
     assert busy_spans(pushed) == [(at("20261001T150000"), at("20261001T160000"))]
-    assert pushed.errands() == []
+    assert pushed.messages() == []
     lost = {(c.kind, c.dropped): c.dropped_body for c in conflicts_of(pushed)}
     assert set(lost) == {("time", "local"), ("text", "upstream")}
     assert b"DTSTART:20261001T110000Z" in lost["time", "local"]
@@ -263,7 +263,7 @@ async def test_deleted_there_and_changed_here_it_is_cancelled(pushed: Site) -> N
     await pushed.sync()
     assert [a.status for a in pushed.appointments()] == ["cancelled"]
     assert pushed.upstream_names("home") == set()
-    assert pushed.errands() == []
+    assert pushed.messages() == []
     assert [(c.kind, c.dropped) for c in conflicts_of(pushed)] == [("deleted-upstream", "local")]
 
 
@@ -341,7 +341,7 @@ async def test_in_a_tracked_calendar_only_our_own_objects_are_followed(pushed: S
     pushed.account.delete("home", name_of(pushed))
     await pushed.sync()
     assert [a.status for a in pushed.appointments()] == ["cancelled"]
-    assert pushed.read(outbox.list_errands, pushed.principal_id) == []
+    assert pushed.read(outbox.list_messages, pushed.principal_id) == []
 
 
 async def test_what_we_deleted_and_somebody_restored_is_an_event_like_any_other(

@@ -279,7 +279,7 @@ async def test_a_spoilt_push_stops_no_other_and_ends_with_a_person(village: Vill
     states = {row.id: (row.state, row.reason) for row in victim.ledger()}
     assert states.pop(bad.id) == ("parked", "push-failed")
     assert set(states.values()) == {("pushed", None)}
-    assert [errand.reason for errand in victim.errands()] == ["push-failed"]
+    assert [message.reason for message in victim.messages()] == ["push-failed"]
     assert victim.connection().problem is None  # reading goes on
 
 

@@ -39,7 +39,7 @@ async def test_an_appointment_arrives_once_in_the_linked_calendar_and_nowhere_el
     assert row.upstream_name == f"{row.upstream_uid}.ics"
     assert stored.uid == row.upstream_uid != "local-1"
     assert b"ATTENDEE" not in stored.data
-    assert site.errands() == []
+    assert site.messages() == []
     assert site.mirrored("home") == {}
     assert (await site.sync()).ok
     assert site.requests() == ["PROPFIND"]
@@ -68,7 +68,7 @@ async def test_two_edits_in_a_row_make_one_put_and_no_change_none(site: Site) ->
     site.book(body=event("local-1", summary="Second thought"))
     await site.sync()
     assert len(site.log(method="PUT")) == 1
-    assert site.errands() == []
+    assert site.messages() == []
 
 
 @pytest.mark.rule("R13")
@@ -81,7 +81,7 @@ async def test_a_deletion_goes_up_and_a_second_time_does_no_harm(site: Site) -> 
     assert site.ledger()[0].state == "deleted"
     assert [e.depth for e in site.log(method="DELETE")] == [None]
     assert (await site.sync()).ok
-    assert site.errands() == []
+    assert site.messages() == []
 
 
 @pytest.mark.rule("R13")
@@ -110,8 +110,8 @@ async def test_a_lost_answer_neither_loses_nor_doubles_a_push(site: Site, when: 
     site.fault("reset", method="PUT", when=when, times=1)
     report = await site.sync()
     assert report.pushed == 0
-    assert site.errands()[0].in_doubt
-    assert site.errands()[0].due_at > site.clock.time
+    assert site.messages()[0].in_doubt
+    assert site.messages()[0].due_at > site.clock.time
     await site.sync()
     assert len(site.log(method="PUT")) == 1
     site.clock.advance(120)
@@ -119,7 +119,7 @@ async def test_a_lost_answer_neither_loses_nor_doubles_a_push(site: Site, when: 
     assert (await site.sync()).pushed == 1
     assert site.requests()[:2] == (["GET", "PROPFIND"] if when == "after" else ["GET", "PUT"])
     assert len(site.upstream_names("home")) == 1
-    assert site.errands() == []
+    assert site.messages() == []
     assert site.mirrored("home") == {}
 
 
@@ -150,7 +150,7 @@ async def test_a_crash_between_sending_and_recording_does_not_double(
     assert (await site.sync()).ok
     assert len(site.upstream_names("home")) == 1
     assert site.ledger()[0].state == "pushed"
-    assert site.errands() == []
+    assert site.messages() == []
     assert site.mirrored("home") == {}
 
 
@@ -162,13 +162,13 @@ async def test_an_upstream_in_trouble_postpones_and_the_push_survives(
     site.book()
     site.fault(fault, method="PUT", times=1)
     await site.sync()
-    (errand,) = site.errands()
-    assert (errand.state, errand.attempts) == ("pending", 1)
-    assert 20 <= errand.due_at - site.clock.time <= 3600
+    (message,) = site.messages()
+    assert (message.state, message.attempts) == ("pending", 1)
+    assert 20 <= message.due_at - site.clock.time <= 3600
     site.clock.advance(3600)
     await site.sync()
     assert len(site.upstream_names("home")) == 1
-    assert site.errands() == []
+    assert site.messages() == []
 
 
 @pytest.mark.row(22)
@@ -180,12 +180,12 @@ async def test_a_body_icloud_refuses_is_parked_after_three_attempts(site: Site) 
         await site.sync()
         site.clock.advance(4000)
     assert len(site.log(method="PUT")) == 3
-    (errand,) = site.errands()
-    assert (errand.state, errand.reason) == ("parked", "upstream-refused")
+    (message,) = site.messages()
+    assert (message.state, message.reason) == ("parked", "upstream-refused")
     assert (site.ledger()[0].state, site.ledger()[0].reason) == ("parked", "upstream-refused")
     site.server.world.faults.clear("status")
     with site.database.write() as session:
-        outbox.unpark(session, errand.id, now=int(site.clock.time))
+        outbox.unpark(session, message.id, now=int(site.clock.time))
     await site.sync()
     assert len(site.upstream_names("home")) == 1
 
@@ -195,12 +195,12 @@ async def test_a_push_into_a_vanished_calendar_parks_and_cancels_nothing(site: S
     site.book()
     site.account.drop_calendar("home")
     await site.sync()
-    (errand,) = site.errands()
-    assert (errand.state, errand.reason) == ("pending", "upstream-not-found")
+    (message,) = site.messages()
+    assert (message.state, message.reason) == ("pending", "upstream-not-found")
     site.clock.advance(601)
     await site.sync()
-    (errand,) = site.errands()
-    assert (errand.state, errand.reason) == ("parked", "linked-calendar-gone")
+    (message,) = site.messages()
+    assert (message.state, message.reason) == ("parked", "linked-calendar-gone")
     assert site.platform_object() is not None
     assert [a.status for a in site.appointments()] == ["confirmed"]
 
@@ -216,12 +216,12 @@ async def test_a_host_that_knows_nothing_for_a_while_parks_no_push(site: Site, c
     if change == "delete":
         site.cancel()
     await site.sync()
-    assert {(errand.state, errand.reason) for errand in site.errands()} == {
+    assert {(message.state, message.reason) for message in site.messages()} == {
         ("pending", "upstream-not-found")
     }
     site.clock.advance(301)
     await site.sync()
-    assert site.errands() == []
+    assert site.messages() == []
     assert len(site.upstream_names("home")) == (change != "delete")
 
 
@@ -235,7 +235,7 @@ async def test_pushes_into_a_calendar_that_is_not_known_ask_for_it_once(site: Si
         site.clock.advance(3000)
         await site.sync()
         assert [what for what in site.requests() if what == "PUT"] == ["PUT"]
-    assert len({errand.due_at for errand in site.errands()}) == 1
+    assert len({message.due_at for message in site.messages()}) == 1
 
 
 @pytest.mark.rule("R11")
@@ -251,7 +251,7 @@ async def test_a_pushed_appointment_outlives_its_calendar(site: Site) -> None:
     assert [a.status for a in site.appointments()] == ["confirmed"]
     site.book(body=event("local-1", summary="Changed"))
     await site.sync()
-    assert site.errands()[0].reason == "linked-calendar-gone"
+    assert site.messages()[0].reason == "linked-calendar-gone"
 
 
 @pytest.mark.row(20)
@@ -262,7 +262,7 @@ async def test_an_etag_that_drifts_costs_one_more_attempt_and_no_change(site: Si
     site.account.calendar("home").contents.touch(row.upstream_name, site.clock())
     site.book(body=event("local-1", summary="Ours"))
     await site.sync()
-    assert site.errands() == []
+    assert site.messages() == []
     assert b"Ours" in site.account.get("home", row.upstream_name)
     assert site.mirrored("home") == {}
 
@@ -288,7 +288,7 @@ async def test_reads_that_lag_behind_a_put_do_not_loop(site: Site) -> None:
     site.fault("lag", after=20)
     site.book()
     await site.sync()
-    assert site.errands() == []
+    assert site.messages() == []
     for _ in range(4):
         site.clock.advance(15)
         await site.sync()
@@ -320,7 +320,7 @@ async def test_a_revoked_password_keeps_the_push_for_later(site: Site) -> None:
     site.account.revoke()
     report = await site.sync()
     assert report.state == "credential-revoked"
-    assert site.errands()[0].state == "pending"
+    assert site.messages()[0].state == "pending"
     assert len(site.log(method="PUT")) == 1
     mirror = site.read(collections.find_mirror, site.calendar("home").id)
     assert site.read(objects.list_names, mirror.id) == []
@@ -344,7 +344,7 @@ async def test_many_waiting_pushes_do_not_storm_a_throttled_account(site: Site) 
         await worker.tick()
         await worker.idle()
     assert len(site.upstream_names("home")) == 8
-    assert site.errands() == []
+    assert site.messages() == []
 
 
 FOREIGN_CLIENTS = {("demo", "job.py"), ("doctor", "as_client.py")}
@@ -391,7 +391,7 @@ async def test_attempts_that_failed_otherwise_do_not_make_an_edit_on_a_phone_a_r
         "home", event(row.upstream_uid, "20261001T150000", "20261001T160000"), row.upstream_name
     )
     await site.sync()
-    assert site.errands() == []
+    assert site.messages() == []
     there = site.account.get("home", row.upstream_name)
     assert b"SUMMARY:Platform" in there
     assert b"DTSTART:20261001T150000Z" in there

@@ -126,7 +126,7 @@ async def test_a_uid_held_by_something_invisible_ends_with_a_new_one(site: Site)
         await site.sync()
         site.clock.advance(120)
     (renamed,) = site.ledger()
-    assert (renamed.state, site.errands()) == ("pushed", [])
+    assert (renamed.state, site.messages()) == ("pushed", [])
     assert site.upstream_names("home") == {renamed.upstream_name}
     assert renamed.upstream_uid != row.upstream_uid
 

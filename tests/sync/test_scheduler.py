@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.core.errors import Conflict
+from gateway.core.errors import StateConflict
 from gateway.store.accounts import accounts, leases
 from gateway.store.outbox import outbox
 from gateway.sync import run as account
@@ -194,7 +194,7 @@ async def test_two_processes_never_work_on_one_account(site: Site, keyring) -> N
         first = asyncio.create_task(site.sync())
         while site.connection().id and not _leased(site):
             await asyncio.sleep(0.005)
-        with pytest.raises(Conflict):
+        with pytest.raises(StateConflict):
             async with leased(other, site.connection_id, wait_s=0):
                 raise AssertionError
         second = asyncio.create_task(sync_account(other, site.connection_id))
@@ -275,7 +275,7 @@ async def test_a_push_that_killed_its_process_is_a_failed_run_too(site: Site) ->
             )
         site.clock.advance(60)
     assert (site.connection().failures, site.connection().problem) == (1, "run-crashed")
-    sending = site.read(outbox.connections_with_errands, now=site.clock.time)
+    sending = site.read(outbox.connections_with_messages, now=site.clock.time)
     assert sending == []  # its next poll sends it, should that be let
     site.clock.advance(HOUR)
     assert await run_due(site) == 0  # lost twice: it rests

@@ -204,7 +204,7 @@ async def update_calendar(call: Call[NoQuery, CalendarOptions]) -> Result:
         call.path("calendar"),
         call.body.model_dump(exclude_unset=True),
     )
-    await call.api.reach.renew(principal_id, now=call.now)
+    await call.api.beyond_window.renew(principal_id, now=call.now)
     return changed
 
 
@@ -222,7 +222,7 @@ async def put_calendar_roles(call: Call[NoQuery, CalendarRoles]) -> Result:
         now=call.now,
     )
     if body.all_day:  # they count otherwise now, and are expanded at once
-        await call.api.reach.renew(principal_id, now=call.now)
+        await call.api.beyond_window.renew(principal_id, now=call.now)
     return chosen
 
 
@@ -233,5 +233,5 @@ async def patch_calendar_roles(call: Call[NoQuery, CalendarRoleChanges]) -> Resu
         partial(_show_list, principal_id), options.change_choice, call.person, changes, now=call.now
     )
     if "all_day" in changes:
-        await call.api.reach.renew(principal_id, now=call.now)
+        await call.api.beyond_window.renew(principal_id, now=call.now)
     return chosen

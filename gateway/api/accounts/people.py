@@ -64,7 +64,7 @@ async def update_principal(call: Call[schemas.NoQuery, schemas.PrincipalChanges]
     """Change a person."""
     changes = call.body.model_dump(exclude_unset=True)
     changed = await call.answer(_show_principal, people.change_person, call.person, changes)
-    await call.api.reach.renew(changed.id, now=call.now)
+    await call.api.beyond_window.renew(changed.id, now=call.now)
     return changed
 
 

@@ -217,7 +217,7 @@ class ProblemObject(Response):
 
 
 class PushCounts(Response):
-    """How many errands wait, and how many need a person."""
+    """How many messages wait, and how many need a person."""
 
     pending: int
     parked: int

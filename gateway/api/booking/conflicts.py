@@ -8,14 +8,14 @@ from gateway.api.wire.paging import link_next
 from gateway.api.wire.shapes import NoQuery
 from gateway.api.wire.times import render_instant, render_known
 from gateway.services import conflicts
-from gateway.services.conflicts import Version
-from gateway.store.booking.conflicts import Listed
+from gateway.services.conflicts import ConflictSide
+from gateway.store.booking.conflicts import ShownConflict
 from gateway.store.outbox.overview import Scope
 
 Plain = Call[NoQuery, None]
 
 
-def _show(listed: Listed) -> dict[str, Any]:
+def _show(listed: ShownConflict) -> dict[str, Any]:
     record, appointment_id = listed
     return {
         "id": record.id,
@@ -29,7 +29,7 @@ def _show(listed: Listed) -> dict[str, Any]:
     }
 
 
-def _show_version(version: Version, *, with_texts: bool) -> dict[str, Any]:
+def _show_version(version: ConflictSide, *, with_texts: bool) -> dict[str, Any]:
     title, description, location = version.texts if with_texts else (None, None, None)
     return {
         "start": render_known(version.start),

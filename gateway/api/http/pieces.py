@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import orjson
 from aiohttp import web
 
-from gateway.api.http.frame import add_common_headers
+from gateway.api.http.middleware import add_common_headers
 from gateway.api.http.state import RATE_LIMIT, REQUEST_ID
 
 PIECE = 200

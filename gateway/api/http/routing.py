@@ -14,7 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from gateway.api.http.auth import authenticate, check_scope
-from gateway.api.http.frame import answer_unmatched, expect_later, framed, read_body
+from gateway.api.http.middleware import answer_unmatched, expect_later, framed, read_body
 from gateway.api.http.replay import Replay
 from gateway.api.http.state import RATE_LIMIT, STATE, ApiState
 from gateway.api.process.limits import name_public
@@ -95,7 +95,7 @@ class Call(Generic[Q, B]):
     async def reach(self, principal_ids: Sequence[str], window: Interval) -> None:
         """Have what the key can see of these people known over ``window``, if that is quick."""
         bound = None if self._key is None else self._key.subaccount_id
-        await self.api.reach.until(principal_ids, window, now=self.now, subaccount_id=bound)
+        await self.api.beyond_window.until(principal_ids, window, now=self.now, subaccount_id=bound)
 
     async def answer(
         self,

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.api.process.activity import Activity
+from gateway.api.process.beyond_window import BeyondWindow
 from gateway.api.process.guesses import Guesses
 from gateway.api.process.limits import Limits
+from gateway.api.process.once_per_turn import OncePerTurn
 from gateway.api.process.ports import SyncService
-from gateway.api.process.reach import Reach
 from gateway.api.process.readiness import Readiness
 from gateway.api.process.timelines import TimelineCache
-from gateway.api.process.turns import OncePerTurn
 from gateway.settings import Settings
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.signals import ChangeSignals
@@ -37,7 +37,7 @@ class ApiState:
     activity: Activity
     limits: Limits
     public_limits: Limits
-    reach: Reach
+    beyond_window: BeyondWindow
     guesses: Guesses
     readiness: Readiness
 

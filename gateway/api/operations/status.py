@@ -20,7 +20,7 @@ from gateway.api.wire.times import render_instant, render_known
 from gateway.core.errors import NotFound
 from gateway.services import pushes
 from gateway.services.accounts import views
-from gateway.store.outbox.outbox import Errand, LedgerRow
+from gateway.store.outbox.outbox import LedgerRow, OutboxMessage
 from gateway.store.outbox.overview import Scope
 
 Plain = Call[NoQuery, None]
@@ -76,18 +76,18 @@ async def get_principal_status(call: Plain) -> Result:
 # --- pushes ---
 
 
-def _show_push(push: tuple[Errand, LedgerRow]) -> PushOut:
-    errand, ledger = push
+def _show_push(push: tuple[OutboxMessage, LedgerRow]) -> PushOut:
+    message, ledger = push
     return PushOut(
-        id=str(errand.id),
+        id=str(message.id),
         principal=ledger.principal_id,
-        action=errand.action,
-        state=errand.state,
-        reason=errand.reason,
-        detail=errand.detail,
-        attempts=errand.attempts,
-        due_at=render_instant(int(errand.due_at)),
-        created_at=render_instant(errand.created_at),
+        action=message.action,
+        state=message.state,
+        reason=message.reason,
+        detail=message.detail,
+        attempts=message.attempts,
+        due_at=render_instant(int(message.due_at)),
+        created_at=render_instant(message.created_at),
         object=ledger.object_id,
         calendar=ledger.upstream_calendar_id,
     )
@@ -101,7 +101,7 @@ async def list_pushes(call: Call[PushQuery, None]) -> Result:
     return PushList(pushes=[_show_push(one) for one in found])
 
 
-def _errand_id(call: Plain) -> int:
+def _message_id(call: Plain) -> int:
     text = call.path("push")
     if not text.isdigit() or len(text) > 18:
         raise NotFound("There is no such push, or it is done.")
@@ -111,11 +111,11 @@ def _errand_id(call: Plain) -> int:
 async def retry_push(call: Plain) -> Result:
     """Try a parked push again now."""
     scope = Scope(subaccount_id=call.bound)
-    return await call.answer(_show_push, pushes.retry_push, scope, _errand_id(call), now=call.now)
+    return await call.answer(_show_push, pushes.retry_push, scope, _message_id(call), now=call.now)
 
 
 async def drop_push(call: Plain) -> Result:
     """Give a parked push up: iCloud stays as it is."""
     scope = Scope(subaccount_id=call.bound)
-    await call.commit(pushes.drop_push, scope, _errand_id(call), now=call.now)
+    await call.commit(pushes.drop_push, scope, _message_id(call), now=call.now)
     return None

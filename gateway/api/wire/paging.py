@@ -8,7 +8,7 @@ from aiohttp import web
 from gateway.api.wire.shapes import PageQuery
 
 
-class Listed(Protocol):
+class Identified(Protocol):
     """Anything that is listed by creation."""
 
     @property
@@ -22,7 +22,7 @@ class Listed(Protocol):
         ...
 
 
-R = TypeVar("R", bound=Listed)
+R = TypeVar("R", bound=Identified)
 
 
 def cut_page(rows: Sequence[R], query: PageQuery) -> tuple[list[R], str | None]:

@@ -77,7 +77,7 @@ STATUS: Mapping[type[BaseException], int] = {
     errors.NotAllowed: 403,
     errors.NotFound: 404,
     errors.TooManyRequests: 429,
-    errors.Conflict: 409,
+    errors.StateConflict: 409,
     errors.Refused: 422,
     errors.CredentialRejected: 422,
     errors.NotICloud: 422,

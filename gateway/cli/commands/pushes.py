@@ -44,15 +44,15 @@ def pushes(
         found = waiting_pushes(session, scope, limit=MOST)
     listed = [
         {
-            "id": errand.id,
+            "id": message.id,
             "principal": ledger.principal_id,
-            "action": errand.action,
-            "state": errand.state,
-            "reason": errand.reason,
-            "detail": errand.detail,
-            "attempts": errand.attempts,
+            "action": message.action,
+            "state": message.state,
+            "reason": message.reason,
+            "detail": message.detail,
+            "attempts": message.attempts,
         }
-        for errand, ledger in found
+        for message, ledger in found
     ]
 
     def text() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.cli.options import ConfigOption, DataOption, opened_database, read_settings
 from gateway.cli.output import JsonFlag, refusals, show
-from gateway.core.errors import Conflict, KeyMismatch
+from gateway.core.errors import KeyMismatch, StateConflict
 from gateway.services.access.keys import create_admin_key
 from gateway.settings import Settings
 from gateway.store.access.keys import count_unbound_admins
@@ -37,8 +37,8 @@ def initialise(settings: Settings) -> Installation:
     """Make data folder, key file (mode 0600), schema and the first admin key.
 
     What was begun and not ended is ended: a key file without a database, a database without an
-    admin key. Raises :class:`Conflict` when all is there already, and :class:`StoreError` when key
-    file and database do not belong together: never is a key made for a database that has secrets
+    admin key. Raises :class:`StateConflict` when all is there already, and :class:`StoreError`
+    when key file and database do not belong together: no key is made for a database with secrets
     of another (R46). Nothing is overwritten.
     """
     _check_before(settings)
@@ -73,7 +73,7 @@ def _check_before(settings: Settings) -> None:
             if _has_keyring(settings):
                 check_keyring(session, Keyring.load(settings.keyring))
                 if count_unbound_admins(session):
-                    raise Conflict(
+                    raise StateConflict(
                         f"There is a gateway at {settings.data_dir} already; `gateway keys --add"
                         " admin` makes another admin key.",
                         code="already-initialised",
@@ -100,7 +100,7 @@ def _keyring_of(settings: Settings) -> tuple[Keyring, bool]:
     try:
         return Keyring.create(settings.keyring), True
     except FileExistsError:
-        raise Conflict(
+        raise StateConflict(
             f"{settings.keyring} was made by somebody else at the same time; look at what they do.",
             code="already-initialised",
         ) from None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.cli.commands.setup import initialise, now_s
-from gateway.core.errors import Conflict, Refused
+from gateway.core.errors import Refused, StateConflict
 from gateway.services.access.keys import create_admin_key
 from gateway.settings import Settings
 from gateway.store.engine import Database
@@ -85,7 +85,7 @@ class DemoFolder:
 def _first_key(settings: Settings) -> str:
     try:
         return initialise(settings).admin_key
-    except Conflict:  # an interrupted start had made one already, and told nobody
+    except StateConflict:  # an interrupted start had made one already, and told nobody
         database = Database(settings.database)
         try:
             with database.write() as session:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gateway.core.errors import Conflict
+from gateway.core.errors import StateConflict
 from gateway.core.ical.compose import Draft, compose, utc
 from gateway.core.ical.document import Component, parse, write
 from gateway.core.ical.lines import Property, escape_text
@@ -44,7 +44,7 @@ def change_event(
 ) -> bytes:
     """Change time or title of an event and leave everything else as it is, byte for byte.
 
-    A body whose line ends are not those of RFC 5545 is written anew. Raises :class:`Conflict`
+    A body whose line ends are not those of RFC 5545 is written anew. Raises :class:`StateConflict`
     ``appointment-recurring`` when the time of a series is to change: one start and one end do not
     say what becomes of the other instances.
     """
@@ -53,7 +53,7 @@ def change_event(
         part for top in document.children for part in (top, *top.children) if part.name == "VEVENT"
     ]
     if span is not None and any(_REPEATS & event.properties.keys() for event in events):
-        raise Conflict(
+        raise StateConflict(
             "This appointment repeats; change its times over CalDAV.", code="appointment-recurring"
         )
     for event in events:

@@ -14,7 +14,7 @@ from gateway.core.ical.reader import RawCalendar, ZoneBlock, read_calendar
 from gateway.core.ical.rules import Rule
 from gateway.core.ical.values import DAY, Form, Moment, Period, date_of, day_number, moment_of
 from gateway.core.ical.zones import ZoneTable
-from gateway.core.recurrence.budget import Budget
+from gateway.core.recurrence.budget import WorkBudget
 from gateway.core.recurrence.event import Event, UnreadableError, read_event
 from gateway.core.recurrence.model import BusyRules
 from gateway.core.recurrence.vtimezone import object_zones
@@ -69,7 +69,7 @@ def same_times(a: bytes, b: bytes) -> bool:
 
 
 def _zones(blocks: dict[str, ZoneBlock]) -> ZoneTable:
-    return object_zones(blocks, _UTC, LATEST, Budget(2.0))
+    return object_zones(blocks, _UTC, LATEST, WorkBudget(2.0))
 
 
 def _meaning(body: bytes) -> Meaning | None:

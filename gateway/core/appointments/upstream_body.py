@@ -26,7 +26,7 @@ from gateway.core.ical.reader import read_calendar
 from gateway.core.ical.rules import WEEKDAYS, Rule, format_rule
 from gateway.core.ical.values import DAY, Form, Moment, Period, date_of, format_moment
 from gateway.core.ical.zones import UTC_ZONE, ZoneTable
-from gateway.core.recurrence.budget import Budget
+from gateway.core.recurrence.budget import WorkBudget
 from gateway.core.recurrence.event import Event, UnreadableError, read_event
 from gateway.core.recurrence.model import BusyRules
 from gateway.core.recurrence.recurrence_ids import place
@@ -88,7 +88,7 @@ def build_upstream_body(
         raise InvalidCalendarData("Only events can be written to iCloud.")
     calendar = read_calendar(unfold(body), full=True)
     latest = int(now.timestamp()) + YEARS_AHEAD * 366 * DAY
-    zones = object_zones(calendar.zone_blocks, zone, latest, Budget(2.0))
+    zones = object_zones(calendar.zone_blocks, zone, latest, WorkBudget(2.0))
     writer = _Writer(zones, BusyRules(zone), ZonesWritten(calendar.zone_blocks), _Stamp(now, uid))
     foreign = _by_original(upstream, zone, latest) if upstream is not None else {}
     events = [writer.read(part) for part in calendar.components]
@@ -104,7 +104,7 @@ def build_upstream_body(
 
 def _by_original(body: bytes, zone: ZoneInfo, latest: int) -> dict[object, Component]:
     calendar = read_calendar(unfold(body), full=True)
-    zones = object_zones(calendar.zone_blocks, zone, latest, Budget(2.0))
+    zones = object_zones(calendar.zone_blocks, zone, latest, WorkBudget(2.0))
     events = (part for part in calendar.components if part.name == "VEVENT")
     return {original_of(part, zones): part for part in events}
 

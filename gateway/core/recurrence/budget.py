@@ -16,7 +16,7 @@ class TooManyRowsError(BudgetExceededError):
     """An object has more instances than it may have. Never leaves core."""
 
 
-class Budget:
+class WorkBudget:
     """Counts steps down; :meth:`spend` raises :class:`BudgetExceededError` at zero."""
 
     __slots__ = ("left",)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.ical.zones import ZoneTable
 from gateway.core.intervals import Interval
-from gateway.core.recurrence.budget import Budget, TooManyRowsError
+from gateway.core.recurrence.budget import TooManyRowsError, WorkBudget
 from gateway.core.recurrence.event import Event
 from gateway.core.recurrence.model import BusyRules, Instance, Problem
 from gateway.core.status import FBType
@@ -17,7 +17,7 @@ class Collector:
     window: Interval
     rules: BusyRules
     zones: ZoneTable
-    budget: Budget
+    budget: WorkBudget
     max_rows: int
     rows: list[Instance] = field(default_factory=list)
     recurring: bool = False

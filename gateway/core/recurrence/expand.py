@@ -19,7 +19,7 @@ from gateway.core.ical.values import (
 )
 from gateway.core.ical.zones import EASTERNMOST, WESTERNMOST, Zone
 from gateway.core.intervals import DAY, Interval
-from gateway.core.recurrence.budget import Budget, BudgetExceededError
+from gateway.core.recurrence.budget import BudgetExceededError, WorkBudget
 from gateway.core.recurrence.collector import Collector
 from gateway.core.recurrence.event import instant_of
 from gateway.core.recurrence.model import BusyRules, Expansion, Instance, Problem
@@ -87,7 +87,7 @@ def expand_components(
     cpu_budget_s: float = 2.0,
 ) -> Expansion:
     """Like :func:`expand`, for a calendar that was read already."""
-    budget = Budget(cpu_budget_s)
+    budget = WorkBudget(cpu_budget_s)
     zones = object_zones(calendar.zone_blocks, rules.zone, window[1], budget)
     into = Collector(window, rules, zones, budget, max_rows)
     if not calendar.components:

@@ -21,7 +21,7 @@ from gateway.core.ical.values import (
     parse_offset,
 )
 from gateway.core.ical.zones import FixedZone, IanaZone, Zone, ZoneTable, zone_of
-from gateway.core.recurrence.budget import Budget, BudgetExceededError
+from gateway.core.recurrence.budget import BudgetExceededError, WorkBudget
 from gateway.core.recurrence.walk import Walk
 
 HORIZON_YEARS = 15
@@ -65,7 +65,7 @@ class TableZone:
         return instant + (self._offsets[index - 1] if index else self._first)
 
 
-def read_vtimezone(tzid: str, block: ZoneBlock, latest: int, budget: Budget) -> Zone | None:
+def read_vtimezone(tzid: str, block: ZoneBlock, latest: int, budget: WorkBudget) -> Zone | None:
     """Return a zone from a VTIMEZONE, good up to the wall time ``latest``.
 
     None when it has no usable observance or costs more than ``budget`` allows: an unknown zone.
@@ -99,7 +99,7 @@ def _offset_to(observance: Component) -> int:
     return parse_offset(observance.text("TZOFFSETTO"))
 
 
-def _onsets(observance: Component, latest: int, budget: Budget) -> list[tuple[int, int, int]]:
+def _onsets(observance: Component, latest: int, budget: WorkBudget) -> list[tuple[int, int, int]]:
     """When one observance begins, each time; raises ValueError when it cannot be understood."""
     for needed in ("DTSTART", "TZOFFSETFROM"):
         if needed not in observance.properties:
@@ -124,7 +124,7 @@ def _onsets(observance: Component, latest: int, budget: Budget) -> list[tuple[in
 
 
 def object_zones(
-    blocks: dict[str, ZoneBlock], own: ZoneInfo, latest: int, budget: Budget
+    blocks: dict[str, ZoneBlock], own: ZoneInfo, latest: int, budget: WorkBudget
 ) -> ZoneTable:
     """Return the zone table of one calendar object, for wall times up to ``latest``.
 
@@ -132,7 +132,7 @@ def object_zones(
     """
 
     def read(tzid: str, block: ZoneBlock) -> Zone | None:
-        granted = Budget(ZONE_CPU_SECONDS)
+        granted = WorkBudget(ZONE_CPU_SECONDS)
         before = granted.left
         zone = read_vtimezone(tzid, block, latest, granted)
         budget.spend(before - max(granted.left, 0))

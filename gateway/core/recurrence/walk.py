@@ -3,7 +3,7 @@
 Why not dateutil's ``rrule``: it always walks from DTSTART and cannot be stopped between two
 results, so ``FREQ=SECONDLY`` since 1970 or a yearly 30 February holds a processor for seconds or
 for ever. This walk jumps to the asked range wherever the rule permits and spends a step of a
-:class:`~gateway.core.recurrence.budget.Budget` for every candidate. Tests hold it against dateutil.
+``WorkBudget`` for every candidate. Tests hold it against dateutil.
 
 All times are wall times (see :mod:`gateway.core.ical.values`): a rule knows nothing of zones.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from gateway.core.ical.rules import Numbers, Rule
 from gateway.core.ical.values import DAY, date_of, day_number
-from gateway.core.recurrence.budget import Budget
+from gateway.core.recurrence.budget import WorkBudget
 
 CHEAP = 16
 """So many list entries are made in the time of one step."""
@@ -29,7 +29,7 @@ class Walk:
     UNTIL is not looked at here (it may be an instant and needs a zone): the caller stops.
     """
 
-    def __init__(self, rule: Rule, start: int, budget: Budget, *, date_only: bool) -> None:
+    def __init__(self, rule: Rule, start: int, budget: WorkBudget, *, date_only: bool) -> None:
         self._rule = rule
         self._start = start
         self._budget = budget

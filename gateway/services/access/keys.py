@@ -52,7 +52,7 @@ def revoke_key(session: Session, key_id: str, *, bound: str | None) -> None:
     """Revoke a key at once; the last that may do everything stays (R46).
 
     All such keys are locked first. Raises :class:`NotFound`, also for a key of another subaccount,
-    and :class:`Conflict` ``last-admin-key``.
+    and :class:`StateConflict` ``last-admin-key``.
     """
     keys.revoke_key(session, key_id, subaccount_id=bound)
 

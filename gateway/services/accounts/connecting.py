@@ -6,7 +6,7 @@ Each function is one unit and locks the person. Nothing here talks to iCloud (R1
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway.core.errors import Conflict
+from gateway.core.errors import StateConflict
 from gateway.services.accounts.listing import apply_listing
 from gateway.store.accounts import accounts, calendars, leases
 from gateway.store.accounts.accounts import Connection, Credential, Keyring
@@ -42,7 +42,7 @@ def record_connection(
     """Store a checked account with its calendars; a disconnected one is revived (R2, R3).
 
     ``spent`` is what the check asked, as the budget writes it: whoever syncs first counts it.
-    Raises :class:`Conflict` when the person, or the account, is connected already.
+    Raises :class:`StateConflict` when the person, or the account, is connected already.
     """
     lock_principal(session, principal_id)
     connection = accounts.create_connection(
@@ -84,14 +84,14 @@ def replace_credential(
 ) -> Connection:
     """Put a checked credential in the place of the old one; all else stays (R3).
 
-    Raises :class:`Conflict` ``different-account`` when it opens another account.
+    Raises :class:`StateConflict` ``different-account`` when it opens another account.
     """
     connection = accounts.get_connection(session, connection_id)
     lock_principal(session, connection.principal_id)
     if not accounts.is_account(
         session, keyring, connection_id, account_number=discovered.account_number
     ):
-        raise Conflict(
+        raise StateConflict(
             "This password opens another Apple Account than the one connected here. Give a "
             "password of the same account, or disconnect first to connect the other one.",
             code="different-account",

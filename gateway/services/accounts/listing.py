@@ -11,7 +11,7 @@ from gateway.store.engine import Session
 from gateway.store.objects import collections, objects
 from gateway.store.operations import erasing
 from gateway.store.outbox import outbox
-from gateway.upstream.discovery import Listed
+from gateway.upstream.discovery import ListedCalendar
 
 COLOR_PROPERTY = "{http://apple.com/ns/ical/}calendar-color"
 """The dead property of a collection that holds its colour, under its Clark name."""
@@ -36,7 +36,7 @@ _FOLLOWED = (
 
 
 def apply_listing(
-    session: Session, connection_id: str, listed: Iterable[Listed], *, now: int
+    session: Session, connection_id: str, listed: Iterable[ListedCalendar], *, now: int
 ) -> list[UpstreamCalendar]:
     """Bring the stored list of calendars in step with iCloud's and return it.
 
@@ -58,7 +58,7 @@ def apply_listing(
     return calendars.list_calendars(session, connection_id) if changed else list(here.values())
 
 
-def _is_storable(item: Listed) -> bool:
+def _is_storable(item: ListedCalendar) -> bool:
     """Whether a path fits into the index that tells calendars apart; a UUID has 36 characters."""
     fits = len(item.path.encode("utf-8", "replace")) <= objects.MAX_NAME and "\0" not in item.path
     if not fits:
@@ -66,7 +66,7 @@ def _is_storable(item: Listed) -> bool:
     return fits
 
 
-def _values(item: Listed) -> dict[str, Any]:
+def _values(item: ListedCalendar) -> dict[str, Any]:
     values = {name: getattr(item, name) for name in _FOLLOWED}
     return {
         **values,
@@ -76,7 +76,9 @@ def _values(item: Listed) -> dict[str, Any]:
     }
 
 
-def _follow(session: Session, both: list[tuple[UpstreamCalendar, Listed]], now: int) -> bool:
+def _follow(
+    session: Session, both: list[tuple[UpstreamCalendar, ListedCalendar]], now: int
+) -> bool:
     """Note what changed of listed calendars; returns whether anything did."""
     changes = {known.id: _changes(known, item) for known, item in both}
     calendars.update_calendars(session, {key: found for key, found in changes.items() if found})
@@ -86,7 +88,7 @@ def _follow(session: Session, both: list[tuple[UpstreamCalendar, Listed]], now: 
     return any(changes.values())
 
 
-def _changes(known: UpstreamCalendar, item: Listed) -> dict[str, Any]:
+def _changes(known: UpstreamCalendar, item: ListedCalendar) -> dict[str, Any]:
     changes: dict[str, Any] = {
         name: getattr(item, name)
         for name in _FOLLOWED
@@ -108,7 +110,9 @@ def _changes(known: UpstreamCalendar, item: Listed) -> dict[str, Any]:
     return changes
 
 
-def _rename_mirror(session: Session, known: UpstreamCalendar, item: Listed, *, now: int) -> None:
+def _rename_mirror(
+    session: Session, known: UpstreamCalendar, item: ListedCalendar, *, now: int
+) -> None:
     """Mirrors carry iCloud's names and colours (R18)."""
     mirror = collections.find_mirror(session, known.id)
     if mirror is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.errors import GatewayError
 from gateway.core.intervals import Interval
-from gateway.expansion.prepare import Ready
+from gateway.expansion.prepare import PreparedMember
 from gateway.observe import logger
 from gateway.store.access.principals import get_principal
 from gateway.store.accounts import accounts, calendars, members
@@ -88,7 +88,7 @@ def write_batch(
     session: Session,
     keyring: Keyring,
     terms: Terms,
-    ready: Sequence[Ready],
+    ready: Sequence[PreparedMember],
     gone: Sequence[str],
     *,
     now: int,
@@ -199,7 +199,7 @@ def _remove(session: Session, mirror: Collection, names: Iterable[str], *, now: 
     return objects.delete_objects(session, mirror, names, now=now)
 
 
-def _prepared(item: Ready) -> PreparedObject:
+def _prepared(item: PreparedMember) -> PreparedObject:
     return PreparedObject(
         name=item.name,
         uid=item.uid,

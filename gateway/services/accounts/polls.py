@@ -12,7 +12,7 @@ from gateway.store.accounts.accounts import Connection
 from gateway.store.accounts.calendars import UpstreamCalendar
 from gateway.store.accounts.members import RETRY_DELAYS_S
 from gateway.store.engine import Session, lock_principal
-from gateway.upstream.discovery import Listed
+from gateway.upstream.discovery import ListedCalendar
 
 IN_USE = ("linked", "conflict", "tracked")
 """Roles of calendars that are read."""
@@ -36,7 +36,7 @@ def is_quiet(calendar: UpstreamCalendar) -> bool:
 def take_listing(
     session: Session,
     end: RunEnd,
-    listed: Iterable[Listed],
+    listed: Iterable[ListedCalendar],
     is_due: Callable[[UpstreamCalendar], bool],
     *,
     now: int,

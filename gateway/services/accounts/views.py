@@ -15,7 +15,7 @@ from gateway.store.engine import Session
 from gateway.store.objects.collections import find_mirror, list_collections
 from gateway.store.objects.objects import StoredObject, list_problems
 from gateway.store.outbox import overview
-from gateway.store.outbox.outbox import Errand, LedgerRow
+from gateway.store.outbox.outbox import LedgerRow, OutboxMessage
 from gateway.store.outbox.overview import Scope
 
 
@@ -140,7 +140,7 @@ def count_all(session: Session, scope: Scope) -> Counts:
         accounts=overview.count_connections(session, scope),
         troubled=overview.count_troubled(session, scope),
         oldest_sync=overview.oldest_sync(session, scope),
-        pushes=overview.count_errands(session, scope),
+        pushes=overview.count_messages(session, scope),
         problems=overview.count_problems(session, scope),
     )
 
@@ -163,7 +163,7 @@ def view_person(session: Session, who: PersonRef, *, now: int) -> PersonView:
     return PersonView(
         principal=principal,
         account=None if connection is None else view_connection(session, connection),
-        pushes=overview.count_errands(session, Scope(principal_id=principal.id)),
+        pushes=overview.count_messages(session, Scope(principal_id=principal.id)),
         problems=list_problems(session, principal.id),
         overlaps=overlaps_of(session, principal.id, now=now),
     )
@@ -171,11 +171,11 @@ def view_person(session: Session, who: PersonRef, *, now: int) -> PersonView:
 
 def waiting_pushes(
     session: Session, scope: Scope, *, state: str | None = None, limit: int
-) -> list[tuple[Errand, LedgerRow]]:
+) -> list[tuple[OutboxMessage, LedgerRow]]:
     """List what is pending or parked in scope, oldest first.
 
     Raises :class:`NotFound` when the scope names a person who is not there.
     """
     if scope.principal_id is not None:
         find_person(session, PersonRef(scope.principal_id, scope.subaccount_id))
-    return overview.errands_in(session, scope, state=state, limit=limit)
+    return overview.messages_in(session, scope, state=state, limit=limit)

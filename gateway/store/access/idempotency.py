@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from gateway.core.errors import Conflict, InvalidInput, PassingConflict
+from gateway.core.errors import InvalidInput, PassingConflict, StateConflict
 from gateway.store.booking_tables import idempotency
 from gateway.store.engine import Session
 
@@ -47,8 +47,8 @@ def reserve(
 
     Raises :class:`InvalidInput` ``idempotency-key-reused`` for another request under the same
     key, :class:`PassingConflict` ``idempotency-in-progress`` while the first one runs, and
-    :class:`Conflict` ``secret-not-replayable`` when the first answer carried a secret, which is
-    never stored.
+    :class:`StateConflict` ``secret-not-replayable`` when the first answer carried a secret, which
+    is never stored.
     """
     mine = and_(idempotency.c.key_id == key_id, idempotency.c.key == key)
     session.execute(delete(idempotency).where(mine, idempotency.c.created_at <= now - REMEMBER_S))
@@ -107,7 +107,7 @@ def _recorded(
     status: int, content_type: str | None, body: bytes | None, replayable: bool
 ) -> RecordedAnswer:
     if not replayable:
-        raise Conflict(
+        raise StateConflict(
             "The first answer carried a secret, which is shown once and never stored. "
             "Delete what it made and make another one.",
             code="secret-not-replayable",

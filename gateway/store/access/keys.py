@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Row
 
-from gateway.core.errors import Conflict, NotFound
+from gateway.core.errors import NotFound, StateConflict
 from gateway.store.access.principals import get_subaccount, hash_secret
 from gateway.store.engine import Session, chunks, new_id
 from gateway.store.tables import api_keys
@@ -81,12 +81,12 @@ def revoke_key(session: Session, key_id: str, *, subaccount_id: str | None = Non
     """Revoke a key for somebody who holds one; the last that may do everything stays (R46).
 
     All such keys are locked first: two admins who revoke each other's at once leave one. Raises
-    :class:`NotFound`, and :class:`Conflict` ``last-admin-key``.
+    :class:`NotFound`, and :class:`StateConflict` ``last-admin-key``.
     """
     if subaccount_id is None:
         _lock_unbound(session)
         if _unbound_admins(session) == {key_id}:
-            raise Conflict(
+            raise StateConflict(
                 "This is the last key that may do everything; make another first, here or with"
                 " `gateway keys --add admin` on the machine.",
                 code="last-admin-key",

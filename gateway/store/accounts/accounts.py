@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import delete, insert, or_, select, tuple_, update
 
-from gateway.core.errors import Conflict, NotFound, SecretUnreadable
+from gateway.core.errors import NotFound, SecretUnreadable, StateConflict
 from gateway.store.accounts.secrets import KEYRING_VARIABLE, Keyring
 from gateway.store.engine import Session, chunks, new_id, upsert
 from gateway.store.stored_json import read_texts
@@ -85,7 +85,7 @@ def account_index(keyring: Keyring, account_number: str) -> bytes:
 def check_not_connected(
     session: Session, keyring: Keyring, *, principal_id: str, email: str, account_number: str
 ) -> None:
-    """Raise :class:`Conflict` when the principal or the account has a live connection (R2)."""
+    """Raise :class:`StateConflict` when the principal or the account has a live connection (R2)."""
     taken = session.execute(
         select(connections.c.principal_id).where(
             connections.c.state != "disconnected",
@@ -97,13 +97,13 @@ def check_not_connected(
         )
     ).all()
     if any(row.principal_id == principal_id for row in taken):
-        raise Conflict(
+        raise StateConflict(
             "This person has an iCloud account connected already. Replace its password, or "
             "disconnect it first to connect another one.",
             code="principal-already-connected",
         )
     if taken:
-        raise Conflict(
+        raise StateConflict(
             "This Apple Account is already connected to the gateway for somebody. Disconnect it "
             "there first; one Apple Account serves one person.",
             code="account-already-connected",
@@ -125,7 +125,7 @@ def create_connection(
 ) -> Connection:
     """Insert the connection of a principal, or revive its disconnected one (R3).
 
-    Raises :class:`Conflict` when the account is connected already (R2).
+    Raises :class:`StateConflict` when the account is connected already (R2).
     """
     check_not_connected(
         session,

@@ -38,7 +38,7 @@ class OpenedAccount:
     time_zone: str
     lease_owner: str | None
     lease_until: float
-    has_errand: bool
+    has_message: bool
     listing_digest: str | None
     is_settled: bool
     retry_at: float | None
@@ -76,7 +76,7 @@ _OPENED = (
         connections.c.lease_until,
         exists()
         .where(outbox.c.connection_id == connections.c.id, outbox.c.state == "pending")
-        .label("has_errand"),
+        .label("has_message"),
         connections.c.listing_digest,
         _UNSETTLED.label("is_unsettled"),
         _RETRY_AT.label("retry_at"),
@@ -145,7 +145,7 @@ def _opened(row: Any, keyring: Keyring) -> OpenedAccount:
         time_zone=row.time_zone,
         lease_owner=row.lease_owner,
         lease_until=row.lease_until,
-        has_errand=row.has_errand,
+        has_message=row.has_message,
         listing_digest=row.listing_digest,
         is_settled=not row.is_unsettled,
         retry_at=row.retry_at,

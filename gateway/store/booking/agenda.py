@@ -128,11 +128,11 @@ def push_states(
         push_ledger.c.object_id, push_ledger.c.id, push_ledger.c.state, push_ledger.c.reason
     ).where(push_ledger.c.object_id.in_(object_ids), push_ledger.c.state != "deleted")
     rows = session.execute(ledger).all()
-    errands = select(outbox.c.ledger_id, outbox.c.state, outbox.c.reason).where(
+    messages = select(outbox.c.ledger_id, outbox.c.state, outbox.c.reason).where(
         outbox.c.ledger_id.in_([row.id for row in rows])
     )
     waiting: dict[str, tuple[str, str | None]] = {}
-    for ledger_id, state, reason in session.execute(errands.order_by(outbox.c.id)):
+    for ledger_id, state, reason in session.execute(messages.order_by(outbox.c.id)):
         if waiting.get(ledger_id, ("",))[0] != "parked":
             waiting[ledger_id] = (state, reason)
     return {row.object_id: waiting.get(row.id, (row.state, row.reason)) for row in rows}

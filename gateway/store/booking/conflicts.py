@@ -17,7 +17,7 @@ Side = Literal["local", "upstream"]
 Resolution = Literal["kept", "restored"]
 """What a person decided: it stays as it is, or the dropped version is the appointment's again."""
 
-Listed = tuple["ConflictRecord", str | None]
+ShownConflict = tuple["ConflictRecord", str | None]
 """A conflict and the id of its appointment, None when that was deleted."""
 
 
@@ -111,7 +111,7 @@ def conflicts_in(
     with_resolved: bool = False,
     after: tuple[int, str] | None = None,
     limit: int,
-) -> list[Listed]:
+) -> list[ShownConflict]:
     """List the conflicts in scope, oldest first; ``after`` is creation time and id of one."""
     query = _listed(scope)
     if not with_resolved:
@@ -122,7 +122,7 @@ def conflicts_in(
     return [(ConflictRecord(*row[:-1]), row[-1]) for row in rows]
 
 
-def conflict_in(session: Session, scope: Scope, conflict_id: str) -> Listed:
+def conflict_in(session: Session, scope: Scope, conflict_id: str) -> ShownConflict:
     """Return one conflict in scope; raises :class:`NotFound`."""
     row = session.execute(_listed(scope).where(conflicts.c.id == conflict_id)).first()
     if row is None:

@@ -1,7 +1,7 @@
 """The push ledger and the outbox: what may be, and what has yet to be, written to iCloud.
 
 The ledger row is the permission (R13): one per object that ever went upstream, kept after the
-object is gone. The outbox row is the errand (R16), written in the same unit as the change that
+object is gone. The outbox row is the message (R16), written in the same unit as the change that
 caused it, finished only after iCloud's answer is recorded.
 """
 
@@ -48,7 +48,7 @@ class LedgerRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class OutboxMessage:
     """One outbox row; ``in_doubt`` means it was sent once and the answer was never seen."""
 
     id: int
@@ -65,7 +65,7 @@ class Errand:
 
 
 _LEDGER = tuple(push_ledger.c[name] for name in LedgerRow.__dataclass_fields__)
-_ERRAND = tuple(outbox.c[name] for name in Errand.__dataclass_fields__)
+_MESSAGE = tuple(outbox.c[name] for name in OutboxMessage.__dataclass_fields__)
 
 
 def create_ledger_row(
@@ -118,7 +118,7 @@ def find_ledger_by_object(session: Session, object_id: str) -> LedgerRow | None:
 
 
 def find_tried_ledger(session: Session, object_id: str) -> tuple[LedgerRow, bool] | None:
-    """Return the ledger row of a local object, and whether an errand of it was ever started."""
+    """Return the ledger row of a local object, and whether a message of it was ever started."""
     tried = select(outbox.c.id).where(
         outbox.c.ledger_id == push_ledger.c.id, or_(outbox.c.attempts > 0, outbox.c.in_doubt)
     )
@@ -152,9 +152,9 @@ def enqueue(
     now: int,
     is_first: bool = False,
 ) -> None:
-    """Add an errand; a pending, never tried one for the same resource is replaced.
+    """Add a message; a pending, never tried one for the same resource is replaced.
 
-    The body is built when the errand runs, so two edits in a row make one PUT. ``is_first`` is
+    The body is built when the message runs, so two edits in a row make one PUT. ``is_first`` is
     for a new resource, which has none to replace.
     """
     if not is_first:
@@ -178,7 +178,7 @@ def enqueue(
     )
 
 
-def has_errand(session: Session, ledger_id: str) -> bool:
+def has_message(session: Session, ledger_id: str) -> bool:
     """Tell whether something of this resource has yet to be sent, or is parked."""
     query = select(outbox.c.id).where(outbox.c.ledger_id == ledger_id).limit(1)
     return session.execute(query).first() is not None
@@ -203,15 +203,15 @@ _EARLIER = (
 """Whether something else of the same resource has to go first."""
 
 
-def due_errands(
+def due_messages(
     session: Session, connection_id: str, *, now: float, limit: int = 20
-) -> list[Errand]:
-    """List the due errands of a connection, oldest first, one per resource (order is kept).
+) -> list[OutboxMessage]:
+    """List the due messages of a connection, oldest first, one per resource (order is kept).
 
-    A resource whose first errand is parked or not yet due waits, whatever comes behind it.
+    A resource whose first message is parked or not yet due waits, whatever comes behind it.
     """
     query = (
-        select(*_ERRAND)
+        select(*_MESSAGE)
         .where(
             outbox.c.connection_id == connection_id,
             outbox.c.state == "pending",
@@ -221,14 +221,14 @@ def due_errands(
         .order_by(outbox.c.id)
         .limit(limit)
     )
-    return [Errand(*row) for row in session.execute(query)]
+    return [OutboxMessage(*row) for row in session.execute(query)]
 
 
-def connections_with_errands(session: Session, *, now: float) -> list[str]:
+def connections_with_messages(session: Session, *, now: float) -> list[str]:
     """List the working connections, leased to nobody, that have something to send now.
 
-    While an account backs off nothing is sent: its next poll sends what is due. An errand behind
-    one that is parked or not yet due waits, as in :func:`due_errands`.
+    While an account backs off nothing is sent: its next poll sends what is due. A message behind
+    one that is parked or not yet due waits, as in :func:`due_messages`.
     """
     query = (
         select(outbox.c.connection_id)
@@ -250,87 +250,89 @@ def connections_with_errands(session: Session, *, now: float) -> list[str]:
     return [row[0] for row in session.execute(query)]
 
 
-def list_errands(session: Session, principal_id: str) -> list[tuple[Errand, LedgerRow]]:
+def list_messages(session: Session, principal_id: str) -> list[tuple[OutboxMessage, LedgerRow]]:
     """List what is pending or parked for a principal, oldest first."""
     query = (
-        select(*_ERRAND, *_LEDGER)
+        select(*_MESSAGE, *_LEDGER)
         .join(push_ledger, push_ledger.c.id == outbox.c.ledger_id)
         .where(push_ledger.c.principal_id == principal_id)
         .order_by(outbox.c.id)
     )
-    width = len(_ERRAND)
-    return [(Errand(*row[:width]), LedgerRow(*row[width:])) for row in session.execute(query)]
+    width = len(_MESSAGE)
+    return [
+        (OutboxMessage(*row[:width]), LedgerRow(*row[width:])) for row in session.execute(query)
+    ]
 
 
-def get_errand(session: Session, errand_id: int) -> Errand:
-    """Return one errand; raises :class:`NotFound` once it is done."""
-    row = session.execute(select(*_ERRAND).where(outbox.c.id == errand_id)).first()
+def get_message(session: Session, message_id: int) -> OutboxMessage:
+    """Return one message; raises :class:`NotFound` once it is done."""
+    row = session.execute(select(*_MESSAGE).where(outbox.c.id == message_id)).first()
     if row is None:
         raise NotFound("There is no such push.")
-    return Errand(*row)
+    return OutboxMessage(*row)
 
 
-def mark_in_doubt(session: Session, errand_id: int) -> bool:
+def mark_in_doubt(session: Session, message_id: int) -> bool:
     """Say, before sending, that the answer may never be seen: then look before repeating.
 
-    False when the errand is gone: it was replaced or withdrawn a moment ago, so send nothing.
+    False when the message is gone: it was replaced or withdrawn a moment ago, so send nothing.
     """
     statement = (
         update(outbox)
-        .where(outbox.c.id == errand_id)
+        .where(outbox.c.id == message_id)
         .values(in_doubt=True, attempts=outbox.c.attempts + 1)
     )
     return bool(session.execute(statement).rowcount)
 
 
-def drop_errands(session: Session, ledger_id: str) -> None:
-    """Remove all errands of a resource: there is nothing left to send."""
+def drop_messages(session: Session, ledger_id: str) -> None:
+    """Remove all messages of a resource: there is nothing left to send."""
     session.execute(delete(outbox).where(outbox.c.ledger_id == ledger_id))
 
 
-def finish(session: Session, errand_id: int) -> None:
-    """Remove a done errand."""
-    session.execute(delete(outbox).where(outbox.c.id == errand_id))
+def finish(session: Session, message_id: int) -> None:
+    """Remove a done message."""
+    session.execute(delete(outbox).where(outbox.c.id == message_id))
 
 
 def postpone(
     session: Session,
-    errand: Errand,
+    message: OutboxMessage,
     *,
     due_at: float,
     reason: str,
     detail: str,
     in_doubt: bool = False,
 ) -> None:
-    """Try an errand again later, and count the attempt, whether anything was sent or not.
+    """Try a message again later, and count the attempt, whether anything was sent or not.
 
-    ``errand`` is as it was read before the attempt; ``in_doubt`` keeps the need to look before
+    ``message`` is as it was read before the attempt; ``in_doubt`` keeps the need to look before
     repeating it.
     """
     session.execute(
         update(outbox)
-        .where(outbox.c.id == errand.id)
+        .where(outbox.c.id == message.id)
         .values(
             due_at=due_at,
             reason=reason,
             detail=detail,
             in_doubt=in_doubt,
-            attempts=errand.attempts + 1,
+            attempts=message.attempts + 1,
         )
     )
 
 
-def park(session: Session, errand_id: int, *, reason: str, detail: str) -> None:
+def park(session: Session, message_id: int, *, reason: str, detail: str) -> None:
     """Stop trying until a person acts; ``reason`` is a stable code."""
     session.execute(
         update(outbox)
-        .where(outbox.c.id == errand_id)
+        .where(outbox.c.id == message_id)
         .values(state="parked", reason=reason, detail=detail)
     )
 
 
 def park_all(session: Session, connection_id: str, *, reason: str, detail: str) -> None:
-    """Park every pending errand of a connection (disconnect, calendar gone)."""
+    """Park every pending message of a connection (disconnect, calendar gone)."""
     session.execute(
         update(outbox)
         .where(outbox.c.connection_id == connection_id, outbox.c.state == "pending")
@@ -341,7 +343,7 @@ def park_all(session: Session, connection_id: str, *, reason: str, detail: str) 
 def park_calendar(
     session: Session, upstream_calendar_id: str, *, reason: str, detail: str, now: int
 ) -> None:
-    """Park every pending errand for a calendar, and say so in the ledger."""
+    """Park every pending message for a calendar, and say so in the ledger."""
     rows = select(push_ledger.c.id).where(
         push_ledger.c.upstream_calendar_id == upstream_calendar_id
     )
@@ -360,7 +362,7 @@ def park_calendar(
 def readopt_ledger(session: Session, connection_id: str, *, now: int) -> None:
     """Tie what was pushed to an account to its calendars again after reconnecting (R3).
 
-    Rows are matched by account and collection path; errands parked by the disconnect go on.
+    Rows are matched by account and collection path; messages parked by the disconnect go on.
     """
     account = select(connections.c.account_index).where(connections.c.id == connection_id)
     for calendar in session.execute(
@@ -390,10 +392,10 @@ def readopt_ledger(session: Session, connection_id: str, *, now: int) -> None:
     )
 
 
-def unpark(session: Session, errand_id: int, *, now: int) -> None:
-    """Try a parked errand again."""
+def unpark(session: Session, message_id: int, *, now: int) -> None:
+    """Try a parked message again."""
     session.execute(
         update(outbox)
-        .where(outbox.c.id == errand_id)
+        .where(outbox.c.id == message_id)
         .values(state="pending", reason=None, detail=None, due_at=float(now))
     )

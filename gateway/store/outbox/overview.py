@@ -10,7 +10,7 @@ from gateway.core.errors import NotFound
 from gateway.store.engine import Session
 from gateway.store.objects.collections import GOING
 from gateway.store.objects.freshness import synced_at
-from gateway.store.outbox.outbox import Errand, LedgerRow
+from gateway.store.outbox.outbox import LedgerRow, OutboxMessage
 from gateway.store.tables import (
     connections,
     objects,
@@ -20,7 +20,7 @@ from gateway.store.tables import (
     upstream_calendars,
 )
 
-_ERRAND = tuple(outbox.c[name] for name in Errand.__dataclass_fields__)
+_MESSAGE = tuple(outbox.c[name] for name in OutboxMessage.__dataclass_fields__)
 _LEDGER = tuple(push_ledger.c[name] for name in LedgerRow.__dataclass_fields__)
 
 
@@ -87,8 +87,8 @@ def oldest_sync(session: Session, scope: Scope) -> int | None:
     return None if found is None else int(found)
 
 
-def count_errands(session: Session, scope: Scope) -> Mapping[str, int]:
-    """Count the errands in scope by state: pending, parked."""
+def count_messages(session: Session, scope: Scope) -> Mapping[str, int]:
+    """Count the messages in scope by state: pending, parked."""
     query = (
         select(outbox.c.state, func.count())
         .join(push_ledger, push_ledger.c.id == outbox.c.ledger_id)
@@ -108,35 +108,35 @@ def count_problems(session: Session, scope: Scope) -> int:
     return int(session.execute(narrow(query, objects.c.principal_id, scope)).scalar_one())
 
 
-def errands_in(
+def messages_in(
     session: Session, scope: Scope, *, state: str | None = None, limit: int
-) -> list[tuple[Errand, LedgerRow]]:
+) -> list[tuple[OutboxMessage, LedgerRow]]:
     """List what is pending or parked in scope, oldest first."""
-    query = narrow(_errands(), push_ledger.c.principal_id, scope)
+    query = narrow(_messages(), push_ledger.c.principal_id, scope)
     if state is not None:
         query = query.where(outbox.c.state == state)
     rows = session.execute(query.order_by(outbox.c.id).limit(limit))
     return [_pair(row) for row in rows]
 
 
-def errand_in(session: Session, scope: Scope, errand_id: int) -> tuple[Errand, LedgerRow]:
-    """Return one errand in scope; raises :class:`NotFound` once it is done."""
-    query = narrow(_errands(), push_ledger.c.principal_id, scope)
-    row = session.execute(query.where(outbox.c.id == errand_id)).first()
+def message_in(session: Session, scope: Scope, message_id: int) -> tuple[OutboxMessage, LedgerRow]:
+    """Return one message in scope; raises :class:`NotFound` once it is done."""
+    query = narrow(_messages(), push_ledger.c.principal_id, scope)
+    row = session.execute(query.where(outbox.c.id == message_id)).first()
     if row is None:
         raise NotFound("There is no such push, or it is done.")
     return _pair(row)
 
 
-def drop_errand(session: Session, errand_id: int) -> None:
-    """Give an errand up."""
-    session.execute(delete(outbox).where(outbox.c.id == errand_id))
+def drop_message(session: Session, message_id: int) -> None:
+    """Give a message up."""
+    session.execute(delete(outbox).where(outbox.c.id == message_id))
 
 
-def _errands() -> Select[Any]:
-    return select(*_ERRAND, *_LEDGER).join(push_ledger, push_ledger.c.id == outbox.c.ledger_id)
+def _messages() -> Select[Any]:
+    return select(*_MESSAGE, *_LEDGER).join(push_ledger, push_ledger.c.id == outbox.c.ledger_id)
 
 
-def _pair(row: Any) -> tuple[Errand, LedgerRow]:
-    width = len(_ERRAND)
-    return Errand(*row[:width]), LedgerRow(*row[width:])
+def _pair(row: Any) -> tuple[OutboxMessage, LedgerRow]:
+    width = len(_MESSAGE)
+    return OutboxMessage(*row[:width]), LedgerRow(*row[width:])

@@ -82,7 +82,7 @@ def load_own(session: Session, ledger_id: str, now: int) -> OwnObject:
     return OwnObject(
         row=row,
         local=local,
-        waiting=outbox.has_errand(session, ledger_id),
+        waiting=outbox.has_message(session, ledger_id),
         zone=get_principal(session, row.principal_id).time_zone,
         addresses=bookings.owner_addresses(session, row.principal_id),
         contested=count_refused(session, ledger_id, since=now - CONTESTED_S) >= MOST_REFUSED,
@@ -293,7 +293,7 @@ def _apply_deletion(session: Session, row: LedgerRow, *, now: int) -> None:
 
 def _cancel(session: Session, own: OwnObject, *, now: int) -> None:
     """Cancel the appointment, free its time, drop what was to be sent."""
-    outbox.drop_errands(session, own.row.id)
+    outbox.drop_messages(session, own.row.id)
     outbox.update_ledger(
         session, own.row.id, now=now, state="deleted", object_id=None, reason="deleted-upstream"
     )

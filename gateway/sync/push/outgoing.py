@@ -1,6 +1,6 @@
 """Outbox to upstream: the only place that writes into iCloud (R13-R17).
 
-An errand is marked in doubt before it is sent. Should the answer never be seen, the next attempt
+A message is marked in doubt before it is sent. Should the answer never be seen, the next attempt
 looks (GET) before it repeats: what arrived is not sent twice, what did not is not lost.
 """
 
@@ -31,7 +31,7 @@ from gateway.store.engine import Session
 from gateway.store.objects import objects
 from gateway.store.objects.objects import StoredObject
 from gateway.store.outbox import outbox
-from gateway.store.outbox.outbox import Errand, LedgerRow
+from gateway.store.outbox.outbox import LedgerRow, OutboxMessage
 from gateway.sync.context import SyncContext
 from gateway.sync.push.incoming import (
     check_unlisted,
@@ -79,9 +79,9 @@ class Pusher:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """An errand with what it is about, as read in one unit."""
+    """A message with what it is about, as read in one unit."""
 
-    errand: Errand
+    message: OutboxMessage
     ledger: LedgerRow
     local: StoredObject | None
     calendar_gone: bool
@@ -104,8 +104,8 @@ async def write_upstream(
     return None
 
 
-async def push_errands(pusher: Pusher, errands: Sequence[Errand]) -> int:
-    """Run due errands of an account, oldest first; returns how many were done.
+async def push_messages(pusher: Pusher, messages: Sequence[OutboxMessage]) -> int:
+    """Run due messages of an account, oldest first; returns how many were done.
 
     The rest waits when the time is up, or when somebody wants to read the account.
 
@@ -113,28 +113,28 @@ async def push_errands(pusher: Pusher, errands: Sequence[Errand]) -> int:
     not answer raises: the account has to wait.
     """
     done = 0
-    for errand in errands:
+    for message in messages:
         if not await pusher.may_go_on():
             break
-        done += await _run_errand(pusher, errand)
+        done += await _run_message(pusher, message)
     return done
 
 
-async def _run_errand(pusher: Pusher, errand: Errand) -> bool:
-    """Run one errand; an error nobody foresaw stops it alone."""
+async def _run_message(pusher: Pusher, message: OutboxMessage) -> bool:
+    """Run one message; an error nobody foresaw stops it alone."""
     try:
-        return await _attempt(pusher, errand)
+        return await _attempt(pusher, message)
     except (*EVERYBODYS, UpstreamError):
         raise
     except Exception as error:
-        await _set_aside(pusher, errand, error)
+        await _set_aside(pusher, message, error)
         return False
 
 
-async def _attempt(pusher: Pusher, errand: Errand) -> bool:
+async def _attempt(pusher: Pusher, message: OutboxMessage) -> bool:
     store = pusher.context.store
     try:
-        job = await store.read(_load_job, errand.id)
+        job = await store.read(_load_job, message.id)
     except NotFound:
         return False  # done or dropped meanwhile
     try:
@@ -142,7 +142,7 @@ async def _attempt(pusher: Pusher, errand: Errand) -> bool:
             raise Parked("linked-calendar-gone")
         if job.ledger.upstream_path in pusher.missing:
             raise UpstreamNotFound(_NOT_THERE, status=404)
-        if errand.action == "delete":
+        if message.action == "delete":
             await _delete(pusher, job)
         else:
             await _put(pusher, job)
@@ -160,26 +160,26 @@ async def _attempt(pusher: Pusher, errand: Errand) -> bool:
     except UpstreamError as error:
         await _postpone(pusher, job, error, in_doubt=error.status is None or error.status >= 500)
         if error.status is None:
-            raise  # nobody answers: the other errands wait with the account
+            raise  # nobody answers: the other messages wait with the account
         return False
     return True
 
 
-async def _set_aside(pusher: Pusher, errand: Errand, error: Exception) -> None:
+async def _set_aside(pusher: Pusher, message: OutboxMessage, error: Exception) -> None:
     """Let what failed unforeseen wait, soon for a person; the others go on.
 
     Whether it was sent is not known, so it is looked up before it is repeated.
     """
     context = pusher.context
-    context.errands.failed(str(errand.id), error)
+    context.messages.failed(str(message.id), error)
     told = Parked("push-failed")
-    if errand.attempts + 1 >= REFUSALS_BEFORE_PARKING:
-        await context.store.write(_park_errand, errand, told, now=context.now())
+    if message.attempts + 1 >= REFUSALS_BEFORE_PARKING:
+        await context.store.write(_park_message, message, told, now=context.now())
         return
-    delay = FIRST_DELAY_S * 2 ** min(errand.attempts, 10) * context.random.uniform(0.8, 1.2)
+    delay = FIRST_DELAY_S * 2 ** min(message.attempts, 10) * context.random.uniform(0.8, 1.2)
     await context.store.write(
         outbox.postpone,
-        errand,
+        message,
         due_at=context.clock() + delay,
         reason=told.code,
         detail=told.detail,
@@ -187,18 +187,18 @@ async def _set_aside(pusher: Pusher, errand: Errand, error: Exception) -> None:
     )
 
 
-def _park_errand(session: Session, errand: Errand, parked: Parked, *, now: int) -> None:
-    outbox.park(session, errand.id, reason=parked.code, detail=parked.detail)
-    outbox.update_ledger(session, errand.ledger_id, now=now, state="parked", reason=parked.code)
+def _park_message(session: Session, message: OutboxMessage, parked: Parked, *, now: int) -> None:
+    outbox.park(session, message.id, reason=parked.code, detail=parked.detail)
+    outbox.update_ledger(session, message.ledger_id, now=now, state="parked", reason=parked.code)
 
 
-def _load_job(session: Session, errand_id: int) -> _Job:
-    errand = outbox.get_errand(session, errand_id)
-    ledger = outbox.get_ledger_row(session, errand.ledger_id)
+def _load_job(session: Session, message_id: int) -> _Job:
+    message = outbox.get_message(session, message_id)
+    ledger = outbox.get_ledger_row(session, message.ledger_id)
     local = objects.find_object_by_id(session, ledger.object_id) if ledger.object_id else None
     calendar_id = ledger.upstream_calendar_id or ""
     known = calendars.calendars_by_id(session, [calendar_id]).get(calendar_id)
-    return _Job(errand, ledger, local, calendar_gone=known is None or known.state == "gone")
+    return _Job(message, ledger, local, calendar_gone=known is None or known.state == "gone")
 
 
 async def _postpone(
@@ -206,25 +206,25 @@ async def _postpone(
 ) -> float:
     """Try again later, at ``due_at`` if given; returns when."""
     context = pusher.context
-    delay = min(FIRST_DELAY_S * 2 ** min(job.errand.attempts, 10), LONGEST_DELAY_S)
+    delay = min(FIRST_DELAY_S * 2 ** min(job.message.attempts, 10), LONGEST_DELAY_S)
     if isinstance(error, UpstreamThrottled) and error.retry_after_s:
         delay = max(delay, 2 * error.retry_after_s)
     due_at = due_at or context.clock() + delay * context.random.uniform(0.8, 1.2)
     await context.store.write(
         outbox.postpone,
-        job.errand,
+        job.message,
         due_at=due_at,
         reason=error.code,
         detail=error.detail,
-        in_doubt=in_doubt or job.errand.in_doubt,
+        in_doubt=in_doubt or job.message.in_doubt,
     )
     return due_at
 
 
 def _park(session: Session, job: _Job, parked: Parked, *, now: int) -> None:
-    if job.errand.action == "delete":  # it stays in iCloud, and blocks there like any event
+    if job.message.action == "delete":  # it stays in iCloud, and blocks there like any event
         calendars.relist_calendar(session, job.ledger.upstream_calendar_id or "")
-    _park_errand(session, job.errand, parked, now=now)
+    _park_message(session, job.message, parked, now=now)
 
 
 # --- put ---
@@ -233,12 +233,12 @@ def _park(session: Session, job: _Job, parked: Parked, *, now: int) -> None:
 async def _put(pusher: Pusher, job: _Job) -> None:
     """Create or update; what iCloud did meanwhile is taken first, then ours goes on top."""
     if job.local is None:
-        await pusher.context.store.write(outbox.finish, job.errand.id)
+        await pusher.context.store.write(outbox.finish, job.message.id)
         return
     if job.ledger.reason == GUESTS:
         raise Parked(GUESTS)
     _check_parked(job.ledger.base_body)
-    if job.errand.in_doubt:
+    if job.message.in_doubt:
         job = await _take_theirs(pusher, job, await _look(pusher, job))
         if job.local is None:
             return
@@ -310,7 +310,7 @@ async def _send(pusher: Pusher, job: _Job, body: bytes) -> None:
 
 
 def _mark_sent(session: Session, job: _Job, body: bytes, *, now: int) -> bool:
-    if not outbox.mark_in_doubt(session, job.errand.id):
+    if not outbox.mark_in_doubt(session, job.message.id):
         return False
     outbox.update_ledger(session, job.ledger.id, now=now, sent_body=body)
     return True
@@ -322,8 +322,8 @@ async def _record(pusher: Pusher, job: _Job, there: Fetched) -> None:
 
 
 def _note_done(session: Session, job: _Job, there: Fetched | None, *, now: int) -> None:
-    """Record what iCloud holds now and finish the errand, in one unit."""
-    outbox.finish(session, job.errand.id)
+    """Record what iCloud holds now and finish the message, in one unit."""
+    outbox.finish(session, job.message.id)
     changes: dict[str, object] = {"state": "pushed", "reason": None}
     if there is not None and job.local is not None:
         changes.update(
@@ -344,7 +344,7 @@ async def _resolve(pusher: Pusher, job: _Job) -> None:
     if there.body is None and job.ledger.upstream_etag is None:
         # Tombstoned or taken elsewhere: never the same name or UID again. Unless reads lag.
         await check_unlisted(pusher.client, job.ledger.upstream_path, job.ledger.upstream_name)
-        if is_refused_again(job.errand):
+        if is_refused_again(job.message):
             raise Parked("upstream-refused")
         await pusher.context.store.write(_rename, job, now=pusher.context.now())
         raise UpstreamPrecondition("iCloud holds this name or UID already.", status=412)
@@ -355,7 +355,7 @@ async def _resolve(pusher: Pusher, job: _Job) -> None:
     if there.body is not None and same_meaning(there.body, body):
         await _record(pusher, job, there)
         return
-    if is_refused_again(job.errand):
+    if is_refused_again(job.message):
         raise Parked("upstream-refused")
     await _send(pusher, job, body)
 
@@ -380,9 +380,9 @@ async def _take_theirs(pusher: Pusher, job: _Job, there: Fetched) -> _Job:
         raw = RawObject(job.ledger.upstream_name, there.etag, there.body)
         await take_version(context, pusher.connection, found, job.ledger.id, raw)
     try:
-        return await context.store.read(_load_job, job.errand.id)
+        return await context.store.read(_load_job, job.message.id)
     except NotFound:
-        return _Job(job.errand, job.ledger, None, calendar_gone=False)
+        return _Job(job.message, job.ledger, None, calendar_gone=False)
 
 
 async def _explain_not_found(pusher: Pusher, job: _Job) -> None:
@@ -403,7 +403,7 @@ async def _explain_not_found(pusher: Pusher, job: _Job) -> None:
 
 
 def _park_after(job: _Job, error: UpstreamError) -> None:
-    if is_refused_again(job.errand):
+    if is_refused_again(job.message):
         raise Parked("upstream-refused") from error
 
 
@@ -416,7 +416,7 @@ async def _delete(pusher: Pusher, job: _Job) -> None:
         there = await _look(pusher, job)
         if there.body is None or there.etag is None:
             if await _follow(pusher, job):
-                job = await pusher.context.store.read(_load_job, job.errand.id)
+                job = await pusher.context.store.read(_load_job, job.message.id)
                 continue
             break
         _check_parked(there.body)
@@ -445,7 +445,7 @@ async def _follow(pusher: Pusher, job: _Job) -> bool:
 
 def _mark_deleted(session: Session, job: _Job, there: Fetched, *, now: int) -> None:
     """Before deleting: what was edited in iCloud in the meantime is kept as a conflict."""
-    outbox.mark_in_doubt(session, job.errand.id)
+    outbox.mark_in_doubt(session, job.message.id)
     own = replace(load_own(session, job.ledger.id, now), local=None)
     theirs = RawObject(job.ledger.upstream_name, there.etag, there.body or b"")
     record_lost(session, job.ledger, own.decide(theirs, now=now), now=now)
@@ -455,5 +455,5 @@ def _mark_deleted(session: Session, job: _Job, there: Fetched, *, now: int) -> N
 
 
 def _note_deleted(session: Session, job: _Job, *, now: int) -> None:
-    outbox.finish(session, job.errand.id)
+    outbox.finish(session, job.message.id)
     outbox.update_ledger(session, job.ledger.id, now=now, state="deleted", reason=None)

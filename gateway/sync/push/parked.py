@@ -7,7 +7,7 @@ from gateway.core.errors import (
     UpstreamForbidden,
     UpstreamPrecondition,
 )
-from gateway.store.outbox.outbox import Errand
+from gateway.store.outbox.outbox import OutboxMessage
 
 REFUSALS_BEFORE_PARKING = 3
 """So often a body may be refused without a reason before a person has to look."""
@@ -29,12 +29,12 @@ _TEXTS = {
 
 
 class Parked(GatewayError):
-    """The errand needs a person; ``code`` is the reason."""
+    """The message needs a person; ``code`` is the reason."""
 
     def __init__(self, reason: str, detail: str | None = None) -> None:
         super().__init__(detail or _TEXTS[reason], code=reason)
 
 
-def is_refused_again(errand: Errand) -> bool:
+def is_refused_again(message: OutboxMessage) -> bool:
     """Whether one more refusal is one too many; attempts that ended otherwise are none."""
-    return errand.reason in _REFUSALS and errand.attempts + 1 >= REFUSALS_BEFORE_PARKING
+    return message.reason in _REFUSALS and message.attempts + 1 >= REFUSALS_BEFORE_PARKING

@@ -22,7 +22,7 @@ AT_ONCE = 2
 _log = logger("reach")
 
 
-class Reach:
+class BeyondWindow:
     """Has people's objects expanded further on demand, each person's once at a time."""
 
     def __init__(self, sync: SyncService | None, threads: StoreThreads) -> None:

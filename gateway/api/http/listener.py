@@ -18,8 +18,8 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_request import BaseRequest
 
-from gateway.api.http.frame import add_common_headers, new_request_id
 from gateway.api.http.guard import Bounds, Guard
+from gateway.api.http.middleware import add_common_headers, new_request_id
 from gateway.api.http.state import STATE
 from gateway.api.wire.problems import (
     BodyTooSlow,

@@ -14,7 +14,7 @@ GATHER_S = 0.01
 _Waiting = tuple[IdleEnd, int, asyncio.Future[bool]]
 
 
-class IdleEndings:
+class IdleRuns:
     """Collects the ends of idle runs and writes them in one unit."""
 
     def __init__(self, store: StoreThreads, owner: str, *, gather_s: float = GATHER_S) -> None:
