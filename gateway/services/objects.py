@@ -344,7 +344,7 @@ def _note_appointment(
     now: int,
 ) -> Appointment:
     """Keep the row the API lists in step with the object."""
-    span = _first_span(stored, expansion, now)
+    span = expansion.first_span or (now, now)
     status: AppointmentStatus = "cancelled" if write.parsed.cancelled else "confirmed"
     title = write.parsed.title
     if not is_new:
@@ -362,13 +362,6 @@ def _note_appointment(
         external_id=write.external_id,
         now=now,
     )
-
-
-def _first_span(stored: StoredObject, expansion: Expansion, now: int) -> Interval:
-    """Return the first instance in the window, else the bounds as far as they are known."""
-    spans = [(instance.start, instance.end) for instance in expansion.instances]
-    start = stored.first_start or now
-    return min(spans, default=(start, stored.last_end or start))
 
 
 # --- whether the time is free ---

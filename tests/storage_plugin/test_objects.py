@@ -9,15 +9,16 @@ import pytest
 from sqlalchemy import text
 
 from gateway.core.ical.objects import parse_calendar_object
+from gateway.core.intervals import DAY
 from gateway.core.recurrence.expand import default_window, expand
 from gateway.core.recurrence.model import BusyRules
 from gateway.store.access.principals import update_principal
-from gateway.store.booking.bookings import span_of_object
 from gateway.store.engine import Session, lock_principal
 from gateway.store.objects.collections import get_collection
 from gateway.store.objects.objects import PreparedObject, save_object
 from tests.storage_plugin.conftest import DAY0, World, at, now
 from tests.storage_plugin.dav import Answer, C, D, event
+from tests.store.rows import busy_rows
 
 
 def test_a_body_comes_back_byte_for_byte_with_its_etag(world):
@@ -137,6 +138,8 @@ def test_an_event_put_while_its_owner_moves_to_another_zone_is_read_in_the_new_o
     )
     assert answer.status == 201
     with world.database.read() as session:
-        found = span_of_object(session, world.object("day.ics").id)
+        around = (int(DAY0.timestamp()) - DAY, int(DAY0.timestamp()) + 3 * DAY)
+        collection = world.object("day.ics").collection_id
+        found = busy_rows(session, world.principal_id, around, [collection])
     midnight = DAY0.replace(tzinfo=ZoneInfo("America/New_York"))
-    assert found[0] == int(midnight.timestamp())
+    assert [start for start, *_ in found] == [int(midnight.timestamp())]

@@ -42,7 +42,6 @@ EXCUSES = {
     "agenda.blocked_slots_in": _OF_ONE_TENANT,
     "agenda.push_states": "the pushes of one page of appointments",
     "bookings.find_by_account_address": _OF_ONE_TENANT,
-    "bookings.span_of_object": "the instances of one object",
     "instances.list_sources": _OF_ONE_PERSON,
     "calendars.list_calendars": _OF_ONE_PERSON,
     "checkup.late_pushes": _DOCTOR,

@@ -166,6 +166,7 @@ class Site:
         now = int(self.clock.time)
         parsed = parse_calendar_object(body)
         rules = BusyRules(ZoneInfo(ZONE), always_busy=True)
+        expansion = expand(body, default_window(now), rules)
         with self.database.write() as session:
             lock_principal(session, self.principal_id)
             platform = collections.find_collection(session, self.principal_id, "platform")
@@ -180,7 +181,7 @@ class Site:
                     component="VEVENT",
                     etag=parsed.etag,
                     body=parsed.body,
-                    expansion=expand(body, default_window(now), rules),
+                    expansion=expansion,
                 ),
                 now=now,
             )
@@ -190,7 +191,7 @@ class Site:
                     principal_id=self.principal_id,
                     object_id=stored.id,
                     title="Dentist",
-                    span=bookings.span_of_object(session, stored.id),
+                    span=expansion.first_span,
                     status="confirmed",
                     now=now,
                 )

@@ -365,6 +365,16 @@ async def test_a_time_far_ahead_is_listed_as_iclouds(pushed: Site) -> None:
     assert (appointment.start, appointment.end) == (at("20290301T130000"), at("20290301T140000"))
 
 
+@pytest.mark.rule("R17")
+async def test_an_appointment_of_ten_days_keeps_its_end(pushed: Site) -> None:
+    span = ("20261005T090000", "20261015T090000")
+    theirs = event(pushed.ledger()[0].upstream_uid, *span)
+    pushed.account.put("home", theirs, name_of(pushed))
+    await pushed.sync()
+    (appointment,) = pushed.appointments()
+    assert (appointment.start, appointment.end) == (at(span[0]), at(span[1]))
+
+
 @pytest.mark.rule("R17", "R23")
 async def test_an_adopted_time_is_read_in_the_zone_that_holds_when_it_is_written(
     pushed: Site, monkeypatch: pytest.MonkeyPatch

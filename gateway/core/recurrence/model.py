@@ -103,3 +103,15 @@ class Expansion:
         """The problem to tell of: one that left something not understood before one forgiven."""
         grave = (problem for problem in self.problems if problem.code in NOT_UNDERSTOOD)
         return next(grave, self.problems[0] if self.problems else None)
+
+    @property
+    def first_span(self) -> Interval | None:
+        """The whole first instance in the window, else the bounds; None without a start.
+
+        Rows of instances are cut after a week, so they do not tell how long one lasts.
+        """
+        if self.instances:
+            return min((instance.start, instance.end) for instance in self.instances)
+        if self.first_start is None:
+            return None
+        return self.first_start, self.last_end or self.first_start

@@ -16,11 +16,7 @@ from gateway.core.intervals import Interval
 from gateway.store.booking_tables import appointment_external_ids, appointments, holds
 from gateway.store.engine import Session, new_id
 from gateway.store.stored_json import read_texts
-from gateway.store.tables import (
-    connections,
-    instances,
-    principals,
-)
+from gateway.store.tables import connections, principals
 
 AppointmentStatus = Literal["confirmed", "cancelled"]
 
@@ -304,14 +300,3 @@ def find_by_account_address(
 
 def _addresses(text: str, principal_id: str) -> tuple[str, ...]:
     return read_texts(text, column="addresses", row=f"the connection of {principal_id}")
-
-
-def span_of_object(session: Session, object_id: str) -> Interval | None:
-    """Return the first instance of an object, None when it has none in the window."""
-    row = session.execute(
-        select(instances.c.start, instances.c.end)
-        .where(instances.c.object_id == object_id)
-        .order_by(instances.c.start)
-        .limit(1)
-    ).first()
-    return (row[0], row[1]) if row is not None else None

@@ -187,9 +187,7 @@ def _save_adopted(
     collection = collections.lock_collection(session, local.collection_id)
     stored = objects.save_object(session, collection, prepared, now=now)
     appointment = bookings.find_appointment_by_object(session, stored.id)
-    span = bookings.span_of_object(session, stored.id)
-    if span is None and stored.first_start is not None:  # beyond what is expanded
-        span = (stored.first_start, stored.last_end or stored.first_start)
+    span = expansion.first_span
     if appointment is not None and span is not None:
         bookings.update_appointment(session, appointment.id, now=now, start=span[0], end=span[1])
 
