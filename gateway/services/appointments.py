@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from gateway.core.appointments.body import change_event, write_event
+from gateway.core.appointments.fields import NO_FIELDS, AppointmentFields
 from gateway.core.availability.sources import oldest_age
 from gateway.core.errors import NotFound, StateConflict
 from gateway.core.intervals import Interval
@@ -36,7 +37,7 @@ class BookingRequest:
     title: str
     description: str = ""
     location: str = ""
-    external_id: str | None = None
+    fields: AppointmentFields = NO_FIELDS
     hold_id: str | None = None
     allow_overlap: bool = False
 
@@ -83,7 +84,7 @@ def book(session: Session, scope: Scope, request: BookingRequest, *, now: int) -
     Raises :class:`SlotTaken`, :class:`ExternalIdTaken` (asked first: the time may be taken by
     that very appointment), and :class:`StateConflict` ``hold-expired`` or ``availability-unknown``.
     """
-    principal_id, external_id = request.principal_id, request.external_id
+    principal_id, external_id = request.principal_id, request.fields.external_id
     place = _new_place(principal_id)
     loaded = _locked(session, scope, principal_id, place.name, now=now)
     if external_id is not None:
@@ -226,7 +227,7 @@ def _write_new(
         objects.parse(body),
         login_kind,
         allow_overlap=request.allow_overlap,
-        external_id=request.external_id,
+        fields=request.fields,
     )
     return objects.put_loaded(session, write, loaded, None, now=now)
 

@@ -13,6 +13,7 @@ in that one unit. Whatever they raise leaves the unit, so nothing of a refused w
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.core.appointments.fields import NO_FIELDS, AppointmentFields
 from gateway.core.availability.timeline import Timeline
 from gateway.core.errors import InvalidCalendarData, NotAllowed, NotFound, UidTaken
 from gateway.core.ical.lines import join_folds, unescape_text
@@ -75,14 +76,14 @@ class ParsedObject:
 class Write:
     """One object to be written: what, where, by which kind of login, and whether it may overlap.
 
-    ``external_id`` is that of a new appointment.
+    ``fields`` are those of a new appointment.
     """
 
     place: Place
     parsed: ParsedObject
     login_kind: LoginKind
     allow_overlap: bool = False
-    external_id: str | None = None
+    fields: AppointmentFields = NO_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +360,7 @@ def _note_appointment(
         title=title,
         span=span,
         status=status,
-        external_id=write.external_id,
+        fields=write.fields,
         now=now,
     )
 

@@ -17,6 +17,7 @@ from gateway.api.http.routing import AnyCall, Call, Result, json_answer
 from gateway.api.wire.paging import link_next
 from gateway.api.wire.shapes import NoQuery
 from gateway.api.wire.times import render_instant
+from gateway.core.appointments.fields import FIELD_NAMES, AppointmentFields
 from gateway.core.errors import (
     GatewayError,
     InvalidInput,
@@ -116,7 +117,7 @@ def _show_appointment(view: AppointmentView) -> dict[str, Any]:
         "status": row.status,
         "push": view.push,
         "push_reason": view.push_reason,
-        "external_id": row.external_id,
+        **{name: getattr(row, name) for name in FIELD_NAMES},
         "created_at": render_instant(row.created_at),
         "updated_at": render_instant(row.updated_at),
     }
@@ -143,7 +144,7 @@ async def create_appointment(call: Call[NoQuery, NewAppointment]) -> Result:
         title=body.title,
         description=body.description,
         location=body.location,
-        external_id=body.external_id,
+        fields=AppointmentFields(**{name: getattr(body, name) for name in FIELD_NAMES}),
         hold_id=body.hold,
         allow_overlap=body.allow_overlap,
     )

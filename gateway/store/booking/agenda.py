@@ -8,7 +8,7 @@ from sqlalchemy import Select, literal_column, select, tuple_
 
 from gateway.core.errors import NotFound
 from gateway.core.intervals import Interval
-from gateway.store.booking.bookings import Appointment, Hold
+from gateway.store.booking.bookings import Appointment, Hold, as_appointment
 from gateway.store.booking_tables import appointments, holds
 from gateway.store.engine import Session
 from gateway.store.objects.collections import GOING
@@ -47,7 +47,7 @@ def appointments_in(
     if window is not None:
         query = query.where(appointments.c.start < window[1], appointments.c.end > window[0])
     rows = session.execute(_page(query, appointments.c.start, appointments.c.id, after, limit))
-    return [Appointment(*row) for row in rows]
+    return [as_appointment(row) for row in rows]
 
 
 def appointment_in(session: Session, scope: Scope, appointment_id: str) -> Appointment:
@@ -56,7 +56,7 @@ def appointment_in(session: Session, scope: Scope, appointment_id: str) -> Appoi
     row = session.execute(query.where(appointments.c.id == appointment_id)).first()
     if row is None:
         raise NotFound("There is no such appointment.")
-    return Appointment(*row)
+    return as_appointment(row)
 
 
 def hold_in(session: Session, scope: Scope, hold_id: str) -> Hold:

@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy import Row, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from gateway.core.appointments.fields import FIELD_NAMES, NO_FIELDS, AppointmentFields
 from gateway.core.errors import ExternalIdTaken, NotFound
 from gateway.core.intervals import Interval
 from gateway.store.booking_tables import appointment_external_ids, appointments, holds
@@ -34,13 +35,12 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Appointment:
+class Appointment(AppointmentFields):
     """An appointment as the API lists it; ``object_id`` is None once the object is gone."""
 
     id: str
     principal_id: str
     object_id: str | None
-    external_id: str | None
     title: str
     start: int
     end: int
@@ -62,6 +62,11 @@ class PushTarget:
 
 _HOLD = tuple(holds.c[name] for name in Hold.__dataclass_fields__)
 _APPOINTMENT = tuple(appointments.c[name] for name in Appointment.__dataclass_fields__)
+
+
+def as_appointment(row: Row[Any]) -> Appointment:
+    """Return a row of the columns of an appointment as one."""
+    return Appointment(**row._mapping)
 
 
 # --- holds ---
@@ -139,7 +144,7 @@ def create_appointment(
     title: str,
     span: Interval,
     status: AppointmentStatus,
-    external_id: str | None = None,
+    fields: AppointmentFields = NO_FIELDS,
     now: int,
 ) -> Appointment:
     """Insert the row of a new appointment and return it."""
@@ -147,7 +152,7 @@ def create_appointment(
         id=new_id("appt"),
         principal_id=principal_id,
         object_id=object_id,
-        external_id=external_id,
+        **{name: getattr(fields, name) for name in FIELD_NAMES},
         title=title,
         start=span[0],
         end=span[1],
@@ -168,7 +173,7 @@ def find_appointment_by_object(session: Session, object_id: str) -> Appointment 
     row = session.execute(
         select(*_APPOINTMENT).where(appointments.c.object_id == object_id)
     ).first()
-    return Appointment(*row) if row is not None else None
+    return as_appointment(row) if row is not None else None
 
 
 def change_appointment_of(
@@ -182,7 +187,7 @@ def change_appointment_of(
         .returning(*_APPOINTMENT)
     )
     row = session.execute(statement).first()
-    return Appointment(*row) if row is not None else None
+    return as_appointment(row) if row is not None else None
 
 
 def get_appointment(session: Session, principal_id: str, appointment_id: str) -> Appointment:
@@ -194,7 +199,7 @@ def get_appointment(session: Session, principal_id: str, appointment_id: str) ->
     ).first()
     if row is None:
         raise NotFound("There is no such appointment.")
-    return Appointment(*row)
+    return as_appointment(row)
 
 
 def claim_external_id(
@@ -244,7 +249,7 @@ def list_appointments(
             or_(start > after[0], (start == after[0]) & (row_id > after[1])),
         )
     query = query.order_by(appointments.c.start, appointments.c.id).limit(limit)
-    return [Appointment(*row) for row in session.execute(query)]
+    return [as_appointment(row) for row in session.execute(query)]
 
 
 def update_appointment(session: Session, appointment_id: str, *, now: int, **changes: Any) -> None:
