@@ -11,6 +11,7 @@ from http import HTTPStatus
 from urllib.parse import parse_qs, quote
 
 from gateway.core.intervals import DAY, Interval
+from gateway.services import local_calendars
 from gateway.store.objects.collections import Collection
 from gateway.store.objects.horizons import is_beyond
 from gateway.store.objects.objects import list_objects
@@ -23,7 +24,7 @@ from storage_plugin.reports import report as reports
 from storage_plugin.reports.export import export
 from storage_plugin.requests import Request
 from storage_plugin.resources import propfind, proppatch, setup
-from storage_plugin.resources.calendars import check_can_be_made, make_local_calendar, read_wanted
+from storage_plugin.resources.calendars import check_can_be_made, components_of, read_wanted
 from storage_plugin.resources.etags import ctag_of, http_date, quoted
 from storage_plugin.resources.find import OUTBOX_NAME, to_text
 
@@ -205,8 +206,16 @@ def _make(request: Request, *, is_calendar: bool) -> Answer:
             HTTPStatus.FORBIDDEN, "<valid-resourcetype/>", "Only calendars can be made here."
         )
     check_can_be_made(address.calendar, request.user, request.gateway.settings)
+    components = components_of(wanted)
     with request.writing() as session:
-        make_local_calendar(session, request.user, address.calendar, wanted)
+        local_calendars.make_calendar(
+            session,
+            request.user,
+            address.calendar,
+            wanted.change,
+            components=components,
+            now=request.now(),
+        )
     return HTTPStatus.CREATED, {"Cache-Control": "no-cache"}, None, None
 
 

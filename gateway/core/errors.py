@@ -11,9 +11,11 @@ and the CalDAV face translate, each in one place.
     │   ├── InvalidInput              the request itself is wrong (pointer says where)
     │   │   └── InvalidCalendarData   an iCalendar body that cannot be used
     │   ├── NotAllowed                known caller, forbidden act
+    │   │   └── CalendarStays         of the calendars only local ones can be deleted
     │   ├── NotAuthenticated          unknown caller
     │   ├── NotFound                  no such thing for this caller
     │   │   └── ReferenceNotFound     the body names it (pointer says where)
+    │   ├── OverQuota                 more than is kept for one person or calendar
     │   └── StateConflict             collides with what is already there
     │       ├── SlotTaken             the time is busy or held
     │       └── UidTaken              another object of the calendar has this UID
@@ -85,6 +87,22 @@ class NotAllowed(Refused):
     """The caller is known, the act is forbidden to it."""
 
     default_code = "forbidden"
+
+
+class CalendarStays(NotAllowed):
+    """A calendar that is the gateway's own cannot be deleted (R18); its home is named."""
+
+    default_code = "calendar-stays"
+
+    def __init__(self, detail: str, *, principal_id: str) -> None:
+        super().__init__(detail)
+        self.principal_id = principal_id
+
+
+class OverQuota(Refused):
+    """More than is kept for one person or one calendar; something has to go first."""
+
+    default_code = "over-quota"
 
 
 class NotFound(Refused):

@@ -14,9 +14,9 @@ from gateway.core.errors import GatewayError, InvalidInput, NotFound
 from gateway.core.intervals import DAY, Interval, clip, merge
 from gateway.services.access.people import PersonRef, find_person
 from gateway.services.availability import Explanation, explain, free_busy
-from gateway.services.schedules import find_named_people
-from gateway.services.slot_reasons import SlotVerdict, judge_slot
-from gateway.services.slots import SlotQuestion, Slots, find_common_slots
+from gateway.services.schedules.schedules import find_named_people
+from gateway.services.schedules.slot_reasons import SlotVerdict, judge_slot
+from gateway.services.schedules.slots import SlotQuestion, Slots, find_common_slots
 from gateway.store.access.principals import Principal, find_principals, get_principal
 from gateway.store.booking.schedules import FreeBusyToken, Schedule, find_token
 from gateway.store.engine import Session

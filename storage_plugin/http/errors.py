@@ -10,10 +10,12 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from gateway.core.errors import (
+    CalendarStays,
     GatewayError,
     InvalidCalendarData,
     NotAllowed,
     NotFound,
+    OverQuota,
     SlotTaken,
     StateConflict,
     StoreBusy,
@@ -99,10 +101,12 @@ def calendar_subscribed() -> DavError:
 def from_gateway_error(error: GatewayError) -> DavError:
     """Translate an error of the lower layers; the only place that does for this face.
 
-    What is our trouble is logged with its cause, under the id that the answer carries.
+    What is our trouble is logged with its cause, under the id that the answer carries; a full
+    quota is the caller's.
     """
     refusal = _translate(error)
-    if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    is_ours = refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_ours and not isinstance(error, OverQuota):
         request_id = f"{random.getrandbits(64):016x}"
         refusal.headers["X-Request-Id"] = request_id
         known = {"request_id": request_id, "status": int(refusal.status), "code": error.code}
@@ -125,13 +129,17 @@ def _translate(error: GatewayError) -> DavError:
             link = escape(quote(f"/{error.principal_id}/{error.calendar}/{error.name}"))
             holder = f"<C:no-uid-conflict><href>{link}</href></C:no-uid-conflict>"
             return DavError(HTTPStatus.CONFLICT, holder, text)
+        case StateConflict(code="calendar-exists"):
+            return DavError(HTTPStatus.CONFLICT, "<resource-must-be-null/>", text)
         case StateConflict():
             return DavError(HTTPStatus.CONFLICT, f"<G:{error.code}/>", text)
         case NotFound():
             return DavError(HTTPStatus.NOT_FOUND, "", text)
+        case CalendarStays():
+            return need_privileges(f"/{error.principal_id}/", "unbind", text)
         case NotAllowed():
             return DavError(HTTPStatus.FORBIDDEN, f"<G:{error.code}/>", text)
-        case StoreFull():
+        case OverQuota() | StoreFull():
             return DavError(HTTPStatus.INSUFFICIENT_STORAGE, "<quota-not-exceeded/>", text)
         case StoreBusy():
             retry = {"Retry-After": str(RETRY_AFTER_S)}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from gateway.core.errors import InvalidCalendarData
-from gateway.services import moves, objects
+from gateway.services import local_calendars, moves, objects
 from gateway.services.objects import ParsedObject, Place, Prepared, Write
 from gateway.store.booking.loading import Loaded
 from gateway.store.objects.collections import Collection
@@ -20,7 +20,6 @@ from storage_plugin.http.errors import Answer, DavError, need_privileges
 from storage_plugin.http.handlers import Address, not_yours, path_of
 from storage_plugin.reports import beyond_window
 from storage_plugin.requests import Request
-from storage_plugin.resources.calendars import delete_local_calendar
 from storage_plugin.resources.etags import ctag_of, quoted
 
 _CALENDAR_TYPES = ("", "text/calendar", "application/octet-stream", "text/plain")
@@ -87,7 +86,9 @@ def delete(request: Request) -> Answer:
 
     with request.writing() as session:
         if not address.name:
-            delete_local_calendar(session, request.user, address.calendar, check_calendar)
+            local_calendars.delete_calendar(
+                session, request.user, address.calendar, check=check_calendar
+            )
         elif request.login_kind == "platform":
             objects.delete(session, place, check=check, now=request.now())
         else:

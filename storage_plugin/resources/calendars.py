@@ -1,31 +1,19 @@
-"""Local calendars (R18): made, changed and deleted by devices; and properties of collections.
+"""What clients ask of a calendar by MKCALENDAR, extended MKCOL and PROPPATCH (R18): read, judged.
 
-Properties are kept under their Clark name. What a client may change is a short list; everything
-else of the protected kind is refused per property, because macOS stops syncing a calendar whose
-PROPPATCH is answered by a bare 403.
+It is written by :mod:`gateway.services.local_calendars`. Properties are kept under their Clark
+name. What a client may change is a short list; everything else of the protected kind is refused
+per property, because macOS stops syncing a calendar whose PROPPATCH is answered by a bare 403.
 """
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from xml.etree import ElementTree
 
 from gateway.core.ical.document import parse
 from gateway.core.subscriptions import has_subscription_scheme
+from gateway.services.local_calendars import CalendarChange
 from gateway.settings import Settings
-from gateway.store.engine import Session, lock_principal
-from gateway.store.objects.collections import (
-    Collection,
-    create_collection,
-    find_collection,
-    get_collection,
-    list_collections,
-    update_collection,
-)
-from gateway.store.objects.objects import bump_generation
-from gateway.store.operations.erasing import retire_collections
 from storage_plugin.http.errors import DavError, calendar_subscribed, need_privileges
 
 _D, _C = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}"
@@ -38,27 +26,21 @@ COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL")
 MIRROR_PREFIX = "mirror-"
 """Names of mirrors begin so; clients cannot make calendars with such a name."""
 RESERVED = ("inbox", "outbox")
-MAX_LOCAL_CALENDARS = 100
 MAX_PROPERTY_SIZE = 64 * 1024
-MAX_PROPERTIES_SIZE = 256 * 1024
-MAX_PROPERTIES = 200
-"""All kept properties of one calendar: every look at a home reads them."""
 
 _SUBSCRIPTION_HOSTS = ("calendarserver.org", "apple.com")
 _OBSERVANCES = ("STANDARD", "DAYLIGHT")
 _TEXTS = (DISPLAY_NAME, f"{_C}calendar-description")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Wanted:
-    """What MKCALENDAR, extended MKCOL or PROPPATCH wants a collection to have."""
+    """What a body asks for: ``components`` and kind are those of a calendar to be made."""
 
-    display_name: str | None = None
-    transparent: bool | None = None
+    change: CalendarChange
     components: tuple[str, ...] | None = None
     is_calendar: bool = False
     is_other: bool = False
-    dead: dict[str, str | None] = field(default_factory=dict)
 
 
 def refuse_subscriptions(root: Any) -> None:
@@ -79,25 +61,30 @@ def refuse_subscriptions(root: Any) -> None:
 
 def read_wanted(props: list[tuple[bool, Any]]) -> Wanted:
     """Read (set or remove, property element) pairs in order; protected ones are not looked at."""
-    wanted = Wanted()
+    name: str | None = None
+    transparent: bool | None = None
+    properties: dict[str, str | None] = {}
+    components: tuple[str, ...] | None = None
+    is_calendar = is_other = False
     for is_set, element in props:
         tag = element.tag
         if tag == DISPLAY_NAME:
-            wanted.display_name = (element.text or "") if is_set else ""
+            name = (element.text or "") if is_set else ""
         elif tag == TRANSPARENCY:
-            wanted.transparent = is_set and element.find(f"{_C}transparent") is not None
+            transparent = is_set and element.find(f"{_C}transparent") is not None
         elif tag == COMPONENT_SET:
-            wanted.components = tuple(
+            components = tuple(
                 (child.get("name") or "").upper() for child in element if child.tag == f"{_C}comp"
             )
         elif tag == RESOURCE_TYPE:
-            wanted.is_calendar = element.find(f"{_C}calendar") is not None
-            wanted.is_other = any(
+            is_calendar = element.find(f"{_C}calendar") is not None
+            is_other = any(
                 child.tag not in (f"{_C}calendar", f"{_D}collection") for child in element
             )
         else:
-            wanted.dead[tag] = _value(element) if is_set else None
-    return wanted
+            properties[tag] = _value(element) if is_set else None
+    change = CalendarChange(name, transparent, properties)
+    return Wanted(change, components, is_calendar, is_other)
 
 
 def invalid_values(props: list[tuple[bool, Any]]) -> set[str]:
@@ -143,8 +130,8 @@ def check_can_be_made(name: str, principal_id: str, settings: Settings) -> None:
         raise need_privileges(path, "bind", "A calendar cannot have this address; take another.")
 
 
-def make_local_calendar(session: Session, principal_id: str, name: str, wanted: Wanted) -> None:
-    """Make a local calendar; raises :class:`DavError` where none may be."""
+def components_of(wanted: Wanted) -> tuple[str, ...]:
+    """Return what a new calendar is to hold, all kinds by default; raises 403 for others."""
     components = wanted.components if wanted.components is not None else COMPONENTS
     if not components or any(component not in COMPONENTS for component in components):
         raise DavError(
@@ -152,92 +139,7 @@ def make_local_calendar(session: Session, principal_id: str, name: str, wanted: 
             "<C:supported-calendar-component/>",
             f"A calendar can hold {', '.join(COMPONENTS)}.",
         )
-    lock_principal(session, principal_id)
-    _check_room(session, principal_id, name)
-    create_collection(
-        session,
-        principal_id=principal_id,
-        name=name,
-        kind="local",
-        display_name=wanted.display_name or name,
-        properties=_kept(wanted.dead),
-        components=components,
-        transparent=bool(wanted.transparent),
-        now=int(time.time()),
-    )
-    bump_generation(session, principal_id)
-
-
-def change_calendar(session: Session, row: Collection, wanted: Wanted) -> None:
-    """Write the properties a client may change."""
-    lock_principal(session, row.principal_id)
-    fresh = get_collection(session, row.id)
-    dead: Mapping[str, str | None] = {**fresh.properties, **wanted.dead}
-    transparent = fresh.transparent if wanted.transparent is None else wanted.transparent
-    name = fresh.display_name if wanted.display_name is None else wanted.display_name
-    update_collection(
-        session,
-        row.id,
-        display_name=name or row.name,
-        properties=_kept(dead, before=fresh.properties),
-        transparent=transparent,
-        now=int(time.time()),
-    )
-    if transparent != fresh.transparent:
-        bump_generation(session, row.principal_id)
-
-
-def delete_local_calendar(
-    session: Session, principal_id: str, name: str, check: Callable[[Collection | None], None]
-) -> None:
-    """Delete a local calendar with all its members; the others cannot be deleted (R18)."""
-    lock_principal(session, principal_id)
-    row = find_collection(session, principal_id, name)
-    check(row)
-    if row is None or row.kind != "local":
-        raise need_privileges(
-            f"/{principal_id}/",
-            "unbind",
-            "This calendar belongs to the gateway and cannot be deleted; hide it in the app.",
-        )
-    retire_collections(session, [row.id])
-    bump_generation(session, principal_id)
-
-
-def _check_room(session: Session, principal_id: str, name: str) -> None:
-    if find_collection(session, principal_id, name) is not None:
-        raise DavError(
-            HTTPStatus.CONFLICT, "<resource-must-be-null/>", "There is something at this address."
-        )
-    if len(list_collections(session, principal_id)) >= MAX_LOCAL_CALENDARS:
-        raise DavError(
-            HTTPStatus.INSUFFICIENT_STORAGE,
-            "<quota-not-exceeded/>",
-            "There are too many calendars.",
-        )
-
-
-def _kept(
-    dead: Mapping[str, str | None], *, before: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """Return the properties that have a value; raises 507 when they are too many or too large.
-
-    A calendar that has more of them from earlier may always lose some.
-    """
-    kept = {tag: text for tag, text in dead.items() if text is not None}
-    before = before or {}
-    is_many = len(kept) > max(MAX_PROPERTIES, len(before))
-    if is_many or _size(kept) > max(MAX_PROPERTIES_SIZE, _size(before)):
-        raise DavError(
-            HTTPStatus.INSUFFICIENT_STORAGE,
-            "<quota-not-exceeded/>",
-            "The properties of this calendar are too many, or too large together.",
-        )
-    return kept
-
-
-def _size(properties: Mapping[str, str]) -> int:
-    return sum(len(tag) + len(text) for tag, text in properties.items())
+    return components
 
 
 def _value(element: Any) -> str:

@@ -6,7 +6,8 @@ All or nothing: when one property cannot be changed, the others are answered 424
 from http import HTTPStatus
 from typing import Any
 
-from gateway.store.access.principals import get_principal
+from gateway.services.local_calendars import change_calendar
+from gateway.services.schedules.working_hours import change_as_written
 from gateway.store.objects.collections import Collection
 from storage_plugin.http.errors import DECLARATIONS, Answer, DavError
 from storage_plugin.http.handlers import nothing_here
@@ -18,17 +19,16 @@ from storage_plugin.http.multistatus import (
     tag_of,
 )
 from storage_plugin.requests import Request
-from storage_plugin.resources import working_hours
 from storage_plugin.resources.calendars import (
     COMPONENT_SET,
     DISPLAY_NAME,
     RESOURCE_TYPE,
     TRANSPARENCY,
-    change_calendar,
     invalid_values,
     read_wanted,
 )
 from storage_plugin.resources.properties import LIVE
+from storage_plugin.resources.working_hours import TAGS
 
 _D = "{DAV:}"
 _INVALID = "<error><C:valid-calendar-data/></error>"
@@ -88,7 +88,7 @@ def answer(request: Request, root: Any) -> Answer:
     steps = instructions(root)
     if not steps:
         raise DavError(HTTPStatus.BAD_REQUEST, "", "PROPPATCH names no property.")
-    settable = working_hours.TAGS if found.kind == "home" else ()
+    settable = TAGS if found.kind == "home" else ()
     refused = {
         prop.tag
         for _set, prop in steps
@@ -99,10 +99,11 @@ def answer(request: Request, root: Any) -> Answer:
     if not refused:
         with request.writing() as session:
             if row is not None:
-                change_calendar(session, row, read_wanted(steps))
+                wanted = read_wanted(steps).change
+                change_calendar(session, request.user, row.id, wanted, now=request.now())
             else:
-                principal = get_principal(session, request.user)
-                working_hours.change_property(session, principal, steps, now=request.now())
+                texts = [(prop.text or "") if is_set else None for is_set, prop in steps]
+                change_as_written(session, request.user, texts, now=request.now())
     if not refused and prefers_minimal(request.environ):
         return HTTPStatus.OK, {"Preference-Applied": "return=minimal"}, None, None
     stats = _propstats(steps, refused)

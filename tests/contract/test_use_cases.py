@@ -55,7 +55,6 @@ OF_THE_PROCESS = ENDS_OF_RUNS | {
 
 OWED = {
     "gateway/sync/push": "what comes back of our own objects, and the outbox",
-    "storage_plugin": "objects and local calendars of native clients",
 }
 """Who still writes, and what. This list only gets shorter: an entry that is not needed fails."""
 

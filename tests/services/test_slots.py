@@ -12,7 +12,7 @@ from gateway.core.errors import StateConflict
 from gateway.core.intervals import merge
 from gateway.services.accounts.roles import set_calendar_roles
 from gateway.services.availability import load_to_keep
-from gateway.services.slots import SlotQuestion, Slots, find_common_slots
+from gateway.services.schedules.slots import SlotQuestion, Slots, find_common_slots
 from gateway.store.access import principals
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.booking import bookings, schedules

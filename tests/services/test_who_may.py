@@ -13,7 +13,7 @@ from gateway.core.availability.policy import Policy
 from gateway.core.errors import InvalidInput, NotAllowed, NotFound, ReferenceNotFound
 from gateway.services.access import keys, people, subaccounts
 from gateway.services.access.people import PersonRef
-from gateway.services.schedules import find_named_people
+from gateway.services.schedules.schedules import find_named_people
 from gateway.store.access import principals
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database

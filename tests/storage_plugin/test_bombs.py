@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from gateway.services.local_calendars import MAX_PROPERTIES
 from gateway.store.objects.collections import find_collection, update_collection
 from storage_plugin.http.effort import Effort
 from storage_plugin.http.middleware import IS_GONE
 from storage_plugin.reports.expansion import MAX_EXPANDED
-from storage_plugin.resources.calendars import MAX_PROPERTIES
 from tests.storage_plugin.conftest import DAY0, at
 from tests.storage_plugin.dav import C, D, event
 

@@ -4,9 +4,10 @@ import plistlib
 
 import pytest
 
+from gateway.services import local_calendars
 from gateway.store import tables
 from tests.storage_plugin.conftest import at, make_world
-from tests.storage_plugin.dav import C, D, event, wrap
+from tests.storage_plugin.dav import TEXT, C, D, event, wrap
 
 TODO = (
     "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VTODO\r\nUID:todo\r\n"
@@ -146,6 +147,30 @@ def test_platform_and_mirrors_cannot_be_made_deleted_or_replaced(world):
     nested = world.device.mkcalendar(f"{world.platform_path}inner/")
     assert nested.conditions == [f"{C}calendar-collection-location-ok"]
     assert world.device.mkcalendar("/somebody/new/").status == 404
+
+
+@pytest.mark.rule("R18")
+def test_what_cannot_be_made_or_deleted_is_told_with_element_and_sentence(local_world, monkeypatch):
+    """A full calendar home is the client's matter: nothing of it is logged under an id."""
+    world, path = local_world, f"{local_world.home}mine/"
+    monkeypatch.setattr(local_calendars, "MAX_LOCAL_CALENDARS", 3)
+    assert world.device.mkcalendar(path).status == 201
+    taken = world.device.mkcalendar(path)
+    full = world.device.mkcalendar(f"{world.home}more/")
+    stays = world.device.delete(world.platform_path)
+    assert [(one.status, one.xml.findtext(TEXT)) for one in (taken, full, stays)] == [
+        (409, "There is something at this address."),
+        (507, "There are too many calendars."),
+        (403, "This calendar belongs to the gateway and cannot be deleted; hide it in the app."),
+    ]
+    assert (taken.conditions, full.conditions) == (
+        [f"{D}resource-must-be-null"],
+        [f"{D}quota-not-exceeded"],
+    )
+    assert "X-Request-Id" not in full.headers
+    (needed,) = stays.xml.iter(f"{D}resource")
+    assert needed.findtext(f"{D}href") == world.home
+    assert [node.tag for node in needed.find(f"{D}privilege")] == [f"{D}unbind"]
 
 
 @pytest.mark.rule("R18")

@@ -17,7 +17,7 @@ from gateway.core.availability.merge import STATUS_OF
 from gateway.core.intervals import clip, merge
 from gateway.services import questions
 from gateway.services.availability import Explanation, policy_of
-from gateway.services.slots import SlotQuestion
+from gateway.services.schedules.slots import SlotQuestion
 
 EXPLAIN_WINDOW_S = 31 * DAY_S
 

@@ -17,11 +17,11 @@ from gateway.core.availability.slots import SlotRules, local_date
 from gateway.core.availability.timeline import Timeline
 from gateway.core.errors import InvalidInput
 from gateway.core.intervals import Interval
-from gateway.services import schedules as use_cases
 from gateway.services.availability import policy_of
 from gateway.services.questions import ask_slots
-from gateway.services.schedules import find_named_people
-from gateway.services.slots import (
+from gateway.services.schedules import schedules as use_cases
+from gateway.services.schedules.schedules import find_named_people
+from gateway.services.schedules.slots import (
     Slot,
     SlotQuestion,
     Slots,

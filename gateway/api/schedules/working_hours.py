@@ -8,20 +8,20 @@ from gateway.api.schedules import shapes
 from gateway.api.wire.shapes import NoQuery
 from gateway.api.wire.times import render_instant
 from gateway.core.availability.hours import Week
-from gateway.services import schedules
+from gateway.services.schedules import working_hours
 from gateway.store.access.principals import Principal
 from gateway.store.booking.working_hours import StoredWeek
 
 
 async def get_working_hours(call: Call[NoQuery, None]) -> Result:
     """Return somebody's own working hours."""
-    return _show(await call.read(schedules.get_working_hours, call.person))
+    return _show(await call.read(working_hours.get_working_hours, call.person))
 
 
 async def put_working_hours(call: Call[NoQuery, shapes.PersonalHours]) -> Result:
     """Set somebody's own working hours; schedules with personal_hours offer them."""
     week = partial(_week, call.body)
-    return _show(await call.write(schedules.put_working_hours, call.person, week, now=call.now))
+    return _show(await call.write(working_hours.put_working_hours, call.person, week, now=call.now))
 
 
 def _week(body: shapes.PersonalHours, owner: Principal) -> Week:
@@ -34,7 +34,7 @@ def _week(body: shapes.PersonalHours, owner: Principal) -> Week:
 
 async def delete_working_hours(call: Call[NoQuery, None]) -> Result:
     """Remove somebody's own working hours: schedules with personal_hours offer nothing then."""
-    await call.write(schedules.delete_working_hours, call.person)
+    await call.write(working_hours.delete_working_hours, call.person)
     return None
 
 

@@ -1,6 +1,7 @@
 """Why a slot is on offer or not: the rules that forbid it, and what each person is busy with.
 
-It goes the same way as :mod:`gateway.services.slots`, for one start; a test holds both together.
+It goes the same way as :mod:`gateway.services.schedules.slots`, for one start; a test holds both
+together.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from gateway.core.availability.slot_reasons import missed_hours, missed_window, reached_limits
 from gateway.core.availability.slots import SlotRules
 from gateway.core.intervals import Interval
-from gateway.services.slots import SlotQuestion, booked_in, own_rules, taken_time
+from gateway.services.schedules.slots import SlotQuestion, booked_in, own_rules, taken_time
 from gateway.store.access.principals import Principal, find_principals
 from gateway.store.booking.schedules import Schedule
 from gateway.store.engine import Session

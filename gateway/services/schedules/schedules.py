@@ -1,17 +1,14 @@
-"""Schedules, what a booking page offers (R23); and the hours of a person that they may follow.
+"""Schedules, what a booking page offers (R23).
 
 A caller sees the schedules of the subaccount it is bound to (``bound``), with None all of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
-from gateway.core.availability.hours import Week
-from gateway.core.errors import InvalidInput, NotFound, ReferenceNotFound
-from gateway.services.access.people import PersonRef, find_person
+from gateway.core.errors import InvalidInput, ReferenceNotFound
 from gateway.store.access.principals import Principal, find_principals
 from gateway.store.booking import schedules
 from gateway.store.booking.schedules import Offer, Schedule
-from gateway.store.booking.working_hours import StoredWeek, delete_week, find_week, put_week
 from gateway.store.engine import Session
 
 MakeOffer = Callable[[Sequence[Principal]], Offer]
@@ -80,30 +77,3 @@ def delete_schedule(session: Session, schedule_id: str, *, bound: str | None) ->
     """Remove a schedule, also a damaged one; what was booked stays. Raises :class:`NotFound`."""
     schedules.find_owner(session, schedule_id, subaccount_id=bound)
     schedules.delete_schedule(session, schedule_id)
-
-
-# --- somebody's own hours ---
-
-
-def get_working_hours(session: Session, who: PersonRef) -> StoredWeek:
-    """Return somebody's own working hours; raises :class:`NotFound` where there are none."""
-    found = find_week(session, find_person(session, who).id)
-    if found is None:
-        raise NotFound("This person has no working hours of their own.")
-    return found
-
-
-def put_working_hours(
-    session: Session, who: PersonRef, make_week: Callable[[Principal], Week], *, now: int
-) -> StoredWeek:
-    """Set somebody's own working hours; ``make_week`` is asked once the person is known.
-
-    Raises :class:`NotFound`. The last to write wins, here or over CalDAV.
-    """
-    owner = find_person(session, who)
-    return put_week(session, owner.id, make_week(owner), now=now)
-
-
-def delete_working_hours(session: Session, who: PersonRef) -> None:
-    """Remove somebody's own working hours; raises :class:`NotFound` for an unknown person."""
-    delete_week(session, find_person(session, who).id)
