@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.doctor.command import CLIENT_PASSWORD
 from gateway.cli.main import COMMANDS
 from gateway.settings import Settings
 
@@ -35,6 +36,7 @@ def test_every_setting_in_the_environment_exists() -> None:
     known = {f"GATEWAY_{name.upper()}" for name in Settings.model_fields} | {
         "GATEWAY_CONFIG",
         "GATEWAY_KEYRING",
+        CLIENT_PASSWORD,
     }
     for test in (ROOT / "tests").rglob("*.py"):
         known |= set(re.findall(r"GATEWAY_TEST_[A-Z_]+[A-Z]", test.read_text(encoding="utf-8")))

@@ -16,6 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway import store
+from gateway.core.appointments.fields import AppointmentFields
 from gateway.core.availability.hours import Week
 from gateway.core.availability.slots import SlotRules
 from gateway.core.errors import GatewayError
@@ -233,6 +234,7 @@ def special(place: Place, keyring: Keyring) -> dict[str, Arguments]:
         "accounts.create_connection": {"credential": Credential("a@b.example", "x")},
         "accounts.store_credential": {"credential": Credential("a@b.example", "x")},
         "accounts.update_connection": {"changes": {"failures": 1}},
+        "bookings.create_appointment": {"fields": AppointmentFields(external_id="x")},
         "bookings.update_appointment": {"changes": {"title": "x"}},
         "calendars.create_calendar": {
             "values": {"name": "x", "kind": "calendar", "writable": True}
