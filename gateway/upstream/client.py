@@ -45,7 +45,7 @@ from gateway.upstream.dav_xml import (
 )
 from gateway.upstream.fences import origin_of, split_url
 from gateway.upstream.paths import encode_path
-from gateway.upstream.wire import Broken, Response, Wire
+from gateway.upstream.wire import ExchangeBroken, Response, Wire
 
 T = TypeVar("T")
 
@@ -223,7 +223,7 @@ class UpstreamClient:
                     return answer
                 except UpstreamError as error:
                     status = str(error.status or "none")
-                    if not (may_repeat and isinstance(error, Broken)):
+                    if not (may_repeat and isinstance(error, ExchangeBroken)):
                         raise
                     may_repeat = False
                 finally:

@@ -34,7 +34,7 @@ AddressCheck = Callable[[str, str], None]
 """Called with the host and each of its addresses before one is connected to; raises to refuse."""
 
 
-class Broken(UpstreamUnreachable):
+class ExchangeBroken(UpstreamUnreachable):
     """The exchange broke: nobody there, connection lost, or what came is not HTTP."""
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class Wire:
     ) -> Response:
         """Send one request and read its answer; never follows, never repeats.
 
-        Raises :class:`Broken`, :class:`TooLarge`, :class:`TooSlow` and what the checks raise.
+        Raises :class:`ExchangeBroken`, :class:`TooLarge`, :class:`TooSlow` and what checks raise.
         """
         self._check_url(url)
         try:
@@ -127,7 +127,7 @@ class Wire:
         except TimeoutError:  # aiohttp's own for a silent peer is one too
             raise TooSlow from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Broken from error
+            raise ExchangeBroken from error
 
     async def close(self) -> None:
         """Close all connections."""
@@ -192,7 +192,7 @@ def _target(url: str) -> URL:
     try:
         return URL(url, encoded=True)  # percent-encoding stays as it was given
     except ValueError as error:
-        raise Broken from error
+        raise ExchangeBroken from error
 
 
 def _is_literal(host: str) -> bool:
@@ -208,11 +208,11 @@ def _gunzip(body: bytes, limit: int) -> bytes:
     try:
         plain = inflate.decompress(body, limit + 1)
     except zlib.error as error:
-        raise Broken from error
+        raise ExchangeBroken from error
     if len(plain) > limit:
         raise TooLarge
     if not inflate.eof:
-        raise Broken
+        raise ExchangeBroken
     return plain
 
 

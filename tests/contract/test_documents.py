@@ -35,6 +35,7 @@ def test_every_command_a_page_names_exists(page: Path) -> None:
 def test_every_setting_in_the_environment_exists() -> None:
     known = {f"GATEWAY_{name.upper()}" for name in Settings.model_fields} | {
         "GATEWAY_CONFIG",
+        "GATEWAY_CLIENT_PASSWORD",
         "GATEWAY_KEYRING",
         CLIENT_PASSWORD,
     }

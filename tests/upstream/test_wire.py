@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.upstream import wire
-from gateway.upstream.wire import Broken, TooLarge, TooSlow, Wire
+from gateway.upstream.wire import ExchangeBroken, TooLarge, TooSlow, Wire
 
 OPEN = {"check_url": lambda url: None, "check_address": lambda host, address: None}
 
@@ -157,7 +157,7 @@ async def test_a_line_break_in_a_header_is_never_sent(client, peer) -> None:
 async def test_what_is_not_a_whole_answer_is_broken(client, peer, sent) -> None:
     peer.answers = [sent]
     peer.closing = True
-    with pytest.raises(Broken):
+    with pytest.raises(ExchangeBroken):
         await ask(client, peer)
 
 
@@ -243,7 +243,7 @@ async def test_every_address_is_checked_before_it_is_connected_to(peer) -> None:
         raise PermissionError
 
     client = Wire(timeout_s=1, max_body=1000, **OPEN | {"check_address": check})
-    with pytest.raises((PermissionError, Broken)):
+    with pytest.raises((PermissionError, ExchangeBroken)):
         await ask(client, peer)
     assert seen == ["127.0.0.1"]
     assert peer.connections == 0
@@ -311,7 +311,7 @@ async def test_tls_is_verified_chain_and_name(
         if works:
             assert (await ask(client, peer)).body == b"secret"
         else:
-            with pytest.raises(Broken):
+            with pytest.raises(ExchangeBroken):
                 await ask(client, peer)
             assert peer.requests == []
         await client.close()
