@@ -48,7 +48,7 @@ def terms(person: Person) -> Terms:
 def generation(person: Person) -> int:
     """How often the person's busy time changed so far."""
     with person.database.read() as session:
-        return objects.get_generation(session, person.principal.id)
+        return objects.get_extent(session, person.principal.id)[0]
 
 
 def counted(person: Person, act: Callable[[Session], Any]) -> tuple[Any, bool]:
