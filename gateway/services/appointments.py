@@ -15,7 +15,7 @@ from gateway.core.intervals import Interval
 from gateway.services import objects
 from gateway.services.availability import check_span_free, oldest_source_age
 from gateway.services.objects import KIND_PROPERTY, Place, Write, Written
-from gateway.services.pushes import push_new
+from gateway.services.outbox.pushes import push_new
 from gateway.store.access.principals import LoginKind
 from gateway.store.booking import agenda, bookings
 from gateway.store.booking.bookings import Appointment, Hold

@@ -8,7 +8,7 @@ with the principal locked.
 from gateway.core.errors import NotAllowed
 from gateway.services import objects
 from gateway.services.objects import Check, Place
-from gateway.services.pushes import push_new, restore_push
+from gateway.services.outbox.pushes import push_new, restore_push
 from gateway.store.booking import moves
 from gateway.store.booking.bookings import (
     find_appointment_by_object,

@@ -23,7 +23,7 @@ from gateway.core.recurrence.expand import expand_components
 from gateway.core.recurrence.model import BusyRules, Expansion
 from gateway.core.status import FBType
 from gateway.services.availability import check_span_free, time_of_object
-from gateway.services.pushes import push_changed, push_new, withdraw_appointment
+from gateway.services.outbox.pushes import push_changed, push_new, withdraw_appointment
 from gateway.store.access.principals import LoginKind
 from gateway.store.booking.bookings import (
     Appointment,

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from gateway.core.recurrence.expand import BusyRules, default_window, expand
 from gateway.expansion.prepare import RawObject
+from gateway.services.outbox import own_objects
 from gateway.store import tables
 from gateway.store.accounts import calendars
 from gateway.store.booking import bookings
@@ -14,7 +15,6 @@ from gateway.store.engine import Session
 from gateway.store.objects import collections, objects
 from gateway.store.objects.objects import PreparedObject
 from gateway.store.outbox import outbox
-from gateway.sync.push import incoming
 from tests.core.test_reconcile import BERLIN, CELLS, HERE, body, there_body, written
 from tests.sync.conftest import Site
 
@@ -52,11 +52,11 @@ def try_cell(
     now = site.context.now()
     (row,) = outbox.list_ledger(session, site.principal_id)
     arrange(session, site, row.id, here, waiting, now)
-    before = incoming.load_own(session, row.id, now)
+    before = own_objects.load_own(session, row.id, now)
     kind, _, guests = there.partition(" + ")
     if kind == "deleted":
         decision = before.decide(None, now=now)
-        incoming._apply_deletion(session, before.row, now=now)
+        own_objects.apply_deletion(session, before.row, now=now)
         place = before.row.upstream_path
     else:
         raw = RawObject("new.ics", NEW_ETAG, there_body(here, kind, guests=bool(guests)))
@@ -64,7 +64,7 @@ def try_cell(
         calendar = site.calendar("work" if moved else "home")
         place = calendar.path
         known = calendars.get_calendar(session, calendar.id)
-        assert incoming._apply_version(
+        assert own_objects.apply_version(
             session, before, site.connection_id, known, raw, decision, now=now
         )
     assert written(decision) == cell
@@ -77,7 +77,8 @@ def arrange(
     """Have the appointment be what the table says it is here, in what was seen, and waiting."""
     outbox.drop_messages(session, ledger_id)
     row = outbox.get_ledger_row(session, ledger_id)
-    local = objects.get_object_by_id(session, row.object_id or "")
+    local = objects.find_object_by_id(session, row.object_id or "")
+    assert local is not None
     collection = collections.lock_collection(session, local.collection_id)
     changes = HERE[here]
     mine = body(**(changes or {}))  # type: ignore[arg-type]
@@ -116,14 +117,14 @@ def arrange(
 def check(
     session: Session,
     site: Site,
-    before: incoming.OwnObject,
+    before: own_objects.OwnObject,
     decision: Any,
     waiting: str,
     place: str,
     *,
     is_gone: bool,
 ) -> None:
-    after = incoming.load_own(session, before.row.id, site.context.now())
+    after = own_objects.load_own(session, before.row.id, site.context.now())
     found = session.execute(
         select(tables.conflicts.c.kind, tables.conflicts.c.dropped, tables.conflicts.c.dropped_body)
     )

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from gateway.services.pushes import drop_push, retry_push
+from gateway.services.outbox import own_objects as own
+from gateway.services.outbox.pushes import drop_push, retry_push
 from gateway.store.access.principals import update_principal
 from gateway.store.booking import conflicts
 from gateway.store.objects import collections
 from gateway.store.outbox import outbox
 from gateway.store.outbox.overview import Scope
-from gateway.sync.push import incoming as own
 from tests.store.rows import busy_rows
 from tests.sync.conftest import Site, event
 

@@ -18,8 +18,8 @@ from gateway.api.http.routing import Call, Result
 from gateway.api.wire.shapes import NoQuery
 from gateway.api.wire.times import render_instant, render_known
 from gateway.core.errors import NotFound
-from gateway.services import pushes
 from gateway.services.accounts import views
+from gateway.services.outbox import pushes
 from gateway.store.outbox.outbox import LedgerRow, OutboxMessage
 from gateway.store.outbox.overview import Scope
 

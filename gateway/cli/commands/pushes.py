@@ -9,7 +9,7 @@ from gateway.cli.options import ConfigOption, DataOption, opened, read_settings
 from gateway.cli.output import JsonFlag, refusals, show, stdout, table
 from gateway.services.access.people import PersonRef, find_person
 from gateway.services.accounts.views import waiting_pushes
-from gateway.services.pushes import drop_push, retry_push
+from gateway.services.outbox.pushes import drop_push, retry_push
 from gateway.store.outbox.overview import Scope
 
 MOST = 1000

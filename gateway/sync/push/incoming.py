@@ -1,92 +1,33 @@
 """Our own pushed objects as iCloud holds them now: changed, moved or deleted there (R17).
 
 They are never mirrored: the appointment in ``platform/`` stands for them. Its time follows
-iCloud, its texts are the platform's. This is the half that reads; ``outgoing`` writes.
+iCloud, its texts are the platform's. Here iCloud is read; what that changes here is written by
+:mod:`gateway.services.outbox.own_objects`, and ``outgoing`` writes to iCloud.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
-from gateway.core.appointments.reconcile import Decision, Reading, decide
 from gateway.core.errors import (
     UpstreamError,
     UpstreamForbidden,
     UpstreamNotFound,
     UpstreamUnreachable,
 )
-from gateway.core.ical.objects import parse_calendar_object, peek_uid
-from gateway.core.recurrence.expand import BusyRules, default_window
-from gateway.core.recurrence.model import Expansion
+from gateway.core.ical.objects import peek_uid
 from gateway.expansion.prepare import RawObject
-from gateway.store.access.principals import get_principal
+from gateway.services.outbox.own_objects import apply_deletion, apply_version, load_own
 from gateway.store.accounts import calendars
 from gateway.store.accounts.accounts import Connection
 from gateway.store.accounts.calendars import UpstreamCalendar
-from gateway.store.booking import bookings
-from gateway.store.booking.conflicts import count_refused, record_conflict
-from gateway.store.engine import Session, lock_principal
-from gateway.store.objects import collections, objects
-from gateway.store.objects.objects import PreparedObject, StoredObject
-from gateway.store.outbox import outbox
+from gateway.store.objects.objects import StoredObject
 from gateway.store.outbox.outbox import LedgerRow
 from gateway.sync.context import SyncContext
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.icloud import MULTIGET_BATCH
 
-CONTESTED_S = 3600
-MOST_REFUSED = 3
-"""Of so many unusable times found upstream within that span the next is not answered by writing."""
-
 LISTED_UNREADABLE = "incomplete-answer"
 _ATTEMPTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class OwnObject:
-    """An own object as it is here, read in one unit; ``waiting``: a change has yet to go up.
-
-    ``zone`` and ``addresses`` are its owner's: times are read by them. ``contested``: times found
-    upstream were refused again and again.
-    """
-
-    row: LedgerRow
-    local: StoredObject | None
-    waiting: bool
-    zone: str
-    addresses: frozenset[str]
-    contested: bool
-
-    def decide(self, theirs: RawObject | None, *, now: int) -> Decision:
-        """Decide about what iCloud holds of it now; an ETag that was seen before is no news."""
-        is_seen = theirs is not None and theirs.etag == self.row.upstream_etag
-        return decide(
-            theirs.body if theirs is not None and is_seen else self.row.base_body,
-            self.row.sent_body,
-            self.local.body if self.local is not None else None,
-            theirs.body if theirs is not None else None,
-            self.waiting,
-            Reading(
-                BusyRules(ZoneInfo(self.zone), self.addresses, always_busy=True),
-                default_window(now),
-                self.contested,
-            ),
-        )
-
-
-def load_own(session: Session, ledger_id: str, now: int) -> OwnObject:
-    """Read an own object with all that a decision about it needs."""
-    row = outbox.get_ledger_row(session, ledger_id)
-    local = objects.find_object_by_id(session, row.object_id) if row.object_id else None
-    return OwnObject(
-        row=row,
-        local=local,
-        waiting=outbox.has_message(session, ledger_id),
-        zone=get_principal(session, row.principal_id).time_zone,
-        addresses=bookings.owner_addresses(session, row.principal_id),
-        contested=count_refused(session, ledger_id, since=now - CONTESTED_S) >= MOST_REFUSED,
-    )
 
 
 async def take_version(
@@ -105,91 +46,11 @@ async def take_version(
         own = await context.store.read(load_own, ledger_id, context.now())
         decision = own.decide(raw, now=context.now())
         done = await context.store.write(
-            _apply_version, own, connection.id, calendar, raw, decision, now=context.now()
+            apply_version, own, connection.id, calendar, raw, decision, now=context.now()
         )
         if done:
             return decision.body is not None
     return False  # somebody edits it right now; the next pull sees the same ETag again
-
-
-def _apply_version(
-    session: Session,
-    own: OwnObject,
-    connection_id: str,
-    calendar: UpstreamCalendar,
-    raw: RawObject,
-    decision: Decision,
-    *,
-    now: int,
-) -> bool:
-    """Write ledger and object together; False when what was decided on has changed since."""
-    row = own.row
-    lock_principal(session, row.principal_id)
-    if not _is_still(own, load_own(session, row.id, now)):
-        return False
-    state = "parked" if decision.park else row.state if own.waiting else "pushed"
-    outbox.update_ledger(
-        session,
-        row.id,
-        now=now,
-        upstream_calendar_id=calendar.id,
-        upstream_path=calendar.path,
-        upstream_name=raw.name,
-        upstream_etag=raw.etag,
-        base_body=raw.body,
-        sent_body=row.sent_body if raw.etag == row.upstream_etag else None,
-        state=state,
-        reason=decision.park or (None if state == "pushed" else row.reason),
-    )
-    record_lost(session, row, decision, now=now)
-    if decision.cancel:
-        _cancel(session, own, now=now)
-        return True
-    if own.local is not None and decision.body is not None and decision.expansion is not None:
-        _save_adopted(session, own.local, decision.body, decision.expansion, now=now)
-    if decision.send:
-        outbox.enqueue(
-            session, ledger_id=row.id, connection_id=connection_id, action="put", now=now
-        )
-    return True
-
-
-def _is_still(own: OwnObject, current: OwnObject) -> bool:
-    """Whether an own object is what it was, as far as a decision hangs on it."""
-    etags = [one.local.etag if one.local is not None else None for one in (own, current)]
-    return (
-        etags[0] == etags[1]
-        and current.row.upstream_etag == own.row.upstream_etag
-        and current.waiting == own.waiting
-        and (current.zone, current.addresses) == (own.zone, own.addresses)
-    )
-
-
-def record_lost(session: Session, row: LedgerRow, decision: Decision, *, now: int) -> None:
-    """Keep what either side loses by a decision, for a person to look at."""
-    for lost in decision.conflicts:
-        record_conflict(session, row, kind=lost.kind, dropped=lost.side, body=lost.body, now=now)
-
-
-def _save_adopted(
-    session: Session, local: StoredObject, body: bytes, expansion: Expansion, *, now: int
-) -> None:
-    parsed = parse_calendar_object(body)
-    prepared = PreparedObject(
-        name=local.name,
-        uid=parsed.uid,
-        kind=local.kind,
-        component=parsed.component,
-        etag=parsed.etag,
-        body=parsed.body,
-        expansion=expansion,
-    )
-    collection = collections.lock_collection(session, local.collection_id)
-    stored = objects.save_object(session, collection, prepared, now=now)
-    appointment = bookings.find_appointment_by_object(session, stored.id)
-    span = expansion.first_span
-    if appointment is not None and span is not None:
-        bookings.update_appointment(session, appointment.id, now=now, start=span[0], end=span[1])
 
 
 # --- deleted or moved there ---
@@ -210,7 +71,7 @@ async def take_deletion(
         calendar, raw = found
         await take_version(context, connection, calendar, own.row.id, raw)
         return
-    await context.store.write(_apply_deletion, own.row, now=context.now())
+    await context.store.write(apply_deletion, own.row, now=context.now())
 
 
 async def find_moved(
@@ -279,28 +140,3 @@ async def _find_by_uid(client: UpstreamClient, path: str, uid: str, start: int) 
         if error.retryable or error.status == 401:
             raise
     return None
-
-
-def _apply_deletion(session: Session, row: LedgerRow, *, now: int) -> None:
-    """Decide about what is here now, and write it: it is gone there, whatever happens here."""
-    lock_principal(session, row.principal_id)
-    own = load_own(session, row.id, now)
-    record_lost(session, own.row, own.decide(None, now=now), now=now)
-    _cancel(session, own, now=now)
-
-
-def _cancel(session: Session, own: OwnObject, *, now: int) -> None:
-    """Cancel the appointment, free its time, drop what was to be sent."""
-    outbox.drop_messages(session, own.row.id)
-    outbox.update_ledger(
-        session, own.row.id, now=now, state="deleted", object_id=None, reason="deleted-upstream"
-    )
-    if own.local is None:
-        return
-    appointment = bookings.find_appointment_by_object(session, own.local.id)
-    if appointment is not None:
-        bookings.update_appointment(
-            session, appointment.id, now=now, status="cancelled", object_id=None
-        )
-    collection = collections.lock_collection(session, own.local.collection_id)
-    objects.delete_objects(session, collection, [own.local.name], now=now)

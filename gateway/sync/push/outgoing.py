@@ -6,9 +6,8 @@ looks (GET) before it repeats: what arrived is not sent twice, what did not is n
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from gateway.core.appointments.meaning import same_meaning
@@ -25,19 +24,15 @@ from gateway.core.errors import (
 )
 from gateway.expansion.prepare import RawObject
 from gateway.isolation import EVERYBODYS
+from gateway.services.outbox import outcomes
+from gateway.services.outbox.outcomes import PushJob
 from gateway.store.accounts import calendars
 from gateway.store.accounts.accounts import Connection
-from gateway.store.engine import Session
-from gateway.store.objects import objects
-from gateway.store.objects.objects import StoredObject
-from gateway.store.outbox import outbox
 from gateway.store.outbox.outbox import LedgerRow, OutboxMessage
 from gateway.sync.context import SyncContext
 from gateway.sync.push.incoming import (
     check_unlisted,
     find_moved,
-    load_own,
-    record_lost,
     take_deletion,
     take_version,
 )
@@ -75,16 +70,6 @@ class Pusher:
             return False
         self.left = await self.context.is_wanted(self.connection.id)
         return not self.left
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A message with what it is about, as read in one unit."""
-
-    message: OutboxMessage
-    ledger: LedgerRow
-    local: StoredObject | None
-    calendar_gone: bool
 
 
 async def write_upstream(
@@ -134,7 +119,7 @@ async def _run_message(pusher: Pusher, message: OutboxMessage) -> bool:
 async def _attempt(pusher: Pusher, message: OutboxMessage) -> bool:
     store = pusher.context.store
     try:
-        job = await store.read(_load_job, message.id)
+        job = await store.read(outcomes.load_job, message.id)
     except NotFound:
         return False  # done or dropped meanwhile
     try:
@@ -147,7 +132,7 @@ async def _attempt(pusher: Pusher, message: OutboxMessage) -> bool:
         else:
             await _put(pusher, job)
     except Parked as parked:
-        await store.write(_park, job, parked, now=pusher.context.now())
+        await _park(pusher, job, parked)
         return False
     except (CredentialRejected, UpstreamThrottled) as error:
         await _postpone(pusher, job, error, in_doubt=False)
@@ -174,11 +159,13 @@ async def _set_aside(pusher: Pusher, message: OutboxMessage, error: Exception) -
     context.messages.failed(str(message.id), error)
     told = Parked("push-failed")
     if message.attempts + 1 >= REFUSALS_BEFORE_PARKING:
-        await context.store.write(_park_message, message, told, now=context.now())
+        await context.store.write(
+            outcomes.park, message, reason=told.code, detail=told.detail, now=context.now()
+        )
         return
     delay = FIRST_DELAY_S * 2 ** min(message.attempts, 10) * context.random.uniform(0.8, 1.2)
     await context.store.write(
-        outbox.postpone,
+        outcomes.postpone,
         message,
         due_at=context.clock() + delay,
         reason=told.code,
@@ -187,22 +174,13 @@ async def _set_aside(pusher: Pusher, message: OutboxMessage, error: Exception) -
     )
 
 
-def _park_message(session: Session, message: OutboxMessage, parked: Parked, *, now: int) -> None:
-    outbox.park(session, message.id, reason=parked.code, detail=parked.detail)
-    outbox.update_ledger(session, message.ledger_id, now=now, state="parked", reason=parked.code)
-
-
-def _load_job(session: Session, message_id: int) -> _Job:
-    message = outbox.get_message(session, message_id)
-    ledger = outbox.get_ledger_row(session, message.ledger_id)
-    local = objects.find_object_by_id(session, ledger.object_id) if ledger.object_id else None
-    calendar_id = ledger.upstream_calendar_id or ""
-    known = calendars.calendars_by_id(session, [calendar_id]).get(calendar_id)
-    return _Job(message, ledger, local, calendar_gone=known is None or known.state == "gone")
-
-
 async def _postpone(
-    pusher: Pusher, job: _Job, error: UpstreamError, *, in_doubt: bool, due_at: float | None = None
+    pusher: Pusher,
+    job: PushJob,
+    error: UpstreamError,
+    *,
+    in_doubt: bool,
+    due_at: float | None = None,
 ) -> float:
     """Try again later, at ``due_at`` if given; returns when."""
     context = pusher.context
@@ -211,7 +189,7 @@ async def _postpone(
         delay = max(delay, 2 * error.retry_after_s)
     due_at = due_at or context.clock() + delay * context.random.uniform(0.8, 1.2)
     await context.store.write(
-        outbox.postpone,
+        outcomes.postpone,
         job.message,
         due_at=due_at,
         reason=error.code,
@@ -221,19 +199,19 @@ async def _postpone(
     return due_at
 
 
-def _park(session: Session, job: _Job, parked: Parked, *, now: int) -> None:
-    if job.message.action == "delete":  # it stays in iCloud, and blocks there like any event
-        calendars.relist_calendar(session, job.ledger.upstream_calendar_id or "")
-    _park_message(session, job.message, parked, now=now)
+async def _park(pusher: Pusher, job: PushJob, parked: Parked) -> None:
+    context = pusher.context
+    told = {"reason": parked.code, "detail": parked.detail}
+    await context.store.write(outcomes.park_job, job, **told, now=context.now())
 
 
 # --- put ---
 
 
-async def _put(pusher: Pusher, job: _Job) -> None:
+async def _put(pusher: Pusher, job: PushJob) -> None:
     """Create or update; what iCloud did meanwhile is taken first, then ours goes on top."""
     if job.local is None:
-        await pusher.context.store.write(outbox.finish, job.message.id)
+        await pusher.context.store.write(outcomes.note_withdrawn, job)
         return
     if job.ledger.reason == GUESTS:
         raise Parked(GUESTS)
@@ -244,7 +222,7 @@ async def _put(pusher: Pusher, job: _Job) -> None:
             return
     body = _build(pusher, job)
     if _is_unchanged(job, body):
-        await pusher.context.store.write(_note_done, job, None, now=pusher.context.now())
+        await pusher.context.store.write(outcomes.note_unchanged, job, now=pusher.context.now())
         return
     try:
         await _send(pusher, job, body)
@@ -264,7 +242,7 @@ def _check_parked(theirs: bytes | None) -> None:
         raise Parked(reason)
 
 
-def _build(pusher: Pusher, job: _Job) -> bytes:
+def _build(pusher: Pusher, job: PushJob) -> bytes:
     assert job.local is not None
     try:
         return build_upstream_body(
@@ -272,30 +250,28 @@ def _build(pusher: Pusher, job: _Job) -> bytes:
             uid=job.ledger.upstream_uid,
             now=datetime.fromtimestamp(pusher.context.now(), UTC),
             zone=pusher.zone,
-            sequence=_sequence(job),
+            sequence=job.sequence,
             upstream=job.ledger.base_body,
         )
     except InvalidCalendarData as error:
         raise Parked("not-pushable", error.detail) from error
 
 
-def _sequence(job: _Job) -> int:
-    return job.ledger.sequence + 1 if job.ledger.upstream_etag else 0
-
-
-def _is_unchanged(job: _Job, body: bytes) -> bool:
+def _is_unchanged(job: PushJob, body: bytes) -> bool:
     """Skip a PUT that would change nothing: sharers' phones ring for each."""
     base = job.ledger.base_body
     return base is not None and job.ledger.upstream_etag is not None and same_meaning(base, body)
 
 
-async def _look(pusher: Pusher, job: _Job) -> Fetched:
+async def _look(pusher: Pusher, job: PushJob) -> Fetched:
     return await pusher.client.get(job.ledger.upstream_path + job.ledger.upstream_name)
 
 
-async def _send(pusher: Pusher, job: _Job, body: bytes) -> None:
+async def _send(pusher: Pusher, job: PushJob, body: bytes) -> None:
     """PUT, then read again: the ETag of a PUT does not promise that our bytes were kept."""
-    if not await pusher.context.store.write(_mark_sent, job, body, now=pusher.context.now()):
+    if not await pusher.context.store.write(
+        outcomes.note_sending, job, body, now=pusher.context.now()
+    ):
         return
     etag = await write_upstream(pusher.client, job.ledger, body, if_match=job.ledger.upstream_etag)
     there = await _look(pusher, job)
@@ -309,36 +285,17 @@ async def _send(pusher: Pusher, job: _Job, body: bytes) -> None:
         await _take_theirs(pusher, job, there)
 
 
-def _mark_sent(session: Session, job: _Job, body: bytes, *, now: int) -> bool:
-    if not outbox.mark_in_doubt(session, job.message.id):
-        return False
-    outbox.update_ledger(session, job.ledger.id, now=now, sent_body=body)
-    return True
-
-
-async def _record(pusher: Pusher, job: _Job, there: Fetched) -> None:
+async def _record(pusher: Pusher, job: PushJob, there: Fetched) -> None:
     pusher.sent += 1
-    await pusher.context.store.write(_note_done, job, there, now=pusher.context.now())
-
-
-def _note_done(session: Session, job: _Job, there: Fetched | None, *, now: int) -> None:
-    """Record what iCloud holds now and finish the message, in one unit."""
-    outbox.finish(session, job.message.id)
-    changes: dict[str, object] = {"state": "pushed", "reason": None}
-    if there is not None and job.local is not None:
-        changes.update(
-            upstream_etag=there.etag,
-            base_body=there.body,
-            sent_body=None,
-            sequence=_sequence(job),
-        )
-    outbox.update_ledger(session, job.ledger.id, now=now, **changes)
+    await pusher.context.store.write(
+        outcomes.note_pushed, job, etag=there.etag, body=there.body, now=pusher.context.now()
+    )
 
 
 # --- when iCloud says no ---
 
 
-async def _resolve(pusher: Pusher, job: _Job) -> None:
+async def _resolve(pusher: Pusher, job: PushJob) -> None:
     """412: somebody changed it, the ETag drifted, or name or UID are taken."""
     there = await _look(pusher, job)
     if there.body is None and job.ledger.upstream_etag is None:
@@ -346,7 +303,7 @@ async def _resolve(pusher: Pusher, job: _Job) -> None:
         await check_unlisted(pusher.client, job.ledger.upstream_path, job.ledger.upstream_name)
         if is_refused_again(job.message):
             raise Parked("upstream-refused")
-        await pusher.context.store.write(_rename, job, now=pusher.context.now())
+        await pusher.context.store.write(outcomes.rename_upstream, job, now=pusher.context.now())
         raise UpstreamPrecondition("iCloud holds this name or UID already.", status=412)
     job = await _take_theirs(pusher, job, there)
     if job.local is None:
@@ -360,13 +317,7 @@ async def _resolve(pusher: Pusher, job: _Job) -> None:
     await _send(pusher, job, body)
 
 
-def _rename(session: Session, job: _Job, *, now: int) -> None:
-    uid = str(uuid4())
-    changes = {"upstream_uid": uid, "upstream_name": f"{uid}.ics", "sent_body": None}
-    outbox.update_ledger(session, job.ledger.id, now=now, **changes)
-
-
-async def _take_theirs(pusher: Pusher, job: _Job, there: Fetched) -> _Job:
+async def _take_theirs(pusher: Pusher, job: PushJob, there: Fetched) -> PushJob:
     """Take what iCloud holds first: its time wins, its deletion cancels, its guests park (R17)."""
     context = pusher.context
     if there.body is None:
@@ -380,12 +331,12 @@ async def _take_theirs(pusher: Pusher, job: _Job, there: Fetched) -> _Job:
         raw = RawObject(job.ledger.upstream_name, there.etag, there.body)
         await take_version(context, pusher.connection, found, job.ledger.id, raw)
     try:
-        return await context.store.read(_load_job, job.message.id)
+        return await context.store.read(outcomes.load_job, job.message.id)
     except NotFound:
-        return _Job(job.message, job.ledger, None, calendar_gone=False)
+        return PushJob(job.message, job.ledger, None, calendar_gone=False)
 
 
-async def _explain_not_found(pusher: Pusher, job: _Job) -> None:
+async def _explain_not_found(pusher: Pusher, job: PushJob) -> None:
     """404 to a PUT: iCloud dislikes the body and says no more, unless the calendar is 404 too.
 
     That alone does not prove it gone (R11): the push waits, and parks once two home listings
@@ -402,7 +353,7 @@ async def _explain_not_found(pusher: Pusher, job: _Job) -> None:
     raise error
 
 
-def _park_after(job: _Job, error: UpstreamError) -> None:
+def _park_after(job: PushJob, error: UpstreamError) -> None:
     if is_refused_again(job.message):
         raise Parked("upstream-refused") from error
 
@@ -410,17 +361,20 @@ def _park_after(job: _Job, error: UpstreamError) -> None:
 # --- delete ---
 
 
-async def _delete(pusher: Pusher, job: _Job) -> None:
+async def _delete(pusher: Pusher, job: PushJob) -> None:
     """Look just before, then delete that very version; somebody else's guests are not ours."""
     for _ in range(3):
         there = await _look(pusher, job)
         if there.body is None or there.etag is None:
             if await _follow(pusher, job):
-                job = await pusher.context.store.read(_load_job, job.message.id)
+                job = await pusher.context.store.read(outcomes.load_job, job.message.id)
                 continue
             break
         _check_parked(there.body)
-        await pusher.context.store.write(_mark_deleted, job, there, now=pusher.context.now())
+        theirs = RawObject(job.ledger.upstream_name, there.etag, there.body)
+        await pusher.context.store.write(
+            outcomes.note_deleting, job, theirs, now=pusher.context.now()
+        )
         try:
             await write_upstream(pusher.client, job.ledger, None, if_match=there.etag)
         except UpstreamNotFound:
@@ -431,29 +385,13 @@ async def _delete(pusher: Pusher, job: _Job) -> None:
         break
     else:
         raise UpstreamPrecondition("The event keeps changing in iCloud.", status=412)
-    await pusher.context.store.write(_note_deleted, job, now=pusher.context.now())
+    await pusher.context.store.write(outcomes.note_deleted, job, now=pusher.context.now())
 
 
-async def _follow(pusher: Pusher, job: _Job) -> bool:
+async def _follow(pusher: Pusher, job: PushJob) -> bool:
     """Whether it was moved to another calendar rather than deleted: then it is followed (R17)."""
     context, connection = pusher.context, pusher.connection
     found = await find_moved(context, connection, pusher.client, job.ledger, job.local)
     if found is not None:
         await take_version(context, connection, found[0], job.ledger.id, found[1])
     return found is not None
-
-
-def _mark_deleted(session: Session, job: _Job, there: Fetched, *, now: int) -> None:
-    """Before deleting: what was edited in iCloud in the meantime is kept as a conflict."""
-    outbox.mark_in_doubt(session, job.message.id)
-    own = replace(load_own(session, job.ledger.id, now), local=None)
-    theirs = RawObject(job.ledger.upstream_name, there.etag, there.body or b"")
-    record_lost(session, job.ledger, own.decide(theirs, now=now), now=now)
-    outbox.update_ledger(
-        session, job.ledger.id, now=now, base_body=there.body, upstream_etag=there.etag
-    )
-
-
-def _note_deleted(session: Session, job: _Job, *, now: int) -> None:
-    outbox.finish(session, job.message.id)
-    outbox.update_ledger(session, job.ledger.id, now=now, state="deleted", reason=None)

@@ -1,0 +1,1 @@
+"""What may go to iCloud, what came of sending it, what comes back of it. Nothing asks iCloud."""
