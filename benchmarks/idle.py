@@ -22,6 +22,7 @@ from benchmarks.measure import Ratio, median_ratio
 from benchmarks.servers import Server, launcher
 from gateway.cli.commands.setup import initialise
 from gateway.observe import set_up_logging
+from gateway.services.accounts.listing import apply_listing
 from gateway.services.accounts.roles import set_calendar_roles
 from gateway.settings import Settings
 from gateway.store.access import principals
@@ -31,7 +32,6 @@ from gateway.store.engine import Database, Session
 from gateway.store.threads import StoreThreads
 from gateway.sync.connect import ask_account
 from gateway.sync.context import SyncContext
-from gateway.sync.pull.listing import apply_listing
 from gateway.sync.scheduler import Worker
 from gateway.upstream.discovery import Discovered
 

@@ -134,9 +134,7 @@ def _batch(count: int) -> float:
         began = time.perf_counter()
         while True:
             with database.read() as session:
-                found = expansions.outdated_objects(
-                    session, person, until=window[1], after=after, limit=100
-                )
+                found = expansions.outdated_objects(session, person, window, after=after, limit=100)
             if not found:
                 return (time.perf_counter() - began) / done
             pairs = [(item, _event(0, "mirrored").expansion) for item in found]
