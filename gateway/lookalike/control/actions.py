@@ -156,7 +156,7 @@ def _drop_tokens(world: World, arguments: Arguments) -> Any:
 
 @action("quirks")
 def _quirks(world: World, arguments: Arguments) -> Any:
-    """Return the registry of quirks, as in the tables of this page."""
+    """List the quirks, as in the tables of this page."""
     keys = ("row", "name", "kind", "text", "trigger")
     return [
         {key: getattr(quirk, key) for key in keys} | {"params": dict(quirk.params)}
@@ -192,7 +192,7 @@ def _clear_faults(world: World, arguments: Arguments) -> Any:
 
 @action("faults")
 def _faults(world: World, arguments: Arguments) -> Any:
-    """Return the switches that can still act."""
+    """List the switches that can still act."""
     return [switch.as_json() for switch in world.faults.active()]
 
 
