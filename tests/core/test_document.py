@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.core.ical.document import (
@@ -50,6 +50,8 @@ BODIES = st.lists(st.tuples(PIECES, st.sampled_from(["\r\n", "\n", "\r\r\n"])), 
 
 
 @given(st.one_of(BODIES, BODIES.map(lambda body: body[:-1]), st.binary(max_size=200)))
+@example(b"BEGIN:")
+@example(b"BEGIN:VCALENDAR\r\nBEGIN:\r\nEND:\r\nEND:VCALENDAR\r\n")
 def test_what_was_read_is_written_again_byte_for_byte(body: bytes) -> None:
     if body[:2] not in (b"\xff\xfe", b"\xfe\xff") and (b"\r" not in body or b"\n" in body):
         assert write(parse(body)) == body

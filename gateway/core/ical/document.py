@@ -31,6 +31,7 @@ MAX_SHARED = 8192
 
 _ZONE = re.compile(r"\nBEGIN:VTIMEZONE\n(?:(?!BEGIN:V)[^\n]*+\n)*?END:VTIMEZONE(?=\n)")
 _LINE_END = re.compile(rb"\n(?![ \t])")
+_OF_ZONES = {"VTIMEZONE", "STANDARD", "DAYLIGHT"}
 _OUTSIDE: tuple[list[str], ...] = ([], ["VCALENDAR"])
 _EDGE = re.compile(r"\n(BEGIN|END):([^\n]*)", re.IGNORECASE)
 
@@ -124,7 +125,9 @@ class Nesting:
         """How many are open with the event or the like that is open; 0 when none is."""
 
     def begin(self, name: str) -> bool:
-        """Open a component, as the last of ``open``; False when it is too deep to be one."""
+        """Open a component, as the last of ``open``; False when it is too deep or has no name."""
+        if not name:
+            return False
         if name in _OBJECTS or (name == "VTIMEZONE" and not self.object):
             del self.open[1 if self.open[:1] == ["VCALENDAR"] else 0 :]
             self.object = 0 if name == "VTIMEZONE" else len(self.open) + 1
@@ -178,11 +181,12 @@ class _Tree:
 
         Then, as when it is long, it is to be read line by line.
         """
-        if self._nesting.object or len(text) > MAX_SHARED:
+        shared = None if self._nesting.object or len(text) > MAX_SHARED else _shared(text)
+        if shared is None:
             return False
         self._begin(name, b"")
         self._end(name, b"")
-        self.current.content[-1] = _shared(text)
+        self.current.content[-1] = shared
         return True
 
     def _begin(self, name: str, source: bytes) -> bool:
@@ -241,8 +245,13 @@ def _lines(text: str) -> Iterable[tuple[str, bytes]]:
 
 
 @lru_cache(maxsize=64)
-def _shared(text: str) -> Component:
-    """Read the text of one component; the zones of a calendar are the same again and again."""
+def _shared(text: str) -> Component | None:
+    """Read the text of one VTIMEZONE; the zones of a calendar are the same again and again.
+
+    None where something else begins or ends in it, which may end what the zone is inside of.
+    """
+    if {edge[2].strip().upper() for edge in _EDGE.finditer(f"\n{text}")} - _OF_ZONES:
+        return None
     tree = _Tree()
     _read(tree, _lines(text))
     return tree.root.children[0]

@@ -46,7 +46,7 @@ TEXTS = ("SUMMARY", "X-GATEWAY-KIND")
 
 def _lines_of(*names: str) -> re.Pattern[str]:
     return re.compile(
-        r"^[ \t]*(BEGIN|END|" + "|".join(names) + r")(?![A-Za-z0-9-])[^\n]*",
+        r"^[ \t]*((?:BEGIN|END)(?=[ \t]*[:;])|" + "|".join(names) + r")(?![A-Za-z0-9-])[^\n]*",
         re.MULTILINE | re.IGNORECASE,
     )
 
